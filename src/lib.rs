@@ -1,0 +1,2 @@
+//! tcpwatch
+pub mod model;

@@ -1,0 +1,188 @@
+//! What a source says, and the one thing that goes back to it.
+//!
+//! [`Observation`] is the only type that crosses from the sources inward. Live sources, and later
+//! a replayed file, speak it alike, so what is concluded from it cannot differ between them.
+//!
+//! Change detection sits in the source: a [`Poll`] carries only what differs from the look before,
+//! and looks that differ in nothing become one [`Body::Unchanged`]. The trap in that: the lower
+//! bound of a change is the *begin* of the last look that covered the socket, which is why every
+//! look says when it began, whether it was complete, and whether TIME_WAIT was in it.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::model::{Cookie, Sample, Scope, SockId, Timestamp};
+
+/// Something that a source said.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Observation {
+    /// When it was known: for looks and lookups the moment after the answer.
+    pub at: Timestamp,
+    /// Who says it.
+    pub source: SourceName,
+    /// What is said.
+    pub body: Body,
+}
+
+/// A source of observations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SourceName {
+    /// netlink `sock_diag`.
+    SockDiag,
+    /// `/proc/net/tcp` and `tcp6`.
+    Proc,
+    /// Kernel events.
+    Bpf,
+    /// The lab's own processes.
+    Lab,
+}
+
+impl SourceName {
+    /// The name in machine output and on the screen.
+    pub const fn token(self) -> &'static str {
+        match self {
+            Self::SockDiag => "sock_diag",
+            Self::Proc => "proc",
+            Self::Bpf => "bpf",
+            Self::Lab => "lab",
+        }
+    }
+}
+
+impl fmt::Display for SourceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.token())
+    }
+}
+
+/// What was said.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Body {
+    /// A look at all sockets that match, as changes against the look before.
+    Poll(Poll),
+    /// No look since the last report showed a change; the newest began at `until`.
+    Unchanged {
+        /// Begin of the newest of these looks.
+        until: Timestamp,
+        /// What they covered.
+        look: Look,
+    },
+    /// The answer to a question about one socket. `begun` is before the question was sent; the
+    /// observation's `at` is after the answer came.
+    Lookup {
+        /// Who was asked for.
+        asked: SockId,
+        /// Before the question was sent.
+        begun: Timestamp,
+        /// What came.
+        answer: Answer,
+    },
+    /// Facts of the host.
+    Host(HostFacts),
+    /// A source began, ended, or changed its pace.
+    Source(SourceState),
+    /// The same moment on two clocks: a stamp becomes a date by the newest of these.
+    Clock {
+        /// Nanoseconds since 1970, UTC.
+        realtime_ns: u64,
+    },
+    /// Something that a process of the lab announced.
+    Note {
+        /// The process.
+        pid: u32,
+        /// What it did.
+        text: String,
+    },
+    /// Something was missed.
+    Lost {
+        /// How many rows or messages; `None` when it can't be counted.
+        count: Option<u64>,
+        /// Why, in words.
+        why: &'static str,
+    },
+}
+
+/// How much of the table a look covers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// Every state.
+    Whole,
+    /// Every state but TIME_WAIT, of which there are too many to dump each time.
+    WithoutTimeWait,
+}
+
+/// One look at all sockets that match the filter.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Poll {
+    /// Before the first row was asked for; the observation's `at` is after the last one came.
+    pub begun: Timestamp,
+    /// What it covered.
+    pub look: Look,
+    /// Whether every row arrived. Only a complete look can miss a socket, and only a complete one
+    /// is a lower bound for what comes after.
+    pub complete: bool,
+    /// The first look of its source: nothing in it was born between two looks.
+    pub first: bool,
+    /// Sockets that no look had shown.
+    pub appeared: Vec<Sample>,
+    /// Sockets that differ from when they were last reported.
+    pub changed: Vec<Sample>,
+    /// Sockets that the look should have shown and did not. It proves nothing (a dump can skip
+    /// rows): the tracker asks.
+    pub missing: Vec<SockId>,
+}
+
+/// The answer to a lookup.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Answer {
+    /// The socket is there.
+    Found(Sample),
+    /// No socket of this cookie (or, from /proc, none of this 4-tuple in two reads).
+    Gone,
+    /// Another incarnation has the 4-tuple now, so this one is gone.
+    Other(Option<Cookie>),
+}
+
+/// What the tracker has to know of the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct HostFacts {
+    /// Where they hold.
+    pub scope: Scope,
+    /// `net.ipv4.tcp_fin_timeout`: how long an orphan FIN_WAIT2 is kept.
+    pub fin_timeout: Option<Duration>,
+    /// `net.ipv4.tcp_max_tw_buckets`.
+    pub max_tw_buckets: Option<u64>,
+    /// `TcpExt: TCPTimeWaitOverflow`: connections that should have had a TIME_WAIT and got none.
+    pub time_wait_overflows: Option<u64>,
+    /// `TcpExt: ListenOverflows`: handshakes dropped at a full accept queue.
+    pub listen_overflows: Option<u64>,
+    /// `net.ipv4.tcp_fastopen` lets servers accept before the handshake has ended (bit 1).
+    pub server_fast_open: bool,
+}
+
+/// How a source is doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SourceState {
+    /// It looks every `period`; one look costs `cost` of CPU time.
+    Running {
+        /// The distance of two looks, stretched when looks are costly.
+        period: Duration,
+        /// CPU time of a look, smoothed; `None` before the first.
+        cost: Option<Duration>,
+        /// Why this source and not a better one; `None` when it is the best.
+        why: Option<String>,
+    },
+    /// It does not run, and why.
+    Off {
+        /// What is missing, and what would bring it back.
+        why: String,
+    },
+}
+
+/// What the tracker wants to know. Live sources answer, replay drops it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// Is it still there? Asked for what a look missed, and for the other end beside it, so that
+    /// the two answers are of one moment.
+    Confirm(SockId),
+}
