@@ -1,2 +1,4 @@
 //! tcpwatch
+pub mod diagnosis;
 pub mod model;
+pub mod timeline;

@@ -1,0 +1,272 @@
+//! How a connection ended, as far as its two tracks can tell.
+//!
+//! An orderly close leaves a TIME_WAIT on exactly one end, a simultaneous one on both. So where
+//! both ends were visible, none at all is as telling as one. The trap: looks can miss every state
+//! of a short teardown, and what was not seen must not be made up: everything that the rules
+//! below do not decide is `unknown`.
+
+use std::time::Duration;
+
+use crate::model::{Descriptor, TcpState, TimerKind};
+use crate::timeline::{Connection, Side, Track, When};
+
+/// How a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Code {
+    /// A reset ended it, whoever sent it.
+    Aborted,
+    /// The first closer's FIN_WAIT2 ran out: the peer never closed.
+    Orphaned,
+    /// Both closed at once.
+    Simultaneous,
+    /// FIN and acknowledgement in both directions.
+    Orderly,
+    /// What was seen does not tell.
+    Unknown,
+}
+
+impl Code {
+    /// The word in machine output.
+    pub const fn token(self) -> &'static str {
+        match self {
+            Self::Aborted => "aborted",
+            Self::Orphaned => "orphaned",
+            Self::Simultaneous => "simultaneous",
+            Self::Orderly => "orderly",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// How the first closer began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum How {
+    /// Its last descriptor was gone: `close()`, or the end of the process.
+    Close,
+    /// It still held a descriptor: `shutdown()`.
+    Shutdown,
+}
+
+impl How {
+    /// The word in machine output.
+    pub const fn token(self) -> &'static str {
+        match self {
+            Self::Close => "close",
+            Self::Shutdown => "shutdown",
+        }
+    }
+}
+
+/// The end of a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// How it ended.
+    pub code: Code,
+    /// Who closed first; `None` when that can't be told, or both did.
+    pub first_closer: Option<Side>,
+    /// How that end began; `None` when no look showed it.
+    pub how: Option<How>,
+    /// One sentence, with what it rests on.
+    pub sentence: String,
+}
+
+/// Judges a connection whose visible ends are all over.
+pub fn judge(connection: &Connection) -> Verdict {
+    let (code, evidence) = how_it_ended(connection);
+    let first_closer = first_closer(connection, code);
+    let how = first_closer
+        .and_then(|side| connection.end(side))
+        .and_then(how_it_closed);
+    let sentence = sentence(first_closer, how, code, evidence);
+    Verdict {
+        code,
+        first_closer,
+        how,
+        sentence,
+    }
+}
+
+/// What the rules rest on, in the words of the sentence.
+#[derive(Clone, Copy)]
+struct Evidence(&'static str);
+
+fn how_it_ended(connection: &Connection) -> (Code, Evidence) {
+    let tracks: Vec<&Track> = connection.visible().map(|(_, track)| track).collect();
+    let in_time_wait = |track: &&&Track| track.passed(TcpState::TimeWait);
+    match tracks.iter().filter(in_time_wait).count() {
+        2 => return (Code::Simultaneous, Evidence("both ends reached TIME_WAIT")),
+        1 if tracks.iter().any(|track| track.passed(TcpState::Closing)) => {
+            return (Code::Simultaneous, Evidence("CLOSING was seen"));
+        }
+        1 => return (Code::Orderly, Evidence("one end reached TIME_WAIT")),
+        _ => {}
+    }
+    if connection.was_replaced() {
+        return (
+            Code::Unknown,
+            Evidence("the 4-tuple was in use again before the end was seen"),
+        );
+    }
+    if connection.time_wait_unreliable() {
+        return (
+            Code::Unknown,
+            Evidence("the host dropped TIME_WAITs for want of room, so that none proves nothing"),
+        );
+    }
+    if tracks.iter().any(|track| ran_out_in_fin_wait2(track)) {
+        return (
+            Code::Orphaned,
+            Evidence("FIN_WAIT2 ran out without the peer's FIN"),
+        );
+    }
+    match tracks.as_slice() {
+        [only] => alone(only),
+        [_, _] => both_vanished(&tracks),
+        _ => (Code::Unknown, Evidence("no end was seen")),
+    }
+}
+
+/// One visible end, gone without TIME_WAIT.
+fn alone(track: &Track) -> (Code, Evidence) {
+    match track.last_living() {
+        TcpState::LastAck => (
+            Code::Orderly,
+            Evidence("LAST_ACK ended; the other end is not on this host, so its ACK is assumed"),
+        ),
+        TcpState::FinWait2 if !unwatched_too_long(track) => (
+            Code::Aborted,
+            Evidence("FIN_WAIT2 ended before its time without a TIME_WAIT"),
+        ),
+        _ => (
+            Code::Unknown,
+            Evidence("the end vanished between two looks, and the other end is not on this host"),
+        ),
+    }
+}
+
+/// Both ends were visible and neither left a TIME_WAIT, which an orderly close always does.
+fn both_vanished(tracks: &[&Track]) -> (Code, Evidence) {
+    let silent = |track: &&Track| {
+        let last = track.last();
+        last.state.has_fin_in_flight() && last.retransmits > 0
+            || matches!(last.state, TcpState::SynSent | TcpState::SynRecv)
+    };
+    if tracks.iter().any(silent) {
+        return (
+            Code::Unknown,
+            Evidence("an end was retransmitting when it vanished: a timeout or a reset"),
+        );
+    }
+    if tracks.iter().any(|track| unwatched_too_long(track)) {
+        return (
+            Code::Unknown,
+            Evidence("the looks were so far apart that a TIME_WAIT can have come and gone"),
+        );
+    }
+    (
+        Code::Aborted,
+        Evidence("both ends vanished and neither left a TIME_WAIT: a reset"),
+    )
+}
+
+/// The gap in which the end vanished could hide a whole TIME_WAIT: 60 s, or 1 s when the host
+/// gives the port of a TIME_WAIT to a new connection (`tcp_tw_reuse_delay`); such a reuse is seen
+/// by the new incarnation, so the 60 s count here.
+fn unwatched_too_long(track: &Track) -> bool {
+    const TIME_WAIT_LENGTH: Duration = Duration::from_secs(60);
+    track.spans().last().is_some_and(|span| match span.from {
+        When::Between(from, to) => to.since(from) >= TIME_WAIT_LENGTH,
+        When::At(_) | When::Before(_) => false,
+    })
+}
+
+/// Gone from an orphan FIN_WAIT2 when its timer was due.
+fn ran_out_in_fin_wait2(track: &Track) -> bool {
+    /// The kernel's timers are up to a jiffy late, and the deadline is known to a jiffy.
+    const SLACK: Duration = Duration::from_millis(20);
+    let last = track.last();
+    if !track.is_gone() || last.state != TcpState::FinWait2 || !last.is_mini_socket() {
+        return false;
+    }
+    let (Some(timer), Some(end)) = (last.timer, track.spans().last()) else {
+        return false;
+    };
+    timer.kind == TimerKind::TimeWait && end.from.not_after().plus(SLACK) >= timer.deadline
+}
+
+fn first_closer(connection: &Connection, code: Code) -> Option<Side> {
+    if code == Code::Simultaneous {
+        return None;
+    }
+    let closed_first = |side: Side| {
+        let here = connection.end(side);
+        let there = connection.end(side.other());
+        let sent_fin_first = |track: &Track| {
+            [TcpState::FinWait1, TcpState::FinWait2, TcpState::TimeWait]
+                .iter()
+                .any(|&state| track.passed(state))
+        };
+        let received_fin_first = |track: &Track| {
+            [TcpState::CloseWait, TcpState::LastAck]
+                .iter()
+                .any(|&state| track.passed(state))
+        };
+        here.is_some_and(sent_fin_first) || there.is_some_and(received_fin_first)
+    };
+    match (closed_first(Side::A), closed_first(Side::B)) {
+        (true, false) => Some(Side::A),
+        (false, true) => Some(Side::B),
+        _ => None,
+    }
+}
+
+/// close() or shutdown(): the descriptor tells, in the states after the FIN and before TIME_WAIT.
+/// A close() that blocks in SO_LINGER holds the descriptor as well, with both sides shut.
+fn how_it_closed(track: &Track) -> Option<How> {
+    let first_seen = [TcpState::FinWait1, TcpState::FinWait2]
+        .into_iter()
+        .filter_map(|state| first_descriptor(track, state))
+        .next()?;
+    match first_seen {
+        Descriptor::Gone => Some(How::Close),
+        Descriptor::Held => Some(How::Shutdown),
+        Descriptor::NotAccepted => None,
+    }
+}
+
+fn first_descriptor(track: &Track, state: TcpState) -> Option<Descriptor> {
+    track
+        .spans()
+        .iter()
+        .find(|span| span.state == state)
+        .and_then(|span| span.descriptor)
+}
+
+fn sentence(who: Option<Side>, how: Option<How>, code: Code, evidence: Evidence) -> String {
+    let beginning = match (who, how) {
+        (Some(side), Some(How::Close)) => {
+            format!("{} closed first (its descriptor is gone)", name(side))
+        }
+        (Some(side), Some(How::Shutdown)) => format!(
+            "{} shut down first and still held its descriptor",
+            name(side)
+        ),
+        (Some(side), None) => format!("{} closed first", name(side)),
+        (None, _) if code == Code::Simultaneous => "both ends closed at once".to_owned(),
+        (None, _) => "who closed first was not seen".to_owned(),
+    };
+    let ending = match code {
+        Code::Aborted => "it was aborted",
+        Code::Orphaned => "it was given up",
+        Code::Simultaneous | Code::Orderly => "it ended in good order",
+        Code::Unknown => "how it ended is not known",
+    };
+    format!("{beginning}; {ending}: {}", evidence.0)
+}
+
+const fn name(side: Side) -> &'static str {
+    match side {
+        Side::A => "A",
+        Side::B => "B",
+    }
+}

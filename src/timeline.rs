@@ -1,0 +1,333 @@
+//! Observations in, connections out: who is who, what each end passed, and when.
+//!
+//! The tracker has one door, [`Tracker::ingest`], and knows neither clock nor IO: the same
+//! observations in the same order give the same connections, live, replayed or in a test. It says
+//! what it concluded as [`Change`]s, which are never taken back, and what it wants to know as
+//! [`Ask`]s.
+//!
+//! The traps: absence from a look proves nothing, so an end is gone only when a lookup says so.
+//! A 4-tuple that is used again is another incarnation, told by the cookie, and where there is
+//! none, by inode and state. Lower bounds come from the look that last covered the *old* state:
+//! one without TIME_WAIT says nothing of a socket in TIME_WAIT.
+
+mod ingest;
+pub mod pair;
+mod retain;
+pub mod track;
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+use crate::model::observation::HostFacts;
+use crate::model::{
+    Ask, Body, Cookie, Descriptor, Endpoint, FourTuple, Look, Observation, Queues, Sample, Scope,
+    Shutdown, SockId, SourceName, TcpState, Timestamp,
+};
+pub use pair::{ConnId, Connection, Side};
+pub use track::{Age, Certainty, Span, Track, When};
+
+type Fast = foldhash::fast::RandomState;
+
+/// How many settled connections are kept when nothing else is said.
+pub const DEFAULT_RETENTION: usize = 20_000;
+
+/// Something that the tracker concluded.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Change {
+    /// A connection was seen for the first time.
+    Opened {
+        /// Its number.
+        conn: ConnId,
+        /// When.
+        at: Timestamp,
+        /// What each end was found in; CLOSE for one that was born between two looks, and whose
+        /// way to its present state follows as [`Change::Moved`].
+        ends: [Option<Found>; 2],
+    },
+    /// The other end of a known connection was found, already in `found.state`.
+    Joined {
+        /// The connection.
+        conn: ConnId,
+        /// Which end.
+        side: Side,
+        /// When.
+        at: Timestamp,
+        /// What it was found in.
+        found: Found,
+    },
+    /// An end went from one state to the next.
+    Moved {
+        /// The connection.
+        conn: ConnId,
+        /// Which end.
+        side: Side,
+        /// The step.
+        step: Transition,
+    },
+    /// Every visible end is gone or in TIME_WAIT.
+    Closed {
+        /// The connection.
+        conn: ConnId,
+        /// When that was known.
+        at: Timestamp,
+    },
+}
+
+impl Change {
+    /// Which connection it is about.
+    pub const fn conn(&self) -> ConnId {
+        match self {
+            Self::Opened { conn, .. }
+            | Self::Joined { conn, .. }
+            | Self::Moved { conn, .. }
+            | Self::Closed { conn, .. } => *conn,
+        }
+    }
+}
+
+/// An end as it was first seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Its state.
+    pub state: TcpState,
+    /// How long it had been in it.
+    pub age: Option<Age>,
+    /// Its cookie.
+    pub cookie: Option<Cookie>,
+}
+
+/// One step of an end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Transition {
+    /// The state that ended.
+    pub from: TcpState,
+    /// The state that began.
+    pub to: TcpState,
+    /// When.
+    pub when: When,
+    /// How surely `to` is known.
+    pub certainty: Certainty,
+    /// Who reported it.
+    pub source: SourceName,
+    /// How long `from` lasted, taken between the moments the two were seen; `None` when the
+    /// beginning of `from` is not known or it was never seen.
+    pub in_from: Option<std::time::Duration>,
+    /// What the look showed beside the state; `None` for states that no look showed.
+    pub seen: Option<SeenBeside>,
+}
+
+/// What a look showed beside a state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SeenBeside {
+    /// Whether a program holds the socket.
+    pub descriptor: Option<Descriptor>,
+    /// Which sides are shut.
+    pub shutdown: Option<Shutdown>,
+    /// Bytes received and not read.
+    pub unread: Option<u32>,
+    /// Bytes sent and not acknowledged.
+    pub unacked: Option<u32>,
+}
+
+impl From<&Sample> for SeenBeside {
+    fn from(sample: &Sample) -> Self {
+        Self {
+            descriptor: sample.descriptor(),
+            shutdown: sample.shutdown,
+            unread: sample.unread(),
+            unacked: sample.unacked(),
+        }
+    }
+}
+
+/// A listening socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// Who it is.
+    pub id: SockId,
+    /// Connections that wait for `accept()`.
+    pub waiting: u32,
+    /// How many may wait.
+    pub backlog: Option<u32>,
+    /// The inode; several sockets can listen on one address (SO_REUSEPORT).
+    pub inode: Option<u32>,
+}
+
+impl Listener {
+    /// Where it listens.
+    pub const fn local(&self) -> Endpoint {
+        self.id.tuple.local
+    }
+
+    fn of(sample: &Sample) -> Self {
+        let (waiting, backlog) = match sample.queues {
+            Queues::Accept { waiting, backlog } => (waiting, backlog),
+            Queues::Stream { receive, .. } => (receive, None),
+            Queues::Absent => (0, None),
+        };
+        Self {
+            id: sample.id,
+            waiting,
+            backlog,
+            inode: sample.inode,
+        }
+    }
+}
+
+/// Where an end is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct EndRef {
+    conn: ConnId,
+    side: Side,
+}
+
+/// Begins of the newest complete looks of a source.
+#[derive(Clone, Copy, Debug, Default)]
+struct Looks {
+    whole: Option<Timestamp>,
+    without_time_wait: Option<Timestamp>,
+}
+
+impl Looks {
+    /// The newest complete look that would have shown a socket in `state`.
+    fn covering(&self, state: TcpState) -> Option<Timestamp> {
+        match state {
+            TcpState::TimeWait => self.whole,
+            _ => self.whole.max(self.without_time_wait),
+        }
+    }
+
+    fn note(&mut self, look: Look, begun: Timestamp) {
+        let newest = match look {
+            Look::Whole => &mut self.whole,
+            Look::WithoutTimeWait => &mut self.without_time_wait,
+        };
+        *newest = (*newest).max(Some(begun));
+    }
+}
+
+/// Numbers for the header.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Connections seen since the start.
+    pub seen: u64,
+    /// Connections of which an end can still move.
+    pub open: usize,
+    /// Settled connections that were dropped to bound memory.
+    pub dropped: u64,
+    /// Rows or messages that a source missed, as far as they could be counted.
+    pub lost: u64,
+    /// How many times something was missed.
+    pub losses: u64,
+}
+
+/// Observations in, connections out.
+#[derive(Debug)]
+pub struct Tracker {
+    connections: BTreeMap<ConnId, Connection>,
+    by_cookie: HashMap<(Scope, Cookie), EndRef, Fast>,
+    /// The newest incarnation of a 4-tuple, as one end sees it.
+    by_tuple: HashMap<(Scope, FourTuple), EndRef, Fast>,
+    listeners: BTreeMap<SockId, Listener>,
+    looks: HashMap<SourceName, Looks, Fast>,
+    host: HostFacts,
+    /// Closed connections, oldest first.
+    settled: VecDeque<ConnId>,
+    retention: usize,
+    next: u64,
+    /// Met in the observation at hand and not yet shown: their sides are not decided.
+    unopened: Vec<ConnId>,
+    changes: Vec<Change>,
+    asks: Vec<Ask>,
+    totals: Totals,
+}
+
+impl Default for Tracker {
+    fn default() -> Self {
+        Self::new(DEFAULT_RETENTION)
+    }
+}
+
+impl Tracker {
+    /// A tracker that keeps at most `retention` settled connections.
+    pub fn new(retention: usize) -> Self {
+        Self {
+            connections: BTreeMap::new(),
+            by_cookie: HashMap::default(),
+            by_tuple: HashMap::default(),
+            listeners: BTreeMap::new(),
+            looks: HashMap::default(),
+            host: HostFacts::default(),
+            settled: VecDeque::new(),
+            retention,
+            next: 1,
+            unopened: Vec::new(),
+            changes: Vec::new(),
+            asks: Vec::new(),
+            totals: Totals::default(),
+        }
+    }
+
+    /// Takes in one observation. What follows from it is to be had from [`Tracker::changes`] and
+    /// [`Tracker::asks`].
+    pub fn ingest(&mut self, observation: &Observation) {
+        let (at, source) = (observation.at, observation.source);
+        match &observation.body {
+            Body::Poll(poll) => self.ingest_poll(poll, at, source),
+            Body::Unchanged { until, look } => {
+                self.looks.entry(source).or_default().note(*look, *until);
+            }
+            Body::Lookup {
+                asked,
+                begun,
+                answer,
+            } => self.ingest_lookup(asked, *begun, answer, at, source),
+            Body::Host(facts) => self.host = *facts,
+            Body::Lost { count, .. } => {
+                self.totals.losses += 1;
+                self.totals.lost += count.unwrap_or(0);
+            }
+            Body::Source(_) | Body::Clock { .. } | Body::Note { .. } => {}
+        }
+        self.retire_settled();
+    }
+
+    /// What was concluded since this was last asked, in order.
+    pub fn changes(&mut self) -> std::vec::Drain<'_, Change> {
+        self.changes.drain(..)
+    }
+
+    /// What the tracker wants to know since this was last asked.
+    pub fn asks(&mut self) -> std::vec::Drain<'_, Ask> {
+        self.asks.drain(..)
+    }
+
+    /// A connection by its number, `None` once it is dropped.
+    pub fn get(&self, id: ConnId) -> Option<&Connection> {
+        self.connections.get(&id)
+    }
+
+    /// All connections known, oldest first.
+    pub fn connections(
+        &self,
+    ) -> impl DoubleEndedIterator<Item = &Connection> + ExactSizeIterator + Clone {
+        self.connections.values()
+    }
+
+    /// The listening sockets, by address.
+    pub fn listeners(&self) -> impl Iterator<Item = &Listener> {
+        self.listeners.values()
+    }
+
+    /// What is known of the host.
+    pub const fn host(&self) -> &HostFacts {
+        &self.host
+    }
+
+    /// Numbers for the header.
+    pub fn totals(&self) -> Totals {
+        Totals {
+            open: self.connections.len() - self.settled.len(),
+            ..self.totals
+        }
+    }
+}

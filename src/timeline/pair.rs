@@ -1,0 +1,198 @@
+//! A connection: both ends of one 4-tuple, in one incarnation.
+//!
+//! A opened the connection, B was opened to. Which end is A is fixed when the connection is first
+//! shown and never changed, even when later evidence speaks against it: a lane that swaps places
+//! is worse than a wrong letter. What the two ends show is kept apart; they may disagree.
+
+use std::fmt;
+
+use crate::model::filter::{EndFacts, Selection};
+use crate::model::{Endpoint, FourTuple, Scope, TcpState, Timestamp};
+use crate::timeline::track::{Track, When};
+
+/// The small number under which the user sees a connection. Given in the order of first sight,
+/// from 1, and never used again.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnId(pub u64);
+
+impl fmt::Display for ConnId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad_integral(true, "", &self.0.to_string())
+    }
+}
+
+impl fmt::Debug for ConnId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "#{}", self.0)
+    }
+}
+
+/// One of the two lanes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Side {
+    /// Opened the connection.
+    A,
+    /// Was opened to.
+    B,
+}
+
+impl Side {
+    /// Both, in the order of the lanes.
+    pub const BOTH: [Self; 2] = [Self::A, Self::B];
+
+    /// The other one.
+    pub const fn other(self) -> Self {
+        match self {
+            Self::A => Self::B,
+            Self::B => Self::A,
+        }
+    }
+
+    /// The word in machine output.
+    pub const fn token(self) -> &'static str {
+        match self {
+            Self::A => "a",
+            Self::B => "b",
+        }
+    }
+}
+
+/// Both ends of one incarnation of a 4-tuple.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    pub(super) id: ConnId,
+    pub(super) scope: Scope,
+    /// As A sees it.
+    pub(super) tuple: FourTuple,
+    pub(super) ends: [Option<Track>; 2],
+    pub(super) opened: Timestamp,
+    pub(super) closed: Option<Timestamp>,
+    /// Another incarnation took the 4-tuple while this one was not known to be over.
+    pub(super) replaced: bool,
+    /// `TCPTimeWaitOverflow` when it was first seen.
+    pub(super) overflows_at_open: Option<u64>,
+    /// TIME_WAITs were dropped for want of room during its life, so that none proves nothing.
+    pub(super) time_wait_unreliable: bool,
+}
+
+impl Connection {
+    /// Its number.
+    pub const fn id(&self) -> ConnId {
+        self.id
+    }
+
+    /// Where its addresses mean something.
+    pub const fn scope(&self) -> Scope {
+        self.scope
+    }
+
+    /// The address of an end, visible or not.
+    pub const fn endpoint(&self, side: Side) -> Endpoint {
+        match side {
+            Side::A => self.tuple.local,
+            Side::B => self.tuple.remote,
+        }
+    }
+
+    /// The history of an end; `None` when it is not on this host, or was gone when we came.
+    pub const fn end(&self, side: Side) -> Option<&Track> {
+        self.ends[side as usize].as_ref()
+    }
+
+    /// The visible ends.
+    pub fn visible(&self) -> impl Iterator<Item = (Side, &Track)> {
+        Side::BOTH
+            .into_iter()
+            .filter_map(|side| Some((side, self.end(side)?)))
+    }
+
+    /// When it was first seen.
+    pub const fn opened(&self) -> Timestamp {
+        self.opened
+    }
+
+    /// When every visible end was first known to be gone or in TIME_WAIT.
+    pub const fn closed(&self) -> Option<Timestamp> {
+        self.closed
+    }
+
+    /// Whether another incarnation took its 4-tuple while it was not known to be over.
+    pub const fn was_replaced(&self) -> bool {
+        self.replaced
+    }
+
+    /// Whether the host dropped TIME_WAITs during its life, so that the lack of one proves nothing.
+    pub const fn time_wait_unreliable(&self) -> bool {
+        self.time_wait_unreliable
+    }
+
+    /// Whether one visible end satisfies the selection, now or earlier.
+    pub fn is_selected_by(&self, selection: &Selection) -> bool {
+        self.visible().any(|(_, track)| {
+            selection.matches(&EndFacts {
+                tuple: *track.tuple(),
+                states: track.seen_states(),
+            })
+        })
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.visible().all(|(_, track)| track.is_over())
+    }
+
+    /// Whether the present state of the visible end, looking from the free side, can belong to
+    /// the same incarnation as a socket in `state`: whoever is in TIME_WAIT has seen the peer
+    /// send its FIN.
+    pub(super) fn can_take(&self, side: Side, state: TcpState) -> bool {
+        let fin_sent = |state| {
+            matches!(
+                state,
+                TcpState::LastAck | TcpState::Closing | TcpState::TimeWait
+            )
+        };
+        self.end(side).is_none()
+            && self.end(side.other()).is_some_and(|there| {
+                !there.is_gone()
+                    && (there.state() != TcpState::TimeWait || fin_sent(state))
+                    && (state != TcpState::TimeWait || !is_opening(there.state()))
+            })
+    }
+}
+
+/// A state before the connection is established.
+pub(super) const fn is_opening(state: TcpState) -> bool {
+    matches!(state, TcpState::SynSent | TcpState::SynRecv)
+}
+
+/// How a mini-socket's timer dates the state that is found at attach.
+///
+/// TIME_WAIT counts 60 s down from its beginning (`TCP_TIMEWAIT_LEN`, include/net/tcp.h), so the
+/// beginning is known to a jiffy. FIN_WAIT2 counts `tcp_fin_timeout` from the `close()`, which
+/// may come long after the state was entered, and `TCP_LINGER2` may have shortened it: the state
+/// is at least that old only when the timer is not longer than the host's.
+pub(super) fn found_since(
+    sample: &crate::model::Sample,
+    fin_timeout: Option<std::time::Duration>,
+    at: Timestamp,
+) -> When {
+    /// 10 ms: the coarsest jiffy (HZ=100).
+    const JIFFY: std::time::Duration = std::time::Duration::from_millis(10);
+    const TIME_WAIT_LENGTH: std::time::Duration = std::time::Duration::from_secs(60);
+    let remaining = match sample.timer {
+        Some(timer) if sample.is_mini_socket() => timer.deadline.since(at),
+        _ => return When::Before(at),
+    };
+    match (sample.state, fin_timeout) {
+        (TcpState::TimeWait, _) if remaining <= TIME_WAIT_LENGTH => {
+            let began = at.minus(TIME_WAIT_LENGTH - remaining);
+            When::Between(began.minus(JIFFY), began.plus(JIFFY).min(at))
+        }
+        // Mini-sockets wait for 60 s at most, whatever tcp_fin_timeout says: the rest is spent
+        // as a full orphan (tcp_rcv_state_process, net/ipv4/tcp_input.c).
+        (TcpState::FinWait2, Some(timeout)) => {
+            let waited = timeout.min(TIME_WAIT_LENGTH).saturating_sub(remaining);
+            When::Before(at.minus(waited))
+        }
+        _ => When::Before(at),
+    }
+}

@@ -1,0 +1,36 @@
+//! Memory: settled connections are kept up to a number, then the oldest go.
+//!
+//! The trap: a connection in TIME_WAIT is settled and may be dropped while the kernel still has
+//! its mini-socket. Its end is then not reported, and what a source says of it later must not
+//! make it a new connection.
+
+use crate::timeline::{ConnId, EndRef, Tracker};
+
+impl Tracker {
+    /// Forgets the oldest settled connections beyond what is to be kept.
+    pub(super) fn retire_settled(&mut self) {
+        while self.settled.len() > self.retention {
+            let Some(id) = self.settled.pop_front() else {
+                return;
+            };
+            self.forget(id);
+            self.totals.dropped += 1;
+        }
+    }
+
+    fn forget(&mut self, id: ConnId) {
+        let Some(connection) = self.connections.remove(&id) else {
+            return;
+        };
+        let ours = |end: Option<&EndRef>| end.is_some_and(|end| end.conn == id);
+        for (_, track) in connection.visible() {
+            let tuple = (connection.scope, *track.tuple());
+            if ours(self.by_tuple.get(&tuple)) {
+                self.by_tuple.remove(&tuple);
+            }
+            if let Some(cookie) = track.id().cookie {
+                self.by_cookie.remove(&(connection.scope, cookie));
+            }
+        }
+    }
+}

@@ -1,0 +1,296 @@
+//! One end's history: the states it passed, and how surely each bound is known.
+//!
+//! Spans hold only their beginning; a span ends where the next begins. So they abut by
+//! construction and cannot overlap. The trap: three kinds of "when" look alike on an axis and are
+//! not. A sampled change lies somewhere between two looks; an inferred state was never seen; a
+//! state found at attach began at an unknown time before it.
+
+use std::time::Duration;
+
+use crate::model::tcp::StateSet;
+use crate::model::{Descriptor, FourTuple, Sample, SockId, SourceName, TcpState, Timestamp};
+
+/// When something happened, as far as it is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// The kernel said so.
+    At(Timestamp),
+    /// Not before the first (the begin of the last look that showed the old state), not after the
+    /// second (the end of the first that showed the new one).
+    Between(Timestamp, Timestamp),
+    /// Some time before: it was so when we came.
+    Before(Timestamp),
+}
+
+impl When {
+    /// The earliest it can have been.
+    pub const fn not_before(self) -> Option<Timestamp> {
+        match self {
+            Self::At(at) | Self::Between(at, _) => Some(at),
+            Self::Before(_) => None,
+        }
+    }
+
+    /// The latest it can have been.
+    pub const fn not_after(self) -> Timestamp {
+        match self {
+            Self::At(at) | Self::Between(_, at) | Self::Before(at) => at,
+        }
+    }
+}
+
+/// How a state came to be on a track.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Certainty {
+    /// Reported by the kernel at that time.
+    Exact,
+    /// Seen in a look; its beginning lies between two looks.
+    Sampled,
+    /// Not seen. Every legal path passes it.
+    Inferred,
+}
+
+impl Certainty {
+    /// The word in machine output.
+    pub const fn token(self) -> &'static str {
+        match self {
+            Self::Exact => "exact",
+            Self::Sampled => "sampled",
+            Self::Inferred => "inferred",
+        }
+    }
+}
+
+/// A stretch of time in one state. It ends where the next span of the track begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// The state.
+    pub state: TcpState,
+    /// When it was entered.
+    pub from: When,
+    /// How the state is known.
+    pub certainty: Certainty,
+    /// Who reported it, or what it was inferred from.
+    pub source: SourceName,
+    /// Whether a program held the socket when it was last seen in this state.
+    pub descriptor: Option<Descriptor>,
+}
+
+/// How long a state has lasted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Age {
+    /// At least this long.
+    pub at_least: Duration,
+    /// At most this long; `None` when the beginning was before we came.
+    pub at_most: Option<Duration>,
+}
+
+impl Age {
+    /// The lower bound, `None` when nothing at all is known.
+    pub fn known(self) -> Option<Duration> {
+        (!self.at_least.is_zero() || self.at_most.is_some()).then_some(self.at_least)
+    }
+}
+
+/// Whether the socket is in the kernel's table, as far as the last answers say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Presence {
+    /// The last look that covers its state showed it.
+    Present,
+    /// A look missed it, and the question is out.
+    Missing,
+    /// A lookup says so, or another incarnation has its place.
+    Gone,
+}
+
+/// One end's history.
+#[derive(Clone, Debug)]
+pub struct Track {
+    pub(super) id: SockId,
+    pub(super) spans: Vec<Span>,
+    pub(super) last: Sample,
+    /// The newest moment at which it is proven to have been in its present state.
+    pub(super) seen: Timestamp,
+    pub(super) presence: Presence,
+}
+
+impl Track {
+    /// The track of a socket that was there when we came.
+    pub(super) fn found(sample: Sample, from: When, seen: Timestamp, source: SourceName) -> Self {
+        let span = Span {
+            state: sample.state,
+            from,
+            certainty: Certainty::Sampled,
+            source,
+            descriptor: sample.descriptor(),
+        };
+        Self::starting(span, sample, seen)
+    }
+
+    /// The track of a socket that a look does not show and the next one does. It begins in CLOSE.
+    pub(super) fn born(
+        sample: Sample,
+        between: (Timestamp, Timestamp),
+        seen: Timestamp,
+        source: SourceName,
+    ) -> Self {
+        let before = Span {
+            state: TcpState::Close,
+            from: When::Before(between.0),
+            certainty: Certainty::Sampled,
+            source,
+            descriptor: None,
+        };
+        Self::starting(before, sample, seen)
+    }
+
+    fn starting(span: Span, sample: Sample, seen: Timestamp) -> Self {
+        // A life has eight states at most and is often watched whole.
+        let mut spans = Vec::with_capacity(4);
+        spans.push(span);
+        Self {
+            id: sample.id,
+            spans,
+            last: sample,
+            seen,
+            presence: Presence::Present,
+        }
+    }
+
+    /// Enters `to`, through `passed`, all within the same bounds.
+    pub(super) fn advance(
+        &mut self,
+        passed: &[TcpState],
+        to: TcpState,
+        bounds: (Timestamp, Timestamp),
+        source: SourceName,
+    ) {
+        let from = When::Between(bounds.0.min(bounds.1), bounds.1);
+        let states = passed
+            .iter()
+            .map(|&state| (state, Certainty::Inferred))
+            .chain([(to, Certainty::Sampled)]);
+        for (state, certainty) in states {
+            self.spans.push(Span {
+                state,
+                from,
+                certainty,
+                source,
+                descriptor: None,
+            });
+        }
+    }
+
+    /// Takes over what a look shows of the state the track is in.
+    pub(super) fn refresh(&mut self, sample: Sample, seen: Timestamp) {
+        self.id = sample.id;
+        self.last = sample;
+        self.seen = self.seen.max(seen);
+        self.presence = Presence::Present;
+        if let Some(span) = self.spans.last_mut() {
+            span.descriptor = sample.descriptor().or(span.descriptor);
+        }
+    }
+
+    /// Who the socket is.
+    pub const fn id(&self) -> &SockId {
+        &self.id
+    }
+
+    /// Its 4-tuple, as this end sees it.
+    pub const fn tuple(&self) -> &FourTuple {
+        &self.id.tuple
+    }
+
+    /// The states passed, oldest first; never empty.
+    pub fn spans(&self) -> &[Span] {
+        &self.spans
+    }
+
+    /// The newest look at the socket; of a socket that is gone, the last one.
+    pub const fn last(&self) -> &Sample {
+        &self.last
+    }
+
+    /// The state it is in; CLOSE when it is gone.
+    pub fn state(&self) -> TcpState {
+        self.spans.last().map_or(TcpState::Close, |span| span.state)
+    }
+
+    /// The last state before the present one ended in CLOSE; the present one while it lives.
+    pub fn last_living(&self) -> TcpState {
+        self.spans
+            .iter()
+            .rev()
+            .map(|span| span.state)
+            .find(|&state| state != TcpState::Close)
+            .unwrap_or(TcpState::Close)
+    }
+
+    /// Whether the kernel's table no longer has it.
+    pub fn is_gone(&self) -> bool {
+        self.presence == Presence::Gone
+    }
+
+    /// Gone, or in TIME_WAIT: nothing more is to be expected of this end.
+    pub fn is_over(&self) -> bool {
+        self.is_gone() || self.state() == TcpState::TimeWait
+    }
+
+    /// Whether the track ever was in `state`, seen or inferred.
+    pub fn passed(&self, state: TcpState) -> bool {
+        self.spans.iter().any(|span| span.state == state)
+    }
+
+    /// Whether a program held the socket, or not, when this was last known of `state`.
+    pub fn descriptor_in(&self, state: TcpState) -> Option<Descriptor> {
+        self.spans
+            .iter()
+            .rev()
+            .find(|span| span.state == state)
+            .and_then(|span| span.descriptor)
+    }
+
+    /// States that were seen, not inferred; CLOSE before a birth is not one of them.
+    pub fn seen_states(&self) -> StateSet {
+        self.spans
+            .iter()
+            .enumerate()
+            .filter(|(index, span)| {
+                span.certainty != Certainty::Inferred
+                    && (*index > 0 || span.state != TcpState::Close)
+            })
+            .map(|(_, span)| span.state)
+            .collect()
+    }
+
+    /// The index of the span that holds at `at`; a state counts from the moment it was seen.
+    /// `None` before the track begins.
+    pub fn span_at(&self, at: Timestamp) -> Option<usize> {
+        self.spans
+            .iter()
+            .rposition(|span| span.from.not_after() <= at)
+    }
+
+    /// How long the span at `index` had lasted at `now`, or until it ended.
+    pub fn age(&self, index: usize, now: Timestamp) -> Option<Age> {
+        let span = self.spans.get(index)?;
+        let end = self.spans.get(index + 1).map(|next| next.from);
+        let (end_least, end_most) = match end {
+            None => (now, now),
+            Some(when) => (
+                when.not_before().unwrap_or(when.not_after()).min(now),
+                when.not_after().min(now),
+            ),
+        };
+        Some(Age {
+            at_least: end_least.since(span.from.not_after()),
+            at_most: span.from.not_before().map(|from| end_most.since(from)),
+        })
+    }
+
+    /// How long the present state has lasted at `now`.
+    pub fn present_age(&self, now: Timestamp) -> Option<Age> {
+        self.age(self.spans.len().checked_sub(1)?, now)
+    }
+}
