@@ -51,6 +51,9 @@ impl Tracker {
         for id in &poll.missing {
             self.miss(id, source);
         }
+        if poll.first && poll.complete {
+            self.miss_what_the_new_source_lacks(poll.begun, source);
+        }
         if poll.complete {
             self.looks.entry(source).or_default().note(poll.look, poll.begun);
         }
@@ -369,6 +372,21 @@ impl Tracker {
         }
         self.asks.extend(other.map(Ask::Confirm));
         self.asks.push(Ask::Confirm(asked));
+    }
+
+    /// A source that takes over knows nothing of what the one before it saw: what its first look
+    /// does not show would otherwise stay for ever.
+    fn miss_what_the_new_source_lacks(&mut self, begun: Timestamp, source: SourceName) {
+        let lacking: Vec<SockId> = self
+            .connections
+            .values()
+            .flat_map(Connection::visible)
+            .filter(|(_, track)| !track.is_gone() && track.seen < begun)
+            .map(|(_, track)| track.id)
+            .collect();
+        for id in lacking {
+            self.miss(&id, source);
+        }
     }
 
     fn other_to_ask(&self, end: EndRef) -> Option<SockId> {

@@ -1,0 +1,194 @@
+//! Runs a source: opens the best one that works, paces its looks, hands on what it says, and
+//! changes to /proc when `sock_diag` is not to be had.
+//!
+//! The trap: a fallback that nobody notices. Every change of source is an observation with its
+//! reason, and a source that the user named is never replaced.
+
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
+
+use crate::model::{Ask, Body, Observation, SockId, SourceName, SourceState};
+use crate::source::pace::Pace;
+use crate::source::proc_net::ProcNet;
+use crate::source::sock_diag::SockDiag;
+use crate::source::{Poller, Request, SourceError, clock};
+
+/// Which source the user wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// The best one that works.
+    Auto,
+    /// This one or none.
+    Only(SourceName),
+}
+
+/// The running source.
+pub struct Feed {
+    choice: Choice,
+    request: Request,
+    poller: Box<dyn Poller>,
+    pace: Pace,
+    /// Why this source and not a better one.
+    why: Option<String>,
+    announced: Option<Announced>,
+}
+
+/// What was last said of the pace, so that only what differs is said.
+#[derive(Clone, Copy, PartialEq)]
+struct Announced {
+    source: SourceName,
+    period: Duration,
+    cost_known: bool,
+}
+
+impl Feed {
+    /// Opens a source. What there is to say of it goes to `out`.
+    ///
+    /// # Errors
+    /// When the chosen source, or in auto the last one left, can't run.
+    pub fn open(
+        choice: Choice,
+        request: Request,
+        period: Duration,
+        out: &mut Vec<Observation>,
+    ) -> Result<Self, SourceError> {
+        let mut why = match choice {
+            Choice::Auto => None,
+            Choice::Only(name) => Some(format!("--source {}", name.token().replace('_', "-"))),
+        };
+        let poller: Box<dyn Poller> = match choice {
+            Choice::Only(SourceName::Proc) => Box::new(ProcNet::open(request.clone())),
+            _ => match SockDiag::open(request.clone()) {
+                Ok(source) => Box::new(source),
+                Err(error) if choice == Choice::Auto => {
+                    out.push(turned_off(&error.into(), &mut why));
+                    Box::new(ProcNet::open(request.clone()))
+                }
+                Err(error) => return Err(error.into()),
+            },
+        };
+        Ok(Self {
+            choice,
+            request,
+            poller,
+            pace: Pace::new(period),
+            why: why.filter(|_| choice == Choice::Auto),
+            announced: None,
+        })
+    }
+
+    /// Looks once.
+    ///
+    /// # Errors
+    /// When no source that may run can.
+    pub fn look(&mut self, out: &mut Vec<Observation>) -> Result<(), SourceError> {
+        let before = clock::thread_cpu();
+        if let Err(error) = self.poller.look(out) {
+            self.fall_back(error, out)?;
+            self.poller.look(out)?;
+        }
+        self.pace.note(clock::thread_cpu().saturating_sub(before));
+        self.announce(out);
+        Ok(())
+    }
+
+    /// Answers what the tracker wants to know.
+    ///
+    /// # Errors
+    /// As [`Feed::look`].
+    pub fn answer(&mut self, asks: &[Ask], out: &mut Vec<Observation>) -> Result<(), SourceError> {
+        let ids: Vec<SockId> = asks.iter().map(|Ask::Confirm(id)| *id).collect();
+        match self.poller.confirm(&ids, out) {
+            Ok(()) => Ok(()),
+            Err(error) => self.fall_back(error, out),
+        }
+    }
+
+    fn fall_back(
+        &mut self,
+        error: SourceError,
+        out: &mut Vec<Observation>,
+    ) -> Result<(), SourceError> {
+        if self.choice != Choice::Auto || self.poller.name() != SourceName::SockDiag {
+            return Err(error);
+        }
+        out.push(turned_off(&error, &mut self.why));
+        self.poller = Box::new(ProcNet::open(self.request.clone()));
+        Ok(())
+    }
+
+    /// Says at what pace the source runs, when that is new or has changed by a fifth.
+    fn announce(&mut self, out: &mut Vec<Observation>) {
+        let now = Announced {
+            source: self.poller.name(),
+            period: self.pace.period(),
+            cost_known: self.pace.cost().is_some(),
+        };
+        let is_news = self.announced.is_none_or(|before| {
+            before.source != now.source
+                || before.cost_known != now.cost_known
+                || before.period.abs_diff(now.period) * 5 > before.period
+        });
+        if !is_news {
+            return;
+        }
+        self.announced = Some(now);
+        out.push(Observation {
+            at: clock::now(),
+            source: now.source,
+            body: Body::Source(SourceState::Running {
+                period: now.period,
+                cost: self.pace.cost(),
+                why: self.why.clone(),
+            }),
+        });
+    }
+
+    /// Looks and answers until nobody listens: `send` says so by returning false, and the asking
+    /// side by hanging up.
+    ///
+    /// # Errors
+    /// When no source that may run can.
+    pub fn run(
+        mut self,
+        asks: &Receiver<Vec<Ask>>,
+        mut send: impl FnMut(Vec<Observation>) -> bool,
+    ) -> Result<(), SourceError> {
+        loop {
+            let begun = clock::now();
+            let mut out = Vec::new();
+            self.look(&mut out)?;
+            if !out.is_empty() && !send(out) {
+                return Ok(());
+            }
+            let next = begun.plus(self.pace.period());
+            loop {
+                let wait = next.since(clock::now());
+                match asks.recv_timeout(wait) {
+                    Ok(batch) => {
+                        let mut out = Vec::new();
+                        self.answer(&batch, &mut out)?;
+                        if !out.is_empty() && !send(out) {
+                            return Ok(());
+                        }
+                    }
+                    Err(RecvTimeoutError::Timeout) => break,
+                    Err(RecvTimeoutError::Disconnected) => return Ok(()),
+                }
+            }
+        }
+    }
+}
+
+fn turned_off(error: &SourceError, why: &mut Option<String>) -> Observation {
+    let reason = match error {
+        SourceError::SockDiag(error) => error.to_string(),
+        SourceError::Proc { .. } => error.to_string(),
+    };
+    *why = Some(format!("sock_diag is not to be had: {reason}"));
+    Observation {
+        at: clock::now(),
+        source: SourceName::SockDiag,
+        body: Body::Source(SourceState::Off { why: reason }),
+    }
+}

@@ -1,0 +1,175 @@
+//! `/proc/net/tcp` and `tcp6`: what every kernel shows to everybody, when `sock_diag` is not to be
+//! had. No cookie, no shutdown mask, no filter in the kernel, and 4 KiB a read.
+//!
+//! The traps: a socket has no name here but its 4-tuple, so a later incarnation is told by inode
+//! and state; and a row can be skipped or shown twice, so gone is only what two reads lack.
+
+pub mod parse;
+
+use std::fs::File;
+use std::io::{self, Read};
+
+use crate::model::observation::HostFacts;
+use crate::model::{
+    Answer, Body, FourTuple, Look, Observation, Sample, SockId, SourceName, TcpState, Timestamp,
+};
+use crate::source::table::Table;
+use crate::source::{Poller, Request, SourceError, clock, host};
+use parse::Table as Text;
+
+/// Of the thread's namespace; /proc/net is the process's.
+const FILES: [(&str, Text); 2] = [
+    ("/proc/thread-self/net/tcp", Text::Tcp4),
+    ("/proc/thread-self/net/tcp6", Text::Tcp6),
+];
+
+/// What tells rows apart: the 4-tuple, and for listeners, of which several can share an address
+/// (SO_REUSEPORT), the inode.
+type Key = (FourTuple, Option<u32>);
+
+/// The source.
+pub struct ProcNet {
+    request: Request,
+    table: Table<Key>,
+    text: Vec<u8>,
+    /// Asked for, to be answered after the next look.
+    asked: Vec<SockId>,
+    host: HostFacts,
+    host_said: bool,
+    /// Rows that the last look could not read: said when the number changes.
+    unreadable: usize,
+}
+
+impl ProcNet {
+    /// The source; files are opened at each look.
+    pub fn open(request: Request) -> Self {
+        Self {
+            table: Table::new(SourceName::Proc),
+            text: Vec::new(),
+            asked: Vec::new(),
+            host: host::facts(request.scope),
+            host_said: false,
+            unreadable: 0,
+            request,
+        }
+    }
+
+    /// Reads one file into the table; says how many rows could not be read.
+    fn read(&mut self, path: &str, kind: Text) -> io::Result<usize> {
+        self.text.clear();
+        File::open(path)?.read_to_end(&mut self.text)?;
+        let at = clock::now();
+        let Self {
+            request,
+            table,
+            text,
+            ..
+        } = self;
+        let filter = &request.filter;
+        let unreadable = parse::parse_table(text, kind, request.scope, at, |sample| {
+            let tuple = &sample.id.tuple;
+            let wanted = match sample.state {
+                TcpState::Listen => filter.keeps_listener(&tuple.local),
+                _ => filter.keeps(tuple),
+            };
+            if wanted {
+                table.row(key(&sample), &sample, 0, at);
+            }
+        });
+        Ok(unreadable)
+    }
+
+    fn read_all(&mut self) -> Result<usize, SourceError> {
+        let mut unreadable = 0;
+        for (path, kind) in FILES {
+            match self.read(path, kind) {
+                Ok(count) => unreadable += count,
+                // A kernel without IPv6 has no tcp6.
+                Err(error) if kind == Text::Tcp6 && error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => {
+                    return Err(SourceError::Proc {
+                        path: path.to_owned(),
+                        error,
+                    });
+                }
+            }
+        }
+        Ok(unreadable)
+    }
+
+    /// Answers what was asked before this look: absent twice is gone.
+    fn answer(&mut self, begun: Timestamp, at: Timestamp, out: &mut Vec<Observation>) {
+        if self.asked.is_empty() {
+            return;
+        }
+        host::refresh(&mut self.host, SourceName::Proc, out);
+        self.table.flush(at, out);
+        for asked in std::mem::take(&mut self.asked) {
+            let answer = match self.find(&asked) {
+                Some(sample) => Answer::Found(*sample),
+                None => Answer::Gone,
+            };
+            if answer == Answer::Gone {
+                self.table.gone(&(asked.tuple, None));
+            }
+            out.push(Observation {
+                at,
+                source: SourceName::Proc,
+                body: Body::Lookup {
+                    asked,
+                    begun,
+                    answer,
+                },
+            });
+        }
+    }
+
+    /// The socket, if the look at hand shows it. Of listeners on one address any will do.
+    fn find(&self, asked: &SockId) -> Option<&Sample> {
+        if asked.tuple.remote.port() != 0 {
+            return self.table.present(&(asked.tuple, None));
+        }
+        self.table.any_present(|(tuple, _)| *tuple == asked.tuple)
+    }
+}
+
+fn key(sample: &Sample) -> Key {
+    let listener = (sample.state == TcpState::Listen).then_some(sample.inode);
+    (sample.id.tuple, listener.flatten())
+}
+
+impl Poller for ProcNet {
+    fn name(&self) -> SourceName {
+        SourceName::Proc
+    }
+
+    fn look(&mut self, out: &mut Vec<Observation>) -> Result<(), SourceError> {
+        if !self.host_said {
+            self.host_said = true;
+            out.push(host::observe(self.host, self.name(), clock::now()));
+        }
+        let begun = clock::now();
+        self.table.begin();
+        let unreadable = self.read_all()?;
+        let at = clock::now();
+        if unreadable != std::mem::replace(&mut self.unreadable, unreadable) && unreadable > 0 {
+            out.push(Observation {
+                at,
+                source: self.name(),
+                body: Body::Lost {
+                    count: Some(unreadable as u64),
+                    why: "rows that could not be read",
+                },
+            });
+        }
+        // A row that can't be read costs that row alone: the look counts as complete.
+        self.table.finish(Look::Whole, begun, at, true, out);
+        self.answer(begun, at, out);
+        Ok(())
+    }
+
+    fn confirm(&mut self, asked: &[SockId], _: &mut Vec<Observation>) -> Result<(), SourceError> {
+        self.asked.extend_from_slice(asked);
+        Ok(())
+    }
+}

@@ -1,0 +1,280 @@
+//! The kernel's own table over netlink: cookie, shutdown mask, timers, cgroup, filtered there.
+//!
+//! Two netlink sockets: one for dumps, one for lookups, since a socket that has a dump running
+//! refuses a second. The traps are the ends of a dump (see [`wire`]) and all the ways in which
+//! rows are lost on the way; each has a name in [`DiagError`].
+
+mod bytecode;
+mod discover;
+mod lookup;
+pub mod wire;
+
+use std::io;
+
+use crate::model::observation::HostFacts;
+use crate::model::{
+    Body, Cookie, Look, Observation, SockId, SourceName, TcpState, Timestamp,
+};
+use crate::source::table::Table;
+use crate::source::{Poller, Request, SourceError, clock, host};
+use discover::Dumper;
+use lookup::Lookups;
+
+/// What `sock_diag` can fail with, by name.
+#[derive(Debug, thiserror::Error)]
+pub enum DiagError {
+    /// `socket()` refuses: a kernel without it, or a sandbox that forbids it.
+    #[error("this kernel or sandbox has no NETLINK_SOCK_DIAG ({0})")]
+    NoSockDiag(io::Error),
+    /// No handler for TCP: the module is not loaded and can't be.
+    #[error("this kernel has no tcp_diag ({operation}: ENOENT; 'modprobe tcp_diag' as root may bring it)")]
+    NoTcpDiag {
+        /// What was asked.
+        operation: &'static str,
+    },
+    /// The kernel forbids it.
+    #[error("{operation} is not permitted (EPERM)")]
+    NotPermitted {
+        /// What was asked.
+        operation: &'static str,
+    },
+    /// A dump runs on this socket already.
+    #[error("{operation}: another dump is running on this socket (EBUSY)")]
+    Busy {
+        /// What was asked.
+        operation: &'static str,
+    },
+    /// The receive queue was full: rows are lost.
+    #[error("{operation}: the receive queue overran (ENOBUFS)")]
+    Overrun {
+        /// What was asked.
+        operation: &'static str,
+    },
+    /// A datagram was longer than the buffer.
+    #[error("{operation}: a datagram of {length} bytes was cut at {room}")]
+    Truncated {
+        /// What was asked.
+        operation: &'static str,
+        /// How long it was.
+        length: usize,
+        /// How much room there was.
+        room: usize,
+    },
+    /// Nothing came.
+    #[error("{operation}: the kernel did not answer within {seconds} s")]
+    Silent {
+        /// What was asked.
+        operation: &'static str,
+        /// How long we waited.
+        seconds: u64,
+    },
+    /// Another errno.
+    #[error("{operation}: the kernel refuses ({error})")]
+    Refused {
+        /// What was asked.
+        operation: &'static str,
+        /// The errno.
+        error: io::Error,
+    },
+    /// A system call failed.
+    #[error("{operation}: {error}")]
+    Io {
+        /// What was tried.
+        operation: &'static str,
+        /// Why not.
+        error: io::Error,
+    },
+}
+
+impl DiagError {
+    /// The error of a positive errno in an answer.
+    pub(crate) fn refused(operation: &'static str, errno: i32) -> Self {
+        match errno {
+            libc::ENOENT => Self::NoTcpDiag { operation },
+            libc::EPERM | libc::EACCES => Self::NotPermitted { operation },
+            libc::EBUSY => Self::Busy { operation },
+            libc::ENOBUFS => Self::Overrun { operation },
+            _ => Self::Refused {
+                operation,
+                error: io::Error::from_raw_os_error(errno),
+            },
+        }
+    }
+
+    /// Whether the next look may do better: then it is a loss and not the end of the source.
+    pub const fn passes(&self) -> bool {
+        matches!(
+            self,
+            Self::Busy { .. } | Self::Overrun { .. } | Self::Truncated { .. }
+        )
+    }
+
+    /// In a few words, for the count of losses.
+    pub const fn loss(&self) -> &'static str {
+        match self {
+            Self::Busy { .. } => "another dump was running (EBUSY)",
+            Self::Overrun { .. } => "receive queue overran (ENOBUFS)",
+            Self::Truncated { .. } => "datagram cut short",
+            _ => "the dump failed",
+        }
+    }
+}
+
+/// With more TIME_WAITs than this, they are left out of most looks.
+const MANY_TIME_WAITS: usize = 1000;
+/// How often they are looked at then.
+const TIME_WAIT_PERIOD: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// The source.
+pub struct SockDiag {
+    request: Request,
+    dumper: Dumper,
+    lookups: Lookups,
+    table: Table<Cookie>,
+    host: HostFacts,
+    time_waits_seen: Option<Timestamp>,
+    host_said: bool,
+    /// Rows that the last look could not read: said when the number changes.
+    unreadable: u64,
+}
+
+impl SockDiag {
+    /// Opens the two sockets.
+    ///
+    /// # Errors
+    /// When the kernel or a sandbox does not allow it.
+    pub fn open(request: Request) -> Result<Self, DiagError> {
+        let scope = request.scope;
+        Ok(Self {
+            dumper: Dumper::open(&request.filter)?,
+            lookups: Lookups::open()?,
+            table: Table::new(SourceName::SockDiag),
+            host: host::facts(scope),
+            request,
+            time_waits_seen: None,
+            host_said: false,
+            unreadable: 0,
+        })
+    }
+
+    /// TIME_WAITs are in every look while they are few.
+    fn next_look(&self, now: Timestamp) -> Look {
+        match self.time_waits_seen {
+            Some(seen)
+                if self.table.time_waits() > MANY_TIME_WAITS
+                    && now.since(seen) < TIME_WAIT_PERIOD =>
+            {
+                Look::WithoutTimeWait
+            }
+            _ => Look::Whole,
+        }
+    }
+
+    /// Dumps listeners, then connections. Listeners first: a connection that is in the second
+    /// dump had its listener in the first.
+    fn dump(&mut self, look: Look) -> Result<Losses, DiagError> {
+        let Self {
+            dumper,
+            table,
+            request,
+            ..
+        } = self;
+        let mut losses = Losses::default();
+        let filter = &request.filter;
+        let mut take = |row: &wire::Row, at| {
+            let id = &row.sample.id;
+            let wanted = match row.sample.state {
+                TcpState::Listen => filter.keeps_listener(&id.tuple.local),
+                _ => filter.keeps(&id.tuple),
+            };
+            if wanted && let Some(cookie) = id.cookie {
+                table.row(cookie, &row.sample, row.device, at);
+            }
+        };
+        losses.add(dumper.listeners(request.scope, &mut take)?);
+        losses.add(dumper.connections(request.scope, look, &mut take)?);
+        Ok(losses)
+    }
+}
+
+/// What a look lacks although it ended in good order.
+#[derive(Clone, Copy, Debug, Default)]
+struct Losses {
+    unreadable: u64,
+    interrupted: bool,
+}
+
+impl Losses {
+    fn add(&mut self, read: wire::Datagram) {
+        self.unreadable += read.unreadable;
+        self.interrupted |= read.interrupted;
+    }
+}
+
+impl Poller for SockDiag {
+    fn name(&self) -> SourceName {
+        SourceName::SockDiag
+    }
+
+    fn look(&mut self, out: &mut Vec<Observation>) -> Result<(), SourceError> {
+        if !self.host_said {
+            self.host_said = true;
+            out.push(host::observe(self.host, self.name(), clock::now()));
+        }
+        let begun = clock::now();
+        let look = self.next_look(begun);
+        self.table.begin();
+        let (complete, losses) = match self.dump(look) {
+            Ok(losses) => (!losses.interrupted, losses),
+            Err(error) if error.passes() => {
+                out.push(lost(None, error.loss()));
+                self.dumper.recover(&error)?;
+                (false, Losses::default())
+            }
+            Err(error) => return Err(error.into()),
+        };
+        if losses.unreadable != std::mem::replace(&mut self.unreadable, losses.unreadable)
+            && losses.unreadable > 0
+        {
+            out.push(lost(Some(losses.unreadable), "rows that could not be read"));
+        }
+        if losses.interrupted {
+            out.push(lost(None, "the table changed under the dump"));
+        }
+        if complete && look == Look::Whole {
+            self.time_waits_seen = Some(begun);
+        }
+        self.table.finish(look, begun, clock::now(), complete, out);
+        Ok(())
+    }
+
+    fn confirm(&mut self, asked: &[SockId], out: &mut Vec<Observation>) -> Result<(), SourceError> {
+        self.table.flush(clock::now(), out);
+        let answers = match self.lookups.ask(asked, self.request.scope, &self.table) {
+            Ok(answers) => answers,
+            Err(error) if error.passes() => {
+                out.push(lost(None, error.loss()));
+                self.table.miss_again();
+                self.lookups = Lookups::open()?;
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        };
+        if answers.iter().any(lookup::Answered::is_gone) {
+            host::refresh(&mut self.host, SourceName::SockDiag, out);
+        }
+        for answer in answers {
+            answer.settle(&mut self.table);
+            out.push(answer.observation());
+        }
+        Ok(())
+    }
+}
+
+fn lost(count: Option<u64>, why: &'static str) -> Observation {
+    Observation {
+        at: clock::now(),
+        source: SourceName::SockDiag,
+        body: Body::Lost { count, why },
+    }
+}

@@ -1,0 +1,224 @@
+//! Dumps: all sockets that match, both families in one walk of the kernel's table.
+//!
+//! The trap: a dump that is read slowly grows while it is read, so the loop only receives and
+//! decodes. The kernel fills datagrams of 32 KiB when the buffer has room for them.
+
+use std::io;
+use std::time::Duration;
+
+use netlink_sys::protocols::NETLINK_SOCK_DIAG;
+use netlink_sys::{Socket, SocketAddr};
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+
+use crate::model::filter::Filter;
+use crate::model::{Look, Scope, Timestamp};
+use crate::source::clock;
+use crate::source::sock_diag::wire::{
+    CONNECTION_STATES, Datagram, Families, LISTEN_STATES, Row, TIME_WAIT_STATE, dump_request,
+    read_dump,
+};
+use crate::source::sock_diag::{DiagError, bytecode};
+
+/// Twice what the kernel puts into a datagram of a dump.
+const ROOM: usize = 64 << 10;
+/// A kernel that answers at all answers at once; this is for those that emulate one.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Opens a socket to the kernel's `sock_diag`.
+pub(super) fn open_socket() -> Result<Socket, DiagError> {
+    let mut socket = Socket::new(NETLINK_SOCK_DIAG).map_err(DiagError::NoSockDiag)?;
+    let io = |operation| move |error| DiagError::Io { operation, error };
+    socket.bind_auto().map_err(io("bind a netlink socket"))?;
+    socket
+        .connect(&SocketAddr::new(0, 0))
+        .map_err(io("connect a netlink socket"))?;
+    set_socket_timeout(&socket, Timeout::Recv, Some(PATIENCE))
+        .map_err(|errno| io("set a receive timeout")(errno.into()))?;
+    Ok(socket)
+}
+
+/// Receives one datagram into the buffer.
+pub(super) fn receive(
+    socket: &Socket,
+    buffer: &mut [u8],
+    operation: &'static str,
+) -> Result<usize, DiagError> {
+    loop {
+        let room = buffer.len();
+        // MSG_TRUNC makes recv return the datagram's real length.
+        match socket.recv(&mut &mut *buffer, libc::MSG_TRUNC) {
+            Ok(length) if length > room => {
+                return Err(DiagError::Truncated {
+                    operation,
+                    length,
+                    room,
+                });
+            }
+            Ok(length) => return Ok(length),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                return Err(DiagError::Silent {
+                    operation,
+                    seconds: PATIENCE.as_secs(),
+                });
+            }
+            Err(error) => {
+                return Err(match error.raw_os_error() {
+                    Some(errno @ (libc::ENOBUFS | libc::EBUSY)) => {
+                        DiagError::refused(operation, errno)
+                    }
+                    _ => DiagError::Io { operation, error },
+                });
+            }
+        }
+    }
+}
+
+/// Sends a request whole.
+pub(super) fn send(socket: &Socket, bytes: &[u8], operation: &'static str) -> Result<(), DiagError> {
+    loop {
+        match socket.send(bytes, 0) {
+            Ok(_) => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => {
+                return Err(match error.raw_os_error() {
+                    Some(errno @ (libc::EPERM | libc::EACCES)) => {
+                        DiagError::refused(operation, errno)
+                    }
+                    _ => DiagError::Io { operation, error },
+                });
+            }
+        }
+    }
+}
+
+/// How this kernel is asked for both families.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Manner {
+    /// One walk (`TCPDIAG_GETSOCK`).
+    Together,
+    /// A walk each, where the old request is refused.
+    Apart,
+    /// IPv4 alone: no IPv6 in this kernel.
+    V4Alone,
+}
+
+/// Asks for tables of sockets.
+pub(super) struct Dumper {
+    socket: Socket,
+    buffer: Vec<u8>,
+    sequence: u32,
+    manner: Manner,
+    connections: Vec<u8>,
+    listeners: Vec<u8>,
+}
+
+impl Dumper {
+    pub(super) fn open(filter: &Filter) -> Result<Self, DiagError> {
+        Ok(Self {
+            socket: open_socket()?,
+            buffer: vec![0; ROOM],
+            sequence: 0,
+            manner: Manner::Together,
+            connections: bytecode::connections(filter),
+            listeners: bytecode::listeners(filter),
+        })
+    }
+
+    /// Every connection that the filter lets pass.
+    pub(super) fn connections(
+        &mut self,
+        scope: Scope,
+        look: Look,
+        take: &mut impl FnMut(&Row, Timestamp),
+    ) -> Result<Datagram, DiagError> {
+        let states = match look {
+            Look::Whole => CONNECTION_STATES,
+            Look::WithoutTimeWait => CONNECTION_STATES & !TIME_WAIT_STATE,
+        };
+        let filter = std::mem::take(&mut self.connections);
+        let read = self.both_families(states, &filter, scope, "dump of connections", take);
+        self.connections = filter;
+        read
+    }
+
+    /// Every listener that such connections can come from.
+    pub(super) fn listeners(
+        &mut self,
+        scope: Scope,
+        take: &mut impl FnMut(&Row, Timestamp),
+    ) -> Result<Datagram, DiagError> {
+        let filter = std::mem::take(&mut self.listeners);
+        let read = self.both_families(LISTEN_STATES, &filter, scope, "dump of listeners", take);
+        self.listeners = filter;
+        read
+    }
+
+    fn both_families(
+        &mut self,
+        states: u32,
+        filter: &[u8],
+        scope: Scope,
+        operation: &'static str,
+        take: &mut impl FnMut(&Row, Timestamp),
+    ) -> Result<Datagram, DiagError> {
+        if self.manner == Manner::Together {
+            match self.dump(Families::Both, states, filter, scope, operation, take) {
+                // A kernel that knows only the newer request says so in its own way.
+                Err(DiagError::Refused { .. } | DiagError::NoTcpDiag { .. }) => {
+                    self.manner = Manner::Apart;
+                }
+                result => return result,
+            }
+        }
+        let mut read = self.dump(Families::V4, states, filter, scope, operation, take)?;
+        if self.manner == Manner::Apart {
+            match self.dump(Families::V6, states, filter, scope, operation, take) {
+                Ok(six) => {
+                    read.unreadable += six.unreadable;
+                    read.interrupted |= six.interrupted;
+                }
+                Err(DiagError::NoTcpDiag { .. }) => self.manner = Manner::V4Alone,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(read)
+    }
+
+    fn dump(
+        &mut self,
+        families: Families,
+        states: u32,
+        filter: &[u8],
+        scope: Scope,
+        operation: &'static str,
+        take: &mut impl FnMut(&Row, Timestamp),
+    ) -> Result<Datagram, DiagError> {
+        self.sequence = self.sequence.wrapping_add(1);
+        let request = dump_request(families, states, filter, self.sequence);
+        send(&self.socket, &request, operation)?;
+        let mut whole = Datagram::default();
+        while !whole.done {
+            let length = receive(&self.socket, &mut self.buffer, operation)?;
+            let at = clock::now();
+            let datagram = self.buffer.get(..length).unwrap_or_default();
+            let read = read_dump(datagram, self.sequence, scope, at, operation, |row| {
+                take(row, at);
+            })?;
+            whole.done = read.done;
+            whole.unreadable += read.unreadable;
+            whole.interrupted |= read.interrupted;
+        }
+        Ok(whole)
+    }
+
+    /// After a loss: a new socket, since the old one may still have a dump running and its rest in
+    /// the queue; and room for what was cut.
+    pub(super) fn recover(&mut self, error: &DiagError) -> Result<(), DiagError> {
+        if let DiagError::Truncated { length, .. } = error {
+            self.buffer.resize(length.next_power_of_two(), 0);
+        }
+        self.socket = open_socket()?;
+        Ok(())
+    }
+}
