@@ -270,6 +270,8 @@ impl Tracker {
     /// Takes in one observation. What follows from it is to be had from [`Tracker::changes`] and
     /// [`Tracker::asks`].
     pub fn ingest(&mut self, observation: &Observation) {
+        // Before, not after: what this observation changes must still be there to be shown.
+        self.retire_settled();
         let (at, source) = (observation.at, observation.source);
         match &observation.body {
             Body::Poll(poll) => self.ingest_poll(poll, at, source),
@@ -288,7 +290,6 @@ impl Tracker {
             }
             Body::Source(_) | Body::Clock { .. } | Body::Note { .. } => {}
         }
-        self.retire_settled();
     }
 
     /// What was concluded since this was last asked, in order.

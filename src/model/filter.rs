@@ -21,10 +21,14 @@ pub enum FilterError {
     #[error("the range '{0}' is empty: its first port is above its last (write it as {1})")]
     EmptyRange(String, String),
     /// No port at all.
-    #[error("the list of ports is empty (allowed: 1 to 65535, lists as 80,443, ranges as 8000-8099)")]
+    #[error(
+        "the list of ports is empty (allowed: 1 to 65535, lists as 80,443, ranges as 8000-8099)"
+    )]
     NoPort,
     /// Not an address.
-    #[error("'{0}' is not an IP address (allowed: 10.0.0.7, ::1, or with a prefix 10.0.0.0/8; names are not looked up)")]
+    #[error(
+        "'{0}' is not an IP address (allowed: 10.0.0.7, ::1, or with a prefix 10.0.0.0/8; names are not looked up)"
+    )]
     Address(String),
     /// A prefix longer than the address.
     #[error("'{0}' has no valid prefix length (allowed: 0 to {1})")]
@@ -310,7 +314,11 @@ impl Filter {
 
     /// Whether a listener bound here can be the one that the connections come from.
     pub fn keeps_listener(&self, local: &Endpoint) -> bool {
-        let ports = [&self.ports, &self.selection.local_ports, &self.selection.remote_ports];
+        let ports = [
+            &self.ports,
+            &self.selection.local_ports,
+            &self.selection.remote_ports,
+        ];
         let any = ports.iter().all(|set| set.is_any());
         any || ports
             .iter()
@@ -367,7 +375,10 @@ mod tests {
     #[test]
     fn ports_come_as_lists_and_ranges_and_are_merged() {
         let set = ports("443, 80,8000-8010,8005-8099,81,65535").unwrap();
-        assert_eq!(set.ranges(), [(80, 81), (443, 443), (8000, 8099), (65535, 65535)]);
+        assert_eq!(
+            set.ranges(),
+            [(80, 81), (443, 443), (8000, 8099), (65535, 65535)]
+        );
         assert_eq!(set.to_string(), "80-81,443,8000-8099,65535");
         assert_eq!(set.hull(), Some((80, 65535)));
         assert!(set.allows(8042) && !set.allows(8100));
@@ -375,13 +386,21 @@ mod tests {
 
     #[test]
     fn wrong_ports_are_named() {
-        for text in ["0", "70000", "http", "-5", "5-", "80,,81", "", "+80", "80;81", "1-2-3"] {
+        for text in [
+            "0", "70000", "http", "-5", "5-", "80,,81", "", "+80", "80;81", "1-2-3",
+        ] {
             assert!(ports(text).is_err(), "{text:?}");
         }
         let message = ports("80,70000").unwrap_err().to_string();
-        assert!(message.starts_with("'70000' is not a port (allowed: 1 to 65535"), "{message}");
+        assert!(
+            message.starts_with("'70000' is not a port (allowed: 1 to 65535"),
+            "{message}"
+        );
         let message = ports("90-80").unwrap_err().to_string();
-        assert!(message.contains("'90-80' is empty") && message.contains("80-90"), "{message}");
+        assert!(
+            message.contains("'90-80' is empty") && message.contains("80-90"),
+            "{message}"
+        );
     }
 
     #[test]
@@ -394,7 +413,14 @@ mod tests {
         assert!(network("::/0").contains("2001:db8::1".parse().unwrap()));
         assert_eq!(network("::ffff:10.0.0.0/104"), network("10.0.0.0/8"));
         assert_eq!(network("[::1]").to_string(), "::1");
-        for text in ["example.com", "10.0.0.0/33", "::1/129", "10.0.0.0/", "10.0.0.0/+8", ""] {
+        for text in [
+            "example.com",
+            "10.0.0.0/33",
+            "::1/129",
+            "10.0.0.0/",
+            "10.0.0.0/+8",
+            "",
+        ] {
             assert!(text.parse::<Network>().is_err(), "{text:?}");
         }
     }
@@ -409,7 +435,11 @@ mod tests {
                 ..Selection::default()
             },
         };
-        for (local, remote, kept) in [(40000, 50008, true), (50008, 40000, true), (50008, 1, false)] {
+        for (local, remote, kept) in [
+            (40000, 50008, true),
+            (50008, 40000, true),
+            (50008, 1, false),
+        ] {
             let tuple = tuple(local, remote);
             assert_eq!(filter.keeps(&tuple), kept);
             assert_eq!(filter.keeps(&tuple.mirror()), kept);

@@ -269,10 +269,7 @@ mod tests {
 
     #[test]
     fn a_mapped_address_is_the_ipv4_one() {
-        assert_eq!(
-            endpoint("::ffff:127.0.0.1", 80),
-            endpoint("127.0.0.1", 80)
-        );
+        assert_eq!(endpoint("::ffff:127.0.0.1", 80), endpoint("127.0.0.1", 80));
         assert_eq!(endpoint("::ffff:127.0.0.1", 80).to_string(), "127.0.0.1:80");
         assert_eq!(endpoint("::1", 80).to_string(), "[::1]:80");
         // `::` is IPv4-compatible by its bits, yet no IPv4 address.
@@ -286,9 +283,15 @@ mod tests {
             Endpoint::on_interface(addr, 1, 2),
             Endpoint::on_interface(addr, 1, 3)
         );
-        assert_eq!(Endpoint::on_interface(addr, 1, 2).to_string(), "[fe80::1%2]:1");
+        assert_eq!(
+            Endpoint::on_interface(addr, 1, 2).to_string(),
+            "[fe80::1%2]:1"
+        );
         let global: IpAddr = "2001:db8::1".parse().unwrap();
-        assert_eq!(Endpoint::on_interface(global, 1, 2), Endpoint::new(global, 1));
+        assert_eq!(
+            Endpoint::on_interface(global, 1, 2),
+            Endpoint::new(global, 1)
+        );
     }
 
     #[test]

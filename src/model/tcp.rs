@@ -370,7 +370,13 @@ mod tests {
         }
         let error = "half-open".parse::<TcpState>().unwrap_err().to_string();
         assert!(error.starts_with("'half-open' is not a TCP state (allowed: ESTABLISHED,"));
-        assert!("\u{1b}[31m".parse::<TcpState>().unwrap_err().to_string().contains("\\u{1b}"));
+        assert!(
+            "\u{1b}[31m"
+                .parse::<TcpState>()
+                .unwrap_err()
+                .to_string()
+                .contains("\\u{1b}")
+        );
     }
 
     #[test]

@@ -44,7 +44,12 @@ impl Timestamp {
 
 impl fmt::Debug for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{:09}", self.0 / 1_000_000_000, self.0 % 1_000_000_000)
+        write!(
+            f,
+            "{}.{:09}",
+            self.0 / 1_000_000_000,
+            self.0 % 1_000_000_000
+        )
     }
 }
 
@@ -60,8 +65,14 @@ mod tests {
     #[test]
     fn time_never_runs_below_its_start() {
         let early = Timestamp::from_nanos(5);
-        assert_eq!(early.minus(Duration::from_secs(1)), Timestamp::from_nanos(0));
+        assert_eq!(
+            early.minus(Duration::from_secs(1)),
+            Timestamp::from_nanos(0)
+        );
         assert_eq!(early.since(Timestamp::from_nanos(9)), Duration::ZERO);
-        assert_eq!(early.distance(Timestamp::from_nanos(9)), Duration::from_nanos(4));
+        assert_eq!(
+            early.distance(Timestamp::from_nanos(9)),
+            Duration::from_nanos(4)
+        );
     }
 }

@@ -12,9 +12,7 @@ pub mod wire;
 use std::io;
 
 use crate::model::observation::HostFacts;
-use crate::model::{
-    Body, Cookie, Look, Observation, SockId, SourceName, TcpState, Timestamp,
-};
+use crate::model::{Body, Cookie, Look, Observation, SockId, SourceName, TcpState, Timestamp};
 use crate::source::table::Table;
 use crate::source::{Poller, Request, SourceError, clock, host};
 use discover::Dumper;
@@ -27,7 +25,9 @@ pub enum DiagError {
     #[error("this kernel or sandbox has no NETLINK_SOCK_DIAG ({0})")]
     NoSockDiag(io::Error),
     /// No handler for TCP: the module is not loaded and can't be.
-    #[error("this kernel has no tcp_diag ({operation}: ENOENT; 'modprobe tcp_diag' as root may bring it)")]
+    #[error(
+        "this kernel has no tcp_diag ({operation}: ENOENT; 'modprobe tcp_diag' as root may bring it)"
+    )]
     NoTcpDiag {
         /// What was asked.
         operation: &'static str,

@@ -317,8 +317,7 @@ fn queues_differ(said: Queues, new: Queues, is_due: bool) -> bool {
             },
             Queues::Stream { receive, send },
         ) => {
-            let turned =
-                (said_receive == 0) != (receive == 0) || (said_send == 0) != (send == 0);
+            let turned = (said_receive == 0) != (receive == 0) || (said_send == 0) != (send == 0);
             turned || (is_due && said != new)
         }
         _ => said != new,

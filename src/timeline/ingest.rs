@@ -55,7 +55,10 @@ impl Tracker {
             self.miss_what_the_new_source_lacks(poll.begun, source);
         }
         if poll.complete {
-            self.looks.entry(source).or_default().note(poll.look, poll.begun);
+            self.looks
+                .entry(source)
+                .or_default()
+                .note(poll.look, poll.begun);
         }
     }
 
@@ -139,8 +142,7 @@ impl Tracker {
         let fast_open = self.host.server_fast_open;
         same_file
             && !track.is_gone()
-            && (track.state() == sample.state
-                || can_follow(track.state(), sample.state, fast_open))
+            && (track.state() == sample.state || can_follow(track.state(), sample.state, fast_open))
     }
 
     /// The newest moment at which the end is proven to have been in its present state.
@@ -224,8 +226,7 @@ impl Tracker {
         let predecessor = replaced.and_then(|end| self.track(end)).map(|old| old.seen);
         match look.max(predecessor) {
             Some(since) if sight.newborn || replaced.is_some() => {
-                let mut track =
-                    Track::born(*sample, (since, sight.at), sight.begun, sight.source);
+                let mut track = Track::born(*sample, (since, sight.at), sight.begun, sight.source);
                 let fast_open = self.host.server_fast_open;
                 let passed = passed_between(TcpState::Close, sample.state, fast_open);
                 track.advance(&passed, sample.state, (since, sight.at), sight.source);
@@ -310,9 +311,18 @@ impl Tracker {
         let passed = |end: &Option<Track>, state| end.as_ref().is_some_and(|t| t.passed(state));
         let tuple = connection.tuple;
         let evidence = [
-            (passed(first, TcpState::SynSent), passed(second, TcpState::SynSent)),
-            (self.has_listener(&tuple.remote), self.has_listener(&tuple.local)),
-            (passed(second, TcpState::SynRecv), passed(first, TcpState::SynRecv)),
+            (
+                passed(first, TcpState::SynSent),
+                passed(second, TcpState::SynSent),
+            ),
+            (
+                self.has_listener(&tuple.remote),
+                self.has_listener(&tuple.local),
+            ),
+            (
+                passed(second, TcpState::SynRecv),
+                passed(first, TcpState::SynRecv),
+            ),
             (
                 (tuple.local.port(), tuple.local) > (tuple.remote.port(), tuple.remote),
                 tuple.local.port() < tuple.remote.port(),

@@ -41,7 +41,10 @@ pub fn parse_table(
     mut row: impl FnMut(Sample),
 ) -> usize {
     let mut unreadable = 0;
-    for line in bytes.split(|&byte| byte == b'\n').filter(|line| is_row(line)) {
+    for line in bytes
+        .split(|&byte| byte == b'\n')
+        .filter(|line| is_row(line))
+    {
         match parse_row(line, table, scope, at) {
             Some(sample) => row(sample),
             None => unreadable += 1,
@@ -374,7 +377,9 @@ mod tests {
     #[test]
     fn probes_count_under_a_timer_that_sends_probes() {
         let probes = |code: &str| {
-            let row = ROW.replace(" 01:0", code).replace("    0 11261", "    9 11261");
+            let row = ROW
+                .replace(" 01:0", code)
+                .replace("    0 11261", "    9 11261");
             read(&row).unwrap().retransmits
         };
         assert_eq!([" 01:0", " 02:0", " 04:0"].map(probes), [2, 9, 9]);

@@ -46,14 +46,22 @@ pub fn connections(filter: &Filter) -> Vec<u8> {
         return exact;
     }
     let wide = program(groups(filter, ports_either_end, true));
-    if wide.len() <= LONGEST { wide } else { Vec::new() }
+    if wide.len() <= LONGEST {
+        wide
+    } else {
+        Vec::new()
+    }
 }
 
 /// The bytecode for the listeners that such connections can come from: their own port alone.
 pub fn listeners(filter: &Filter) -> Vec<u8> {
     let alternatives: Vec<Alternative> = filter.port_groups().flat_map(local_ports).collect();
     let program = program(vec![alternatives]);
-    if program.len() <= LONGEST { program } else { Vec::new() }
+    if program.len() <= LONGEST {
+        program
+    } else {
+        Vec::new()
+    }
 }
 
 /// The groups of alternatives of which each must have one that holds.
@@ -101,7 +109,10 @@ fn range(first: u16, last: u16, local: bool) -> Alternative {
     if first == last {
         return vec![port_condition(is, first)];
     }
-    vec![port_condition(at_least, first), port_condition(at_most, last)]
+    vec![
+        port_condition(at_least, first),
+        port_condition(at_most, last),
+    ]
 }
 
 /// The port rides in the `no` field of a second operation, in host order.
@@ -295,7 +306,11 @@ mod tests {
                         local: Endpoint::new(local.0.parse().unwrap(), local.1),
                         remote: Endpoint::new(remote.0.parse().unwrap(), remote.1),
                     };
-                    assert_eq!(run(&code, &tuple), filter.keeps(&tuple), "{filter} {tuple:?}");
+                    assert_eq!(
+                        run(&code, &tuple),
+                        filter.keeps(&tuple),
+                        "{filter} {tuple:?}"
+                    );
                     assert_eq!(run(&code, &tuple), run(&code, &tuple.mirror()));
                 }
             }

@@ -75,7 +75,11 @@ pub(super) fn receive(
 }
 
 /// Sends a request whole.
-pub(super) fn send(socket: &Socket, bytes: &[u8], operation: &'static str) -> Result<(), DiagError> {
+pub(super) fn send(
+    socket: &Socket,
+    bytes: &[u8],
+    operation: &'static str,
+) -> Result<(), DiagError> {
     loop {
         match socket.send(bytes, 0) {
             Ok(_) => return Ok(()),

@@ -5,7 +5,9 @@
 //! hands out whoever has the 4-tuple now, or the listener, so the tuple is compared. The trap:
 //! a socket that is bound to a device is found by that device alone.
 
-use crate::model::{Answer, Body, Cookie, Observation, Sample, Scope, SockId, SourceName, TcpState, Timestamp};
+use crate::model::{
+    Answer, Body, Cookie, Observation, Sample, Scope, SockId, SourceName, TcpState, Timestamp,
+};
 use crate::source::clock;
 use crate::source::sock_diag::DiagError;
 use crate::source::sock_diag::discover::{open_socket, receive, send};
@@ -192,9 +194,8 @@ fn reply_of(message: Message<'_>, scope: Scope, at: Timestamp) -> Result<Reply, 
 
 /// Whether somebody else has the 4-tuple of a socket that is gone.
 fn successor(asked: &SockId, reply: Option<Reply>) -> Answer {
-    let same_tuple = |sample: &Sample| {
-        sample.id.tuple == asked.tuple && sample.state != TcpState::Listen
-    };
+    let same_tuple =
+        |sample: &Sample| sample.id.tuple == asked.tuple && sample.state != TcpState::Listen;
     match reply {
         Some(Reply::Row(row)) if same_tuple(&row.sample) => {
             if row.sample.id.cookie == asked.cookie {

@@ -1,0 +1,525 @@
+//! The command line: raw flags in, settled configuration out.
+//!
+//! Knows what the user may type and nothing of what is done with it. Every refusal is one line
+//! that names the value and what is allowed.
+
+use std::io::IsTerminal;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::error::ErrorKind;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::model::SourceName;
+use crate::model::TcpState;
+use crate::model::filter::{Family, Filter, Network, PortSet, Selection};
+use crate::source::feed::Choice;
+use crate::view::palette::ColorMode;
+
+/// Both ends of every TCP connection on one time axis, moving through teardown.
+#[derive(Debug, Parser)]
+#[command(
+    name = "tcpwatch",
+    version,
+    args_conflicts_with_subcommands = true,
+    disable_help_subcommand = true,
+    after_help = "Exit status: 0 done, 1 nothing matched (list), 2 trouble or wrong usage."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    filter: FilterArgs,
+    #[command(flatten)]
+    watch: WatchArgs,
+    #[command(flatten)]
+    source: SourceArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// One look: both ends of every connection on one row
+    List(ListArgs),
+    /// Run a teardown experiment here and watch it (without a name: list them)
+    Lab(LabArgs),
+    #[command(hide = true)]
+    LabActor { role: String },
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Filter")]
+struct FilterArgs {
+    /// Either port: 50008, a list 80,443, a range 8000-8099
+    #[arg(long, value_name = "PORTS")]
+    port: Vec<PortSet>,
+    /// The port of one end itself
+    #[arg(long, value_name = "PORTS")]
+    local_port: Vec<PortSet>,
+    /// The port that one end talks to
+    #[arg(long, value_name = "PORTS")]
+    remote_port: Vec<PortSet>,
+    /// Either address: 10.0.0.7, ::1, a network 10.0.0.0/8
+    #[arg(long, value_name = "ADDR[/LEN]", value_delimiter = ',')]
+    host: Vec<Network>,
+    /// Connections of which one end is, or was, in one of these states
+    #[arg(long, value_name = "STATE", value_delimiter = ',')]
+    state: Vec<TcpState>,
+    /// IPv4 connections, also those of dual-stack servers
+    #[arg(short = '4', long = "ipv4", conflicts_with = "ipv6")]
+    ipv4: bool,
+    /// IPv6 connections
+    #[arg(short = '6', long = "ipv6")]
+    ipv6: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Options")]
+struct WatchArgs {
+    /// Time between two looks (1ms to 1h); stretched by itself when a look is costly
+    #[arg(long, value_name = "TIME", default_value = "100ms", value_parser = interval)]
+    interval: Duration,
+    /// End after this time
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    duration: Option<Duration>,
+    /// The screen, lines, or JSON (default: the screen on a terminal, else lines)
+    #[arg(long, value_enum)]
+    format: Option<Format>,
+    /// Kernel events
+    #[arg(long, value_enum, default_value_t = Events::Auto)]
+    events: Events,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Options")]
+struct SourceArgs {
+    /// Where connections are read from
+    #[arg(long, value_enum, default_value_t = SourceArg::Auto)]
+    source: SourceArg,
+    /// Colour
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t = ColorArg::Auto)]
+    color: ColorArg,
+}
+
+#[derive(Debug, Args)]
+struct ListArgs {
+    #[command(flatten)]
+    filter: FilterArgs,
+    /// A table, or a JSON document
+    #[arg(long, value_enum, default_value_t = ListFormat::Text)]
+    format: ListFormat,
+    #[command(flatten)]
+    source: SourceArgs,
+}
+
+#[derive(Debug, Args)]
+struct LabArgs {
+    /// Which experiment
+    experiment: Option<String>,
+    /// Time between two steps
+    #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = interval)]
+    step: Duration,
+    /// The server's port (default: a free one)
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    port: Option<u16>,
+    /// Over IPv6
+    #[arg(long, conflicts_with = "dual_stack")]
+    ipv6: bool,
+    /// An IPv4 client of a server that listens on both
+    #[arg(long)]
+    dual_stack: bool,
+    #[command(flatten)]
+    watch: WatchArgs,
+    #[command(flatten)]
+    source: SourceArgs,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum SourceArg {
+    /// The best that works
+    Auto,
+    /// netlink sock_diag
+    SockDiag,
+    /// /proc/net/tcp
+    Proc,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Events {
+    /// Where they can be had
+    Auto,
+    /// Or not at all
+    On,
+    /// Never
+    Off,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum ColorArg {
+    /// On a terminal, unless NO_COLOR is set
+    Auto,
+    /// Also into pipes
+    Always,
+    /// Never
+    Never,
+}
+
+/// How a live command shows what it sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// The screen
+    Tui,
+    /// A line a transition
+    Text,
+    /// A JSON object a line
+    Json,
+}
+
+/// How a list is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ListFormat {
+    /// A table
+    Text,
+    /// One document
+    Json,
+}
+
+/// What is to be done.
+#[derive(Debug)]
+pub enum Config {
+    /// Watch.
+    Live(Live),
+    /// One look.
+    List(List),
+    /// Which experiments there are.
+    LabIndex,
+    /// One experiment.
+    Lab(Lab),
+    /// Be a process of an experiment.
+    LabActor(String),
+}
+
+/// How to watch.
+#[derive(Debug)]
+pub struct Live {
+    /// What is wanted.
+    pub filter: Filter,
+    /// Which source.
+    pub source: Choice,
+    /// Why no kernel events are used.
+    pub no_events: &'static str,
+    /// Between two looks.
+    pub interval: Duration,
+    /// When to end.
+    pub duration: Option<Duration>,
+    /// How to show it.
+    pub format: Format,
+    /// Whether to use colour.
+    pub color: ColorMode,
+}
+
+/// What to list.
+#[derive(Debug)]
+pub struct List {
+    /// What is wanted.
+    pub filter: Filter,
+    /// Which source.
+    pub source: Choice,
+    /// How to show it.
+    pub format: ListFormat,
+    /// Whether to use colour.
+    pub color: ColorMode,
+}
+
+/// Which experiment, and how.
+#[derive(Debug)]
+pub struct Lab {
+    /// Its name.
+    pub experiment: String,
+    /// Between two steps.
+    pub step: Duration,
+    /// The server's port, 0 for a free one.
+    pub port: u16,
+    /// Over which addresses.
+    pub addresses: LabAddresses,
+    /// How to watch; the filter is the experiment's.
+    pub watch: Live,
+}
+
+/// The addresses of an experiment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LabAddresses {
+    /// 127.0.0.1
+    V4,
+    /// ::1
+    V6,
+    /// A server on both, a client over IPv4.
+    DualStack,
+}
+
+/// Reads the command line.
+///
+/// # Errors
+/// A line for standard error, or the text of `--help` and `--version` for standard output.
+pub fn parse<I, T>(arguments: I) -> Result<Config, Refusal>
+where
+    I: IntoIterator<Item = T>,
+    T: Into<std::ffi::OsString> + Clone,
+{
+    let cli = Cli::try_parse_from(arguments).map_err(|error| Refusal::from_clap(&error))?;
+    match cli.command {
+        None => Ok(Config::Live(live(
+            cli.filter.settle(),
+            cli.watch,
+            &cli.source,
+        )?)),
+        Some(Command::List(args)) => Ok(Config::List(List {
+            filter: args.filter.settle(),
+            source: args.source.choice(),
+            format: args.format,
+            color: args.source.color(),
+        })),
+        Some(Command::Lab(args)) => lab(args),
+        Some(Command::LabActor { role }) => Ok(Config::LabActor(role)),
+    }
+}
+
+/// Why there is nothing to be done.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Asked for, and no error.
+    Text(String),
+    /// Wrong usage.
+    Usage(String),
+}
+
+impl Refusal {
+    fn from_clap(error: &clap::Error) -> Self {
+        let text = error.render().to_string();
+        match error.kind() {
+            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Self::Text(text),
+            _ => {
+                // The message itself; the hint at --help is the same for all of them.
+                let lines: Vec<&str> = text
+                    .lines()
+                    .map(str::trim)
+                    .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"))
+                    .filter(|line| !line.is_empty())
+                    .collect();
+                let line = lines.join(" ");
+                let line = line.strip_prefix("error: ").unwrap_or(&line);
+                Self::Usage(line.to_owned())
+            }
+        }
+    }
+}
+
+fn live(filter: Filter, args: WatchArgs, source: &SourceArgs) -> Result<Live, Refusal> {
+    let no_events = match args.events {
+        Events::Auto => "this version has no source of kernel events yet",
+        Events::Off => "--events off",
+        Events::On => {
+            return Err(Refusal::Usage(
+                "--events on: this version has no source of kernel events yet \
+                 (allowed: auto, off)"
+                    .into(),
+            ));
+        }
+    };
+    Ok(Live {
+        filter,
+        source: source.choice(),
+        no_events,
+        interval: args.interval,
+        duration: args.duration,
+        format: args.format.unwrap_or_else(default_format),
+        color: source.color(),
+    })
+}
+
+fn lab(args: LabArgs) -> Result<Config, Refusal> {
+    let Some(experiment) = args.experiment else {
+        return Ok(Config::LabIndex);
+    };
+    let addresses = match (args.ipv6, args.dual_stack) {
+        (true, _) => LabAddresses::V6,
+        (_, true) => LabAddresses::DualStack,
+        _ => LabAddresses::V4,
+    };
+    Ok(Config::Lab(Lab {
+        experiment,
+        step: args.step,
+        port: args.port.unwrap_or(0),
+        addresses,
+        watch: live(Filter::default(), args.watch, &args.source)?,
+    }))
+}
+
+fn default_format() -> Format {
+    if std::io::stdout().is_terminal() && std::io::stdin().is_terminal() {
+        Format::Tui
+    } else {
+        Format::Text
+    }
+}
+
+impl FilterArgs {
+    fn settle(self) -> Filter {
+        let union = |sets: Vec<PortSet>| {
+            sets.iter().fold(PortSet::default(), |mut all, set| {
+                all.extend(set);
+                all
+            })
+        };
+        Filter {
+            ports: union(self.port),
+            hosts: self.host,
+            selection: Selection {
+                local_ports: union(self.local_port),
+                remote_ports: union(self.remote_port),
+                states: self.state.into_iter().collect(),
+                family: match (self.ipv4, self.ipv6) {
+                    (true, _) => Some(Family::V4),
+                    (_, true) => Some(Family::V6),
+                    _ => None,
+                },
+            },
+        }
+    }
+}
+
+impl SourceArgs {
+    const fn choice(&self) -> Choice {
+        match self.source {
+            SourceArg::Auto => Choice::Auto,
+            SourceArg::SockDiag => Choice::Only(SourceName::SockDiag),
+            SourceArg::Proc => Choice::Only(SourceName::Proc),
+        }
+    }
+
+    /// no-color.org: set and not empty. `TERM=dumb` can't colour either.
+    fn color(&self) -> ColorMode {
+        let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        let wanted = match self.color {
+            ColorArg::Always => true,
+            ColorArg::Never => false,
+            ColorArg::Auto => !is_set("NO_COLOR") && !is_dumb && std::io::stdout().is_terminal(),
+        };
+        if wanted {
+            ColorMode::On
+        } else {
+            ColorMode::Off
+        }
+    }
+}
+
+fn interval(text: &str) -> Result<Duration, String> {
+    const SHORTEST: Duration = Duration::from_millis(1);
+    const LONGEST: Duration = Duration::from_secs(3600);
+    duration(text)
+        .ok()
+        .filter(|time| (SHORTEST..=LONGEST).contains(time))
+        .ok_or_else(|| {
+            "not a time that is possible here (allowed: 1ms to 1h, written as 100ms, 1.5s, 2m)"
+                .to_owned()
+        })
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    jiff::SignedDuration::from_str(text)
+        .ok()
+        .and_then(|time| Duration::try_from(time).ok())
+        .filter(|time| !time.is_zero())
+        .ok_or_else(|| {
+            "not a time (allowed: more than 0, with a unit, written as 100ms, 1.5s, 2m, 1h)"
+                .to_owned()
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(arguments: &[&str]) -> String {
+        let line = ["tcpwatch"].iter().chain(arguments);
+        match parse(line.copied()) {
+            Err(Refusal::Usage(text)) => text,
+            other => panic!("{arguments:?} gave {other:?}"),
+        }
+    }
+
+    fn accepted(arguments: &[&str]) -> Config {
+        parse(["tcpwatch"].iter().chain(arguments).copied()).unwrap()
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_refusal_is_one_line_that_names_the_value_and_what_is_allowed() {
+        for (arguments, value, allowed) in [
+            (&["--port", "70000"][..], "'70000'", "1 to 65535"),
+            (&["--port", "0"], "'0'", "1 to 65535"),
+            (&["--port", "90-80"], "'90-80'", "80-90"),
+            (&["--local-port", "http"], "'http'", "1 to 65535"),
+            (&["--state", "HALF_OPEN"], "'HALF_OPEN'", "CLOSE_WAIT"),
+            (&["--interval", "abc"], "'abc'", "1ms to 1h"),
+            (&["--interval", "90"], "'90'", "1ms to 1h"),
+            (&["--interval", "0s"], "'0s'", "1ms to 1h"),
+            (&["--interval", "2h"], "'2h'", "1ms to 1h"),
+            (&["--interval=-1s"], "'-1s'", "1ms to 1h"),
+            (&["--duration", "soon"], "'soon'", "with a unit"),
+            (&["--host", "example.com"], "'example.com'", "10.0.0.7"),
+            (&["--host", "10.0.0.0/40"], "'10.0.0.0/40'", "0 to 32"),
+            (&["--source", "magic"], "'magic'", "sock-diag"),
+            (&["--format", "xml"], "'xml'", "json"),
+            (&["--events", "on"], "--events on", "auto, off"),
+            (&["list", "--port", "70000"], "'70000'", "1 to 65535"),
+            (&["lab", "close", "--port", "0"], "'0'", "1..="),
+            (&["--port", "1", "list"], "list", "cannot be used with"),
+            (&["--bogus"], "'--bogus'", ""),
+        ] {
+            let text = refused(arguments);
+            assert!(text.contains(value), "{arguments:?}: {text}");
+            assert!(text.contains(allowed), "{arguments:?}: {text}");
+            assert!(!text.contains('\n'), "{arguments:?}: {text}");
+        }
+    }
+
+    #[test]
+    fn filters_are_read_in_all_their_forms() {
+        let Config::Live(live) = accepted(&[
+            "--port",
+            "80,443",
+            "--port",
+            "8000-8010",
+            "--host",
+            "10.0.0.0/8,::1",
+            "--state",
+            "close-wait,TIME_WAIT",
+            "-4",
+            "--interval",
+            "1s",
+            "--format",
+            "json",
+        ]) else {
+            panic!("not live");
+        };
+        assert_eq!(
+            live.filter.to_string(),
+            "port 80,443,8000-8010 and host 10.0.0.0/8,::1 and state TIME_WAIT,CLOSE_WAIT and IPv4"
+        );
+        assert_eq!(live.interval, Duration::from_secs(1));
+        assert_eq!(live.format, Format::Json);
+    }
+
+    #[test]
+    fn help_and_version_are_no_errors() {
+        for flag in ["--help", "--version"] {
+            assert!(matches!(parse(["tcpwatch", flag]), Err(Refusal::Text(_))));
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! Live output as lines: text for people, JSON for machines. Flushed as soon as nothing more is
+//! waiting, so that a reader at the other end of a pipe is never behind.
+
+use std::collections::HashSet;
+use std::io::{self, BufWriter, StdoutLock, Write};
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use crate::cli::{Format, Live};
+use crate::lab::judge::Conclusion;
+use crate::model::filter::Selection;
+use crate::model::{Body, Observation, Timestamp};
+use crate::run::complain;
+use crate::run::live::{Flow, Show};
+use crate::source::host;
+use crate::timeline::{Change, ConnId, Connection, Found, Side, Tracker};
+use crate::view::json::{self, Session, SourceInfo};
+use crate::view::text::{self, Lines};
+use crate::view::tui::Input;
+use crate::view::wall::WallClock;
+
+/// How often to look whether anybody still reads our output.
+const READER_CHECK: Duration = Duration::from_secs(1);
+
+/// Live output as lines.
+pub(super) struct LineShow {
+    format: Format,
+    out: BufWriter<StdoutLock<'static>>,
+    lines: Lines,
+    selection: Selection,
+    /// Connections whose opening was shown, kept only where a selection hides some.
+    shown: HashSet<ConnId>,
+    /// The opening batch is part of the first line.
+    opened: bool,
+}
+
+impl LineShow {
+    pub(super) fn open(config: &Live, opening: &[Observation]) -> anyhow::Result<Self> {
+        let mut clock = WallClock::new(TimeZone::system());
+        for observation in opening {
+            clock.note(observation);
+        }
+        let mut show = Self {
+            format: config.format,
+            out: BufWriter::new(io::stdout().lock()),
+            lines: Lines {
+                clock,
+                color: config.color,
+            },
+            selection: config.filter.selection.clone(),
+            shown: HashSet::new(),
+            opened: false,
+        };
+        if show.format == Format::Json {
+            let line = json::session(&show.session(config, opening))?;
+            show.line(&line)?;
+            show.out.flush()?;
+        }
+        Ok(show)
+    }
+
+    fn session(&self, config: &Live, opening: &[Observation]) -> Session {
+        let (kernel, host) = host::identity();
+        let mut sources: Vec<SourceInfo> = Vec::new();
+        for observation in opening {
+            if let Body::Source(state) = &observation.body {
+                let info = SourceInfo::new(observation.source, state);
+                // The running one first.
+                let place = if info.is_active() { 0 } else { sources.len() };
+                sources.insert(place, info);
+            }
+        }
+        Session {
+            kernel,
+            host,
+            clock: self.lines.clock.anchor(),
+            sources,
+            filter: config.filter.clone(),
+        }
+    }
+
+    fn line(&mut self, line: &str) -> io::Result<()> {
+        writeln!(self.out, "{line}")
+    }
+
+    fn observation(&mut self, observation: &Observation) -> anyhow::Result<()> {
+        if self.format == Format::Json {
+            let in_first_line =
+                !self.opened && matches!(observation.body, Body::Source(_) | Body::Clock { .. });
+            if !in_first_line && let Some(line) = json::observation(observation)? {
+                self.line(&line)?;
+            }
+            return Ok(());
+        }
+        if let Some(message) = text::source_message(observation) {
+            complain(&message);
+        }
+        if let Some(line) = self.lines.observation(observation) {
+            self.line(&line)?;
+        }
+        Ok(())
+    }
+
+    /// Shows a change, if its connection is wanted. A connection that comes to be wanted in the
+    /// middle of its life is opened first, in the states that it leaves.
+    fn change(&mut self, changes: &[Change], connection: &Connection) -> anyhow::Result<()> {
+        let Some(change) = changes.first() else {
+            return Ok(());
+        };
+        if self.selection != Selection::default() {
+            if !connection.is_selected_by(&self.selection) {
+                return Ok(());
+            }
+            let is_first = self.shown.insert(connection.id());
+            if is_first && !matches!(change, Change::Opened { .. }) {
+                let opening = late_opening(changes, connection);
+                self.print(&opening, connection)?;
+            }
+        }
+        self.print(change, connection)
+    }
+
+    fn print(&mut self, change: &Change, connection: &Connection) -> anyhow::Result<()> {
+        let line = match self.format {
+            Format::Json => json::change(change, connection)?,
+            Format::Text | Format::Tui => self.lines.change(change, connection),
+        };
+        Ok(self.line(&line)?)
+    }
+
+    fn forget_dropped(&mut self, tracker: &Tracker) {
+        if self.shown.len() > 2 * tracker.connections().len() + 1024 {
+            self.shown.retain(|id| tracker.get(*id).is_some());
+        }
+    }
+}
+
+/// An opening in the states that the ends are in before `changes`, of which the first is about
+/// this connection.
+fn late_opening(changes: &[Change], connection: &Connection) -> Change {
+    let at = match &changes[0] {
+        Change::Opened { at, .. } | Change::Joined { at, .. } | Change::Closed { at, .. } => *at,
+        Change::Moved { step, .. } => step.when.not_after(),
+    };
+    let leaves = |side: Side| {
+        changes
+            .iter()
+            .filter(|change| change.conn() == connection.id())
+            .find_map(|change| match change {
+                Change::Moved { side: of, step, .. } if *of == side => Some(step.from),
+                _ => None,
+            })
+    };
+    let ends = Side::BOTH.map(|side| {
+        connection.end(side).map(|track| Found {
+            state: leaves(side).unwrap_or_else(|| track.state()),
+            age: leaves(side)
+                .is_none()
+                .then(|| track.present_age(at))
+                .flatten(),
+            cookie: track.id().cookie,
+        })
+    });
+    Change::Opened {
+        conn: connection.id(),
+        at,
+        ends,
+    }
+}
+
+impl Show for LineShow {
+    fn take(
+        &mut self,
+        observation: &Observation,
+        changes: &[Change],
+        tracker: &Tracker,
+    ) -> anyhow::Result<()> {
+        self.lines.clock.note(observation);
+        self.observation(observation)?;
+        for index in 0..changes.len() {
+            if let Some(connection) = tracker.get(changes[index].conn()) {
+                self.change(&changes[index..], connection)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self, tracker: &Tracker, _: Timestamp) -> anyhow::Result<Flow> {
+        self.opened = true;
+        self.out.flush()?;
+        self.forget_dropped(tracker);
+        Ok(if reader_is_gone() {
+            Flow::End
+        } else {
+            Flow::On
+        })
+    }
+
+    fn input(&mut self, _: Input, _: &Tracker, _: Timestamp) -> anyhow::Result<Flow> {
+        Ok(Flow::On)
+    }
+
+    fn patience(&self, _: Timestamp) -> Duration {
+        READER_CHECK
+    }
+
+    fn conclusion(
+        &mut self,
+        experiment: &str,
+        conclusion: &Conclusion,
+        now: Timestamp,
+    ) -> anyhow::Result<()> {
+        let line = match self.format {
+            Format::Json => {
+                let (shown, text) = (conclusion.is_shown(), conclusion.text());
+                json::conclusion(experiment, shown, text, now)?
+            }
+            Format::Text | Format::Tui => conclusion.line(experiment),
+        };
+        Ok(self.line(&line)?)
+    }
+
+    fn conclude(&mut self) -> anyhow::Result<()> {
+        Ok(self.out.flush()?)
+    }
+}
+
+/// Whether the other end of our pipe is closed, which a write would tell too, if there were
+/// anything to write.
+fn reader_is_gone() -> bool {
+    let stdout = io::stdout();
+    let mut descriptors = [PollFd::new(&stdout, PollFlags::empty())];
+    let at_once = Timespec::default();
+    poll(&mut descriptors, Some(&at_once)).is_ok()
+        && descriptors[0].revents().contains(PollFlags::ERR)
+}

@@ -1,0 +1,71 @@
+//! `tcpwatch list`: one look, both ends on one row.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use crate::cli::{List, ListFormat};
+use crate::run::{Outcome, complain};
+use crate::source::feed::{Choice, Feed};
+use crate::source::{Request, clock, host};
+use crate::timeline::{Connection, Tracker};
+use crate::view::{json, text};
+
+/// Looks once and prints what matches.
+pub(super) fn list(config: &List) -> anyhow::Result<Outcome> {
+    let mut observations = Vec::new();
+    let request = Request {
+        filter: config.filter.clone(),
+        scope: host::scope(),
+    };
+    let mut feed = Feed::open(config.source, request, Duration::ZERO, &mut observations)?;
+    feed.look(&mut observations)?;
+    let mut tracker = Tracker::new(usize::MAX);
+    for observation in &observations {
+        tracker.ingest(observation);
+        tell(observation, config.source);
+    }
+    let now = clock::now();
+    let selected: Vec<&Connection> = tracker
+        .connections()
+        .filter(|connection| connection.is_selected_by(&config.filter.selection))
+        .collect();
+    let text = match config.format {
+        ListFormat::Json => json::list(selected.iter().copied(), now)? + "\n",
+        ListFormat::Text if selected.is_empty() => {
+            let filter = config.filter.to_string();
+            let of = if filter.is_empty() {
+                String::new()
+            } else {
+                format!(" of {filter}")
+            };
+            complain(&format!("no TCP connection{of}"));
+            String::new()
+        }
+        ListFormat::Text => text::list(selected.iter().copied(), now, config.color),
+    };
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()?;
+    Ok(if selected.is_empty() {
+        Outcome::NothingMatched
+    } else {
+        Outcome::Done
+    })
+}
+
+/// A fallback and a loss are worth a word; that all went as it should is not.
+fn tell(observation: &crate::model::Observation, choice: Choice) {
+    use crate::model::{Body, SourceState};
+    match &observation.body {
+        Body::Lost { count, why } => {
+            let count = count.map_or_else(String::new, |count| format!("{count} "));
+            complain(&format!("{}: lost: {count}{why}", observation.source));
+        }
+        Body::Source(SourceState::Running { why: Some(_), .. }) if choice == Choice::Auto => {
+            if let Some(message) = text::source_message(observation) {
+                complain(&message);
+            }
+        }
+        _ => {}
+    }
+}

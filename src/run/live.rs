@@ -1,0 +1,288 @@
+//! The loop of every live command: observations in, tracker, changes out, questions back.
+//!
+//! The main thread owns the tracker and what shows it; sources, keys and signals are threads that
+//! send messages over one bounded channel. The first look is made here, so that a source that
+//! can't run is an error before anything is shown.
+
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::Context;
+
+use crate::cli::{Format, Live};
+use crate::lab::conductor::Announcement;
+use crate::lab::judge::Conclusion;
+use crate::model::{Ask, Body, Observation, SourceName, SourceState, Timestamp};
+use crate::run::lab::Experimenter;
+use crate::run::lines::LineShow;
+use crate::run::screen::ScreenShow;
+use crate::run::{Outcome, signals};
+use crate::source::feed::Feed;
+use crate::source::{Request, SourceError, clock, host};
+use crate::timeline::{Change, Tracker};
+use crate::view::tui::Input;
+
+/// Messages wait here when the main thread is busy; a full channel makes the source look later.
+const WAITING_MESSAGES: usize = 256;
+/// How often monotonic and wall clock are compared.
+const ANCHOR_PERIOD: Duration = Duration::from_secs(60);
+/// Messages taken in one go before something is shown.
+const GULP: usize = 256;
+
+/// What the threads tell the main thread.
+pub(super) enum Message {
+    /// A source said this.
+    Observed(Vec<Observation>),
+    /// No source can go on.
+    SourceFailed(SourceError),
+    /// A key, or the terminal.
+    Input(Input),
+    /// A step of the experiment.
+    Lab(Announcement),
+    /// A signal asks to end.
+    End,
+}
+
+/// Whether to go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Flow {
+    /// Yes.
+    On,
+    /// No: done.
+    End,
+}
+
+/// What shows a live run: the screen, or lines.
+pub(super) trait Show {
+    /// Takes in an observation and what followed from it.
+    fn take(
+        &mut self,
+        observation: &Observation,
+        changes: &[Change],
+        tracker: &Tracker,
+    ) -> anyhow::Result<()>;
+
+    /// All that was waiting is taken in, or time has passed.
+    fn settle(&mut self, tracker: &Tracker, now: Timestamp) -> anyhow::Result<Flow>;
+
+    /// A key, or news of the terminal.
+    fn input(&mut self, input: Input, tracker: &Tracker, now: Timestamp) -> anyhow::Result<Flow>;
+
+    /// How long nothing needs to be done.
+    fn patience(&self, now: Timestamp) -> Duration;
+
+    /// What an experiment came to.
+    fn conclusion(
+        &mut self,
+        experiment: &str,
+        conclusion: &Conclusion,
+        now: Timestamp,
+    ) -> anyhow::Result<()>;
+
+    /// The end: what is still held back goes out.
+    fn conclude(&mut self) -> anyhow::Result<()>;
+}
+
+/// Watches until the user, a signal, or the time says otherwise.
+pub(super) fn watch(config: &Live) -> anyhow::Result<Outcome> {
+    run(config, None)
+}
+
+/// Watches, with an experiment going on beside it.
+pub(super) fn run(config: &Live, experimenter: Option<Experimenter>) -> anyhow::Result<Outcome> {
+    let mut opening = vec![clock::anchor(SourceName::SockDiag)];
+    opening.push(events_off(config.no_events));
+    let request = Request {
+        filter: config.filter.clone(),
+        scope: host::scope(),
+    };
+    let mut feed = Feed::open(config.source, request, config.interval, &mut opening)?;
+    feed.look(&mut opening)?;
+
+    let (to_main, messages) = mpsc::sync_channel(WAITING_MESSAGES);
+    let (questions, asks) = mpsc::channel();
+    let mut show: Box<dyn Show> = match config.format {
+        Format::Tui => Box::new(ScreenShow::open(config, to_main.clone())?),
+        Format::Text | Format::Json => Box::new(LineShow::open(config, &opening)?),
+    };
+    spawn_source(feed, asks, to_main.clone())?;
+    let tell = to_main.clone();
+    signals::spawn(move || drop(tell.send(Message::End))).context("install signal handlers")?;
+
+    let mut main = Main {
+        tracker: Tracker::default(),
+        changes: Vec::new(),
+        asks: Vec::new(),
+        questions,
+        show: show.as_mut(),
+        experimenter,
+    };
+    main.take(opening)?;
+    if let Some(experimenter) = &mut main.experimenter {
+        experimenter.start(to_main)?;
+    }
+    main.until_the_end(&messages, config.duration)
+}
+
+fn events_off(why: &str) -> Observation {
+    Observation {
+        at: clock::now(),
+        source: SourceName::Bpf,
+        body: Body::Source(SourceState::Off {
+            why: why.to_owned(),
+        }),
+    }
+}
+
+fn spawn_source(
+    feed: Feed,
+    asks: Receiver<Vec<Ask>>,
+    to_main: SyncSender<Message>,
+) -> anyhow::Result<()> {
+    thread::Builder::new()
+        .name("source".into())
+        .spawn(move || {
+            let send = |batch| to_main.send(Message::Observed(batch)).is_ok();
+            if let Err(error) = feed.run(&asks, send) {
+                // When the main thread is gone, there is nobody left to tell.
+                let _ = to_main.send(Message::SourceFailed(error));
+            }
+        })
+        .context("start the thread of the source")?;
+    Ok(())
+}
+
+/// What the main thread owns.
+struct Main<'a> {
+    tracker: Tracker,
+    /// Kept to save the allocation.
+    changes: Vec<Change>,
+    asks: Vec<Ask>,
+    questions: Sender<Vec<Ask>>,
+    show: &'a mut dyn Show,
+    experimenter: Option<Experimenter>,
+}
+
+impl Main<'_> {
+    fn until_the_end(
+        &mut self,
+        messages: &Receiver<Message>,
+        duration: Option<Duration>,
+    ) -> anyhow::Result<Outcome> {
+        let end = duration.map(|duration| clock::now().plus(duration));
+        let mut anchored = clock::now();
+        loop {
+            let now = clock::now();
+            if self.show.settle(&self.tracker, now)? == Flow::End
+                || end.is_some_and(|end| end <= now)
+            {
+                return self.conclude();
+            }
+            if self.experiment_is_over(now) && self.show_conclusion(now)? == Flow::End {
+                return self.conclude();
+            }
+            if now.since(anchored) >= ANCHOR_PERIOD {
+                anchored = now;
+                self.take(vec![clock::anchor(SourceName::SockDiag)])?;
+            }
+            match messages.recv_timeout(self.patience(now, end)) {
+                Ok(message) => {
+                    let mut next = Some(message);
+                    for _ in 0..GULP {
+                        let Some(message) = next else { break };
+                        if self.handle(message)? == Flow::End {
+                            return self.conclude();
+                        }
+                        next = messages.try_recv().ok();
+                    }
+                    if let Some(message) = next
+                        && self.handle(message)? == Flow::End
+                    {
+                        return self.conclude();
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return self.conclude(),
+            }
+        }
+    }
+
+    fn handle(&mut self, message: Message) -> anyhow::Result<Flow> {
+        match message {
+            Message::Observed(batch) => {
+                self.take(batch)?;
+                Ok(Flow::On)
+            }
+            Message::SourceFailed(error) => Err(error.into()),
+            Message::Input(input) => self.show.input(input, &self.tracker, clock::now()),
+            Message::Lab(announcement) => {
+                let now = clock::now();
+                let note = self
+                    .experimenter
+                    .as_mut()
+                    .and_then(|experimenter| experimenter.hear(announcement, now));
+                self.take(note.into_iter().collect())?;
+                Ok(Flow::On)
+            }
+            Message::End => Ok(Flow::End),
+        }
+    }
+
+    /// Record (one day), ingest, show, ask: in this order for every observation.
+    fn take(&mut self, batch: Vec<Observation>) -> anyhow::Result<()> {
+        for observation in batch {
+            self.tracker.ingest(&observation);
+            self.changes.clear();
+            self.changes.extend(self.tracker.changes());
+            self.asks.extend(self.tracker.asks());
+            self.show.take(&observation, &self.changes, &self.tracker)?;
+        }
+        if !self.asks.is_empty() {
+            // A source that has ended has said so, or will, in a message of its own.
+            let _ = self.questions.send(std::mem::take(&mut self.asks));
+        }
+        Ok(())
+    }
+
+    /// How long nothing needs to be done unless a message comes.
+    fn patience(&self, now: Timestamp, end: Option<Timestamp>) -> Duration {
+        let waits = [
+            Some(self.show.patience(now)),
+            end.map(|end| end.since(now)),
+            self.experimenter.as_ref().and_then(|e| e.patience(now)),
+        ];
+        waits
+            .into_iter()
+            .flatten()
+            .fold(ANCHOR_PERIOD, Duration::min)
+    }
+
+    fn experiment_is_over(&self, now: Timestamp) -> bool {
+        self.experimenter
+            .as_ref()
+            .is_some_and(|experimenter| experimenter.is_over(&self.tracker, now))
+    }
+
+    /// The experiment is over: its conclusion is shown. Lines end with it; the screen stays.
+    fn show_conclusion(&mut self, now: Timestamp) -> anyhow::Result<Flow> {
+        let Some(experimenter) = &mut self.experimenter else {
+            return Ok(Flow::On);
+        };
+        let (name, conclusion) = experimenter.conclude(&self.tracker);
+        self.show.conclusion(name, conclusion, now)?;
+        Ok(if experimenter.stays() {
+            Flow::On
+        } else {
+            Flow::End
+        })
+    }
+
+    fn conclude(&mut self) -> anyhow::Result<Outcome> {
+        self.show.conclude()?;
+        Ok(self
+            .experimenter
+            .take()
+            .map_or(Outcome::Done, Experimenter::end))
+    }
+}

@@ -1,0 +1,7 @@
+//! stub
+pub mod terminal {
+    /// x
+    pub fn restore() {}
+}
+/// x
+pub enum Input {}
