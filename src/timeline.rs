@@ -10,7 +10,9 @@
 //! none, by inode and state. Lower bounds come from the look that last covered the *old* state:
 //! one without TIME_WAIT says nothing of a socket in TIME_WAIT.
 
+mod ending;
 mod ingest;
+mod opening;
 pub mod pair;
 mod retain;
 pub mod track;

@@ -4,12 +4,12 @@
 //! that both ends and the listeners are known when it is decided which end is A.
 
 use crate::model::tcp::{can_follow, passed_between};
-use crate::model::{Answer, Ask, Poll, Sample, SockId, SourceName, TcpState, Timestamp};
-use crate::timeline::pair::{found_since, is_opening};
+use crate::model::{Answer, Poll, Sample, SockId, SourceName, TcpState, Timestamp};
+use crate::timeline::pair::found_since;
 use crate::timeline::track::Presence;
 use crate::timeline::{
-    Certainty, Change, ConnId, Connection, EndRef, Found, Listener, SeenBeside, Side, Track,
-    Tracker, Transition, When,
+    Certainty, Change, ConnId, Connection, EndRef, Listener, SeenBeside, Side, Track, Tracker,
+    Transition, When,
 };
 
 /// How a row came: what bounds it, and what it proves.
@@ -95,18 +95,18 @@ impl Tracker {
     }
 
     /// The end that a source means: by cookie, and where it has none, by the 4-tuple.
-    fn find(&self, id: &SockId) -> Option<EndRef> {
+    pub(super) fn find(&self, id: &SockId) -> Option<EndRef> {
         match id.cookie {
             Some(cookie) => self.by_cookie.get(&(id.scope, cookie)).copied(),
             None => self.by_tuple.get(&(id.scope, id.tuple)).copied(),
         }
     }
 
-    fn track_mut(&mut self, end: EndRef) -> Option<&mut Track> {
+    pub(super) fn track_mut(&mut self, end: EndRef) -> Option<&mut Track> {
         self.connections.get_mut(&end.conn)?.ends[end.side as usize].as_mut()
     }
 
-    fn track(&self, end: EndRef) -> Option<&Track> {
+    pub(super) fn track(&self, end: EndRef) -> Option<&Track> {
         self.connections.get(&end.conn)?.end(end.side)
     }
 
@@ -146,7 +146,7 @@ impl Tracker {
     }
 
     /// The newest moment at which the end is proven to have been in its present state.
-    fn last_seen(&self, track: &Track, source: SourceName) -> Timestamp {
+    pub(super) fn last_seen(&self, track: &Track, source: SourceName) -> Timestamp {
         let look = match track.presence {
             Presence::Present => self
                 .looks
@@ -263,198 +263,15 @@ impl Tracker {
         }
     }
 
-    fn index(&mut self, end: EndRef, id: &SockId) {
+    pub(super) fn index(&mut self, end: EndRef, id: &SockId) {
         self.by_tuple.insert((id.scope, id.tuple), end);
         if let Some(cookie) = id.cookie {
             self.by_cookie.insert((id.scope, cookie), end);
         }
     }
 
-    /// Decides which end is A, and shows what was met.
-    fn open_the_unopened(&mut self, at: Timestamp) {
-        for id in std::mem::take(&mut self.unopened) {
-            self.settle_sides(id);
-            let Some(connection) = self.connections.get(&id) else {
-                continue;
-            };
-            let ends = Side::BOTH.map(|side| connection.end(side).map(|track| found(track, at)));
-            self.changes.push(Change::Opened { conn: id, at, ends });
-            for side in Side::BOTH {
-                self.say_steps(EndRef { conn: id, side }, 1);
-            }
-            self.close_if_over(id, at);
-        }
-    }
-
-    /// Shows the second end of a connection that was shown before.
-    fn join(&mut self, end: EndRef, at: Timestamp) {
-        let Some(found) = self.track(end).map(|track| found(track, at)) else {
-            return;
-        };
-        self.changes.push(Change::Joined {
-            conn: end.conn,
-            side: end.side,
-            at,
-            found,
-        });
-        self.say_steps(end, 1);
-        self.close_if_over(end.conn, at);
-    }
-
-    /// A opened the connection: it was seen in SYN_SENT, or the other end's port has a listener,
-    /// or the other end was seen in SYN_RECV; else the higher port.
-    fn settle_sides(&mut self, id: ConnId) {
-        let Some(connection) = self.connections.get(&id) else {
-            return;
-        };
-        let [first, second] = &connection.ends;
-        let passed = |end: &Option<Track>, state| end.as_ref().is_some_and(|t| t.passed(state));
-        let tuple = connection.tuple;
-        let evidence = [
-            (
-                passed(first, TcpState::SynSent),
-                passed(second, TcpState::SynSent),
-            ),
-            (
-                self.has_listener(&tuple.remote),
-                self.has_listener(&tuple.local),
-            ),
-            (
-                passed(second, TcpState::SynRecv),
-                passed(first, TcpState::SynRecv),
-            ),
-            (
-                (tuple.local.port(), tuple.local) > (tuple.remote.port(), tuple.remote),
-                tuple.local.port() < tuple.remote.port(),
-            ),
-        ];
-        let first_opened = evidence
-            .into_iter()
-            .find(|(for_first, for_second)| for_first != for_second)
-            .is_none_or(|(for_first, _)| for_first);
-        if !first_opened {
-            self.swap_sides(id);
-        }
-    }
-
-    fn swap_sides(&mut self, id: ConnId) {
-        let Some(connection) = self.connections.get_mut(&id) else {
-            return;
-        };
-        connection.tuple = connection.tuple.mirror();
-        connection.ends.swap(0, 1);
-        let ids: Vec<(Side, SockId)> = connection
-            .visible()
-            .map(|(side, track)| (side, track.id))
-            .collect();
-        for (side, sock) in ids {
-            self.index(EndRef { conn: id, side }, &sock);
-        }
-    }
-
-    fn has_listener(&self, endpoint: &crate::model::Endpoint) -> bool {
-        self.listeners.values().any(|listener| {
-            let local = listener.local();
-            local.port() == endpoint.port()
-                && (local.is_any_address() || local.addr() == endpoint.addr())
-        })
-    }
-
-    /// A look should have shown it and did not: ask, and ask for the other end beside it, so that
-    /// the two answers are of one moment. The other end first: when it turns out to be in
-    /// TIME_WAIT, that is evidence for how this one ended.
-    fn miss(&mut self, id: &SockId, source: SourceName) {
-        if self.listeners.contains_key(id) {
-            self.asks.push(Ask::Confirm(*id));
-            return;
-        }
-        let Some(end) = self.find(id) else {
-            return;
-        };
-        let Some(track) = self.track(end).filter(|track| !track.is_gone()) else {
-            return;
-        };
-        let seen = self.last_seen(track, source);
-        let (asked, other) = (track.id, self.other_to_ask(end));
-        if let Some(track) = self.track_mut(end) {
-            track.seen = seen;
-            track.presence = Presence::Missing;
-        }
-        self.asks.extend(other.map(Ask::Confirm));
-        self.asks.push(Ask::Confirm(asked));
-    }
-
-    /// A source that takes over knows nothing of what the one before it saw: what its first look
-    /// does not show would otherwise stay for ever.
-    fn miss_what_the_new_source_lacks(&mut self, begun: Timestamp, source: SourceName) {
-        let lacking: Vec<SockId> = self
-            .connections
-            .values()
-            .flat_map(Connection::visible)
-            .filter(|(_, track)| !track.is_gone() && track.seen < begun)
-            .map(|(_, track)| track.id)
-            .collect();
-        for id in lacking {
-            self.miss(&id, source);
-        }
-    }
-
-    fn other_to_ask(&self, end: EndRef) -> Option<SockId> {
-        let other = self.connections.get(&end.conn)?.end(end.side.other())?;
-        (other.presence == Presence::Present && !other.is_over()).then_some(other.id)
-    }
-
-    /// Ends a track: the socket is in no table any more.
-    fn end_track(&mut self, end: EndRef, at: Timestamp, source: SourceName, replaced: bool) {
-        let Some(track) = self.track(end).filter(|track| !track.is_gone()) else {
-            return;
-        };
-        let since = self.last_seen(track, source);
-        let passed = self.passed_before_the_end(end);
-        let overflows = self.host.time_wait_overflows;
-        let Some(connection) = self.connections.get_mut(&end.conn) else {
-            return;
-        };
-        connection.time_wait_unreliable |= connection.overflows_at_open != overflows;
-        connection.replaced |= replaced && !connection.is_over();
-        let Some(track) = connection.ends[end.side as usize].as_mut() else {
-            return;
-        };
-        let before = track.spans.len();
-        track.advance(&passed, TcpState::Close, (since, at), source);
-        track.presence = Presence::Gone;
-        self.say_steps(end, before);
-        self.close_if_over(end.conn, at);
-    }
-
-    /// The states that an end passed between its last sight and its end, given that the other end
-    /// is in TIME_WAIT: that one has this one's FIN, and closed first, or this one would be in
-    /// TIME_WAIT too. (A simultaneous close whose TIME_WAIT found no room is the exception, and is
-    /// known by the overflow count.)
-    fn passed_before_the_end(&self, end: EndRef) -> Vec<TcpState> {
-        let Some(connection) = self.connections.get(&end.conn) else {
-            return Vec::new();
-        };
-        let Some(track) = connection.end(end.side) else {
-            return Vec::new();
-        };
-        let overflowed = connection.overflows_at_open != self.host.time_wait_overflows;
-        let other_waits = connection
-            .end(end.side.other())
-            .is_some_and(|other| !other.is_gone() && other.state() == TcpState::TimeWait);
-        let closes_second = matches!(track.state(), TcpState::Established | TcpState::CloseWait)
-            || is_opening(track.state());
-        if !other_waits || !closes_second || overflowed {
-            return Vec::new();
-        }
-        let mut passed =
-            passed_between(track.state(), TcpState::LastAck, self.host.server_fast_open);
-        passed.push(TcpState::LastAck);
-        passed
-    }
-
     /// Reports the steps of an end from its span `first` on, unless it is not shown yet.
-    fn say_steps(&mut self, end: EndRef, first: usize) {
+    pub(super) fn say_steps(&mut self, end: EndRef, first: usize) {
         if self.unopened.contains(&end.conn) {
             return;
         }
@@ -472,32 +289,6 @@ impl Tracker {
                 step: step(track, index),
             });
         }
-    }
-
-    fn close_if_over(&mut self, id: ConnId, at: Timestamp) {
-        if self.unopened.contains(&id) {
-            return;
-        }
-        let Some(connection) = self.connections.get_mut(&id) else {
-            return;
-        };
-        if connection.closed.is_none() && connection.is_over() {
-            connection.closed = Some(at);
-            self.settled.push_back(id);
-            self.changes.push(Change::Closed { conn: id, at });
-        }
-    }
-}
-
-fn found(track: &Track, at: Timestamp) -> Found {
-    let state = track.spans.first().map_or(TcpState::Close, |s| s.state);
-    Found {
-        state,
-        age: match state {
-            TcpState::Close => None,
-            _ => track.age(0, at),
-        },
-        cookie: track.id.cookie,
     }
 }
 

@@ -1,0 +1,123 @@
+//! The end of a track: what a look misses is asked for, and gone is only what an answer says is
+//! gone. Then the states that must have been passed on the way, and the close of the connection.
+
+use crate::model::tcp::passed_between;
+use crate::model::{Ask, SockId, SourceName, TcpState, Timestamp};
+use crate::timeline::pair::is_opening;
+use crate::timeline::track::Presence;
+use crate::timeline::{Change, ConnId, Connection, EndRef, Tracker};
+
+impl Tracker {
+    /// A look should have shown it and did not: ask, and ask for the other end beside it, so that
+    /// the two answers are of one moment. The other end first: when it turns out to be in
+    /// TIME_WAIT, that is evidence for how this one ended.
+    pub(super) fn miss(&mut self, id: &SockId, source: SourceName) {
+        if self.listeners.contains_key(id) {
+            self.asks.push(Ask::Confirm(*id));
+            return;
+        }
+        let Some(end) = self.find(id) else {
+            return;
+        };
+        let Some(track) = self.track(end).filter(|track| !track.is_gone()) else {
+            return;
+        };
+        let seen = self.last_seen(track, source);
+        let (asked, other) = (track.id, self.other_to_ask(end));
+        if let Some(track) = self.track_mut(end) {
+            track.seen = seen;
+            track.presence = Presence::Missing;
+        }
+        self.asks.extend(other.map(Ask::Confirm));
+        self.asks.push(Ask::Confirm(asked));
+    }
+
+    /// A source that takes over knows nothing of what the one before it saw: what its first look
+    /// does not show would otherwise stay for ever.
+    pub(super) fn miss_what_the_new_source_lacks(&mut self, begun: Timestamp, source: SourceName) {
+        let lacking: Vec<SockId> = self
+            .connections
+            .values()
+            .flat_map(Connection::visible)
+            .filter(|(_, track)| !track.is_gone() && track.seen < begun)
+            .map(|(_, track)| track.id)
+            .collect();
+        for id in lacking {
+            self.miss(&id, source);
+        }
+    }
+
+    fn other_to_ask(&self, end: EndRef) -> Option<SockId> {
+        let other = self.connections.get(&end.conn)?.end(end.side.other())?;
+        (other.presence == Presence::Present && !other.is_over()).then_some(other.id)
+    }
+
+    /// Ends a track: the socket is in no table any more.
+    pub(super) fn end_track(
+        &mut self,
+        end: EndRef,
+        at: Timestamp,
+        source: SourceName,
+        replaced: bool,
+    ) {
+        let Some(track) = self.track(end).filter(|track| !track.is_gone()) else {
+            return;
+        };
+        let since = self.last_seen(track, source);
+        let passed = self.passed_before_the_end(end);
+        let overflows = self.host.time_wait_overflows;
+        let Some(connection) = self.connections.get_mut(&end.conn) else {
+            return;
+        };
+        connection.time_wait_unreliable |= connection.overflows_at_open != overflows;
+        connection.replaced |= replaced && !connection.is_over();
+        let Some(track) = connection.ends[end.side as usize].as_mut() else {
+            return;
+        };
+        let before = track.spans.len();
+        track.advance(&passed, TcpState::Close, (since, at), source);
+        track.presence = Presence::Gone;
+        self.say_steps(end, before);
+        self.close_if_over(end.conn, at);
+    }
+
+    /// The states that an end passed between its last sight and its end, given that the other end
+    /// is in TIME_WAIT: that one has this one's FIN, and closed first, or this one would be in
+    /// TIME_WAIT too. (A simultaneous close whose TIME_WAIT found no room is the exception, and is
+    /// known by the overflow count.)
+    fn passed_before_the_end(&self, end: EndRef) -> Vec<TcpState> {
+        let Some(connection) = self.connections.get(&end.conn) else {
+            return Vec::new();
+        };
+        let Some(track) = connection.end(end.side) else {
+            return Vec::new();
+        };
+        let overflowed = connection.overflows_at_open != self.host.time_wait_overflows;
+        let other_waits = connection
+            .end(end.side.other())
+            .is_some_and(|other| !other.is_gone() && other.state() == TcpState::TimeWait);
+        let closes_second = matches!(track.state(), TcpState::Established | TcpState::CloseWait)
+            || is_opening(track.state());
+        if !other_waits || !closes_second || overflowed {
+            return Vec::new();
+        }
+        let mut passed =
+            passed_between(track.state(), TcpState::LastAck, self.host.server_fast_open);
+        passed.push(TcpState::LastAck);
+        passed
+    }
+
+    pub(super) fn close_if_over(&mut self, id: ConnId, at: Timestamp) {
+        if self.unopened.contains(&id) {
+            return;
+        }
+        let Some(connection) = self.connections.get_mut(&id) else {
+            return;
+        };
+        if connection.closed.is_none() && connection.is_over() {
+            connection.closed = Some(at);
+            self.settled.push_back(id);
+            self.changes.push(Change::Closed { conn: id, at });
+        }
+    }
+}
