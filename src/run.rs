@@ -32,6 +32,9 @@ pub enum Outcome {
 /// # Errors
 /// Trouble, with what was tried and on what.
 pub fn run(config: Config) -> anyhow::Result<Outcome> {
+    // Whether to colour is settled by the command line and the environment together; crossterm
+    // must not decide again.
+    crossterm::style::force_color_output(true);
     match config {
         Config::Live(config) => live::watch(&config),
         Config::List(config) => list::list(&config),

@@ -18,6 +18,7 @@ mod retain;
 pub mod track;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::ops::RangeBounds;
 
 use crate::model::observation::HostFacts;
 use crate::model::{
@@ -223,7 +224,7 @@ pub struct Totals {
 }
 
 /// Observations in, connections out.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Tracker {
     connections: BTreeMap<ConnId, Connection>,
     by_cookie: HashMap<(Scope, Cookie), EndRef, Fast>,
@@ -314,6 +315,16 @@ impl Tracker {
         &self,
     ) -> impl DoubleEndedIterator<Item = &Connection> + ExactSizeIterator + Clone {
         self.connections.values()
+    }
+
+    /// The connections known whose numbers lie in `range`, oldest first.
+    pub fn connections_in(
+        &self,
+        range: impl RangeBounds<ConnId>,
+    ) -> impl DoubleEndedIterator<Item = &Connection> {
+        self.connections
+            .range(range)
+            .map(|(_, connection)| connection)
     }
 
     /// The listening sockets, by address.

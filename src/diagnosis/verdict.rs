@@ -94,11 +94,11 @@ fn how_it_ended(connection: &Connection) -> (Code, Evidence) {
     let tracks: Vec<&Track> = connection.visible().map(|(_, track)| track).collect();
     let in_time_wait = |track: &&&Track| track.passed(TcpState::TimeWait);
     match tracks.iter().filter(in_time_wait).count() {
-        2 => return (Code::Simultaneous, Evidence("both ends reached TIME_WAIT")),
+        2 => return (Code::Simultaneous, Evidence("both reached TIME_WAIT")),
         1 if tracks.iter().any(|track| track.passed(TcpState::Closing)) => {
             return (Code::Simultaneous, Evidence("CLOSING was seen"));
         }
-        1 => return (Code::Orderly, Evidence("one end reached TIME_WAIT")),
+        1 => return (Code::Orderly, Evidence("its TIME_WAIT shows that both FINs went through")),
         _ => {}
     }
     if connection.was_replaced() {
@@ -131,15 +131,15 @@ fn alone(track: &Track) -> (Code, Evidence) {
     match track.last_living() {
         TcpState::LastAck => (
             Code::Orderly,
-            Evidence("LAST_ACK ended; the other end is not on this host, so its ACK is assumed"),
+            Evidence("LAST_ACK ended; the other end is not visible here, so its ACK is assumed"),
         ),
         TcpState::FinWait2 if !unwatched_too_long(track) => (
             Code::Aborted,
-            Evidence("FIN_WAIT2 ended before its time without a TIME_WAIT"),
+            Evidence("FIN_WAIT2 ended before its time without a TIME_WAIT, so a reset ended it"),
         ),
         _ => (
             Code::Unknown,
-            Evidence("the end vanished between two looks, and the other end is not on this host"),
+            Evidence("the end vanished between two looks, and the other end is not visible here"),
         ),
     }
 }
@@ -165,7 +165,7 @@ fn both_vanished(tracks: &[&Track]) -> (Code, Evidence) {
     }
     (
         Code::Aborted,
-        Evidence("both ends vanished and neither left a TIME_WAIT: a reset"),
+        Evidence("both ends vanished and neither left a TIME_WAIT, so a reset ended it"),
     )
 }
 
@@ -245,7 +245,7 @@ fn first_descriptor(track: &Track, state: TcpState) -> Option<Descriptor> {
 fn sentence(who: Option<Side>, how: Option<How>, code: Code, evidence: Evidence) -> String {
     let beginning = match (who, how) {
         (Some(side), Some(How::Close)) => {
-            format!("{} closed first (its descriptor is gone)", name(side))
+            format!("{} closed first, its descriptor gone", name(side))
         }
         (Some(side), Some(How::Shutdown)) => format!(
             "{} shut down first and still held its descriptor",
@@ -255,13 +255,7 @@ fn sentence(who: Option<Side>, how: Option<How>, code: Code, evidence: Evidence)
         (None, _) if code == Code::Simultaneous => "both ends closed at once".to_owned(),
         (None, _) => "who closed first was not seen".to_owned(),
     };
-    let ending = match code {
-        Code::Aborted => "it was aborted",
-        Code::Orphaned => "it was given up",
-        Code::Simultaneous | Code::Orderly => "it ended in good order",
-        Code::Unknown => "how it ended is not known",
-    };
-    format!("{beginning}; {ending}: {}", evidence.0)
+    format!("{beginning}; {}", evidence.0)
 }
 
 const fn name(side: Side) -> &'static str {

@@ -1,41 +1,124 @@
-//! The screen as a way to show a live run. It follows in the next commits; until then asking for
-//! it is an error that says so.
+//! The screen as a way to show a live run: when to draw, and what the keys do to the program.
+//!
+//! A frame is drawn when something has changed, at most twenty times a second, and while time
+//! itself moves the picture a few times a second.
 
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
+use anyhow::Context;
+use jiff::tz::TimeZone;
+
 use crate::cli::Live;
 use crate::lab::judge::Conclusion;
-use crate::model::{Observation, Timestamp};
+use crate::model::{Body, Observation, SourceName, Timestamp};
 use crate::run::live::{Flow, Message, Show};
 use crate::timeline::{Change, Tracker};
-use crate::view::tui::Input;
+use crate::view::tui::terminal::{Guard, spawn_keys};
+use crate::view::tui::{App, Input, Reaction, draw};
 
-pub(super) struct ScreenShow;
+/// Frames are at least this far apart.
+const FRAME: Duration = Duration::from_millis(50);
+/// How often the picture moves by itself: ages count up, the axis scrolls.
+const TICK: Duration = Duration::from_millis(200);
+
+/// The screen.
+pub(super) struct ScreenShow {
+    app: App,
+    guard: Guard,
+    drawn: Option<Timestamp>,
+    is_stale: bool,
+}
 
 impl ScreenShow {
-    pub(super) fn open(_: &Live, _: SyncSender<Message>) -> anyhow::Result<Self> {
-        anyhow::bail!("the screen is not built yet; use --format text or json")
+    /// Takes the terminal, and starts the thread that reads its keys.
+    pub(super) fn open(config: &Live, to_main: SyncSender<Message>) -> anyhow::Result<Self> {
+        let app = App::new(config.filter.clone(), config.color, TimeZone::system());
+        let guard = Guard::enter()
+            .context("take the terminal for the screen (--format text needs no terminal)")?;
+        spawn_keys(move |input| to_main.send(Message::Input(input)).is_ok())
+            .context("start the thread of the keys")?;
+        Ok(Self {
+            app,
+            guard,
+            drawn: None,
+            is_stale: true,
+        })
+    }
+
+    fn is_due(&self, now: Timestamp) -> bool {
+        let wait = if self.is_stale { FRAME } else { TICK };
+        self.drawn.is_none_or(|drawn| now.since(drawn) >= wait)
     }
 }
 
 impl Show for ScreenShow {
-    fn take(&mut self, _: &Observation, _: &[Change], _: &Tracker) -> anyhow::Result<()> {
+    fn take(
+        &mut self,
+        observation: &Observation,
+        changes: &[Change],
+        _: &Tracker,
+    ) -> anyhow::Result<()> {
+        self.app.note(observation);
+        self.is_stale |= !changes.is_empty() || matches!(observation.body, Body::Note { .. });
         Ok(())
     }
-    fn settle(&mut self, _: &Tracker, _: Timestamp) -> anyhow::Result<Flow> {
+
+    fn settle(&mut self, tracker: &Tracker, now: Timestamp) -> anyhow::Result<Flow> {
+        if self.is_due(now) {
+            let app = &mut self.app;
+            self.guard
+                .draw(|frame| draw(frame, app, tracker, now))
+                .context("draw on the terminal")?;
+            self.drawn = Some(now);
+            self.is_stale = false;
+        }
         Ok(Flow::On)
     }
-    fn input(&mut self, _: Input, _: &Tracker, _: Timestamp) -> anyhow::Result<Flow> {
+
+    fn input(&mut self, input: Input, tracker: &Tracker, now: Timestamp) -> anyhow::Result<Flow> {
+        match self.app.update(input, tracker, now) {
+            Reaction::Nothing => {}
+            Reaction::Redraw => self.is_stale = true,
+            Reaction::Repaint => {
+                self.guard.repaint().context("clear the terminal")?;
+                self.is_stale = true;
+            }
+            Reaction::Suspend => {
+                self.guard.suspend().context("suspend")?;
+                self.is_stale = true;
+            }
+            Reaction::Quit => return Ok(Flow::End),
+        }
         Ok(Flow::On)
     }
-    fn patience(&self, _: Timestamp) -> Duration {
-        Duration::from_secs(1)
+
+    fn patience(&self, now: Timestamp) -> Duration {
+        let wait = if self.is_stale { FRAME } else { TICK };
+        self.drawn
+            .map_or(Duration::ZERO, |drawn| drawn.plus(wait).since(now))
     }
-    fn conclusion(&mut self, _: &str, _: &Conclusion, _: Timestamp) -> anyhow::Result<()> {
+
+    fn conclusion(
+        &mut self,
+        experiment: &str,
+        conclusion: &Conclusion,
+        now: Timestamp,
+    ) -> anyhow::Result<()> {
+        self.app.note(&Observation {
+            at: now,
+            source: SourceName::Lab,
+            body: Body::Note {
+                pid: std::process::id(),
+                text: conclusion.line(experiment),
+            },
+        });
+        self.is_stale = true;
         Ok(())
     }
+
     fn conclude(&mut self) -> anyhow::Result<()> {
+        crate::view::tui::terminal::restore();
         Ok(())
     }
 }

@@ -32,6 +32,10 @@ impl Tracker {
             source,
             newborn: !poll.first,
         };
+        if poll.first {
+            // Another source may have named them otherwise.
+            self.listeners.clear();
+        }
         // Listeners first: they tell which end was opened to.
         for sample in poll.appeared.iter().chain(&poll.changed) {
             if sample.state == TcpState::Listen {

@@ -183,7 +183,11 @@ impl Track {
 
     /// Takes over what a look shows of the state the track is in.
     pub(super) fn refresh(&mut self, sample: Sample, seen: Timestamp) {
-        self.id = sample.id;
+        // A source without cookies does not unname a socket.
+        self.id = SockId {
+            cookie: sample.id.cookie.or(self.id.cookie),
+            ..sample.id
+        };
         self.last = sample;
         self.seen = self.seen.max(seen);
         self.presence = Presence::Present;

@@ -59,7 +59,7 @@ pub fn age(age: Age) -> String {
     }
 }
 
-/// The age in at most seven columns: `3.4 s`, `>=12 s` when it began before it was seen, `?` when
+/// The age in at most seven columns: `3.4 s`, `≥12 s` when it began before it was seen, `?` when
 /// nothing is known.
 pub fn narrow_age(age: Age) -> String {
     match (age.known(), age.at_most) {

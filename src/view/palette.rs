@@ -1,36 +1,39 @@
 //! One colour a state, for lines and for lanes: of the sixteen that every terminal has, and
 //! never the only sign.
 
-use crossterm::style::{Color, Stylize};
+use crossterm::style::Stylize;
+use ratatui::backend::IntoCrossterm;
+use ratatui::style::Color;
 
 use crate::model::TcpState;
 
-/// Whether colour may be used.
+/// Whether colours may be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ColorMode {
-    /// Colours of the terminal.
+    /// The 16 ANSI colours, which follow the user's own palette.
     On,
-    /// None at all.
+    /// None at all; bold, reverse and underline remain.
     Off,
 }
 
-/// The colour of a state.
-pub const fn color(state: TcpState) -> Color {
-    match state {
-        TcpState::Established => Color::Green,
-        TcpState::SynSent | TcpState::SynRecv | TcpState::Listen => Color::Cyan,
-        TcpState::FinWait1 | TcpState::Closing => Color::Magenta,
-        TcpState::FinWait2 => Color::Blue,
-        TcpState::CloseWait => Color::Yellow,
-        TcpState::LastAck => Color::Red,
-        TcpState::TimeWait | TcpState::Close => Color::DarkGrey,
-    }
+/// The colour of a state: what waits for a local program stands out (CLOSE_WAIT), what the kernel
+/// settles alone does not. CLOSE and LISTEN have the terminal's own.
+pub const fn color(state: TcpState) -> Option<Color> {
+    Some(match state {
+        TcpState::Established => Color::Cyan,
+        TcpState::SynSent | TcpState::SynRecv => Color::Green,
+        TcpState::FinWait1 | TcpState::FinWait2 => Color::Yellow,
+        TcpState::Closing => Color::LightYellow,
+        TcpState::CloseWait | TcpState::LastAck => Color::Magenta,
+        TcpState::TimeWait => Color::LightBlue,
+        TcpState::Close | TcpState::Listen => return None,
+    })
 }
 
 /// The state's name, in its colour when that is wanted.
 pub fn painted(state: TcpState, mode: ColorMode) -> String {
-    match mode {
-        ColorMode::On => state.name().with(color(state)).to_string(),
-        ColorMode::Off => state.name().to_owned(),
+    match (mode, color(state)) {
+        (ColorMode::On, Some(color)) => state.name().with(color.into_crossterm()).to_string(),
+        _ => state.name().to_owned(),
     }
 }

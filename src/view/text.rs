@@ -59,7 +59,7 @@ impl Lines {
 
     fn end(&self, side: Side, found: Option<&Found>, connection: &Connection) -> String {
         let state = match found {
-            None => "not on this host".to_owned(),
+            None => "not visible here".to_owned(),
             Some(found) if found.state == TcpState::Close => "new".to_owned(),
             Some(found) => {
                 let age = found

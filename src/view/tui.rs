@@ -1,7 +1,430 @@
-//! stub
-pub mod terminal {
-    /// x
-    pub fn restore() {}
+//! The terminal screen: connections, their two lanes, and the details of the chosen one.
+//!
+//! ```text
+//!  tcpwatch  port 50008                                                     LIVE
+//!  sock_diag every 100 ms, 240 µs a look                                  header
+//!  listening 0.0.0.0:50008 queue 0/128  1 open, 12 seen, lost 0
+//!      # A → B                      A is in             B is in
+//! >   12 127.0.0.1:37834→:50008     FIN_WAIT2   12 s    CLOSE_WAIT  12 s    list
+//!  time       -15 s             -10 s             -5 s            now   timeline
+//! >   12 A ━━━ESTABLISHED━━━━━━|─FIN_WAIT2 fd gone───────────────────
+//!        B ━━━ESTABLISHED━━━━━━|▓CLOSE_WAIT▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓
+//!  connection 12: A 127.0.0.1:37834, B 127.0.0.1:50008                   details
+//!  A FIN_WAIT2 for 12 s, descriptor gone
+//!  14:02:11.532  A ESTABLISHED -> FIN_WAIT2  within 98 ms  descriptor gone
+//!  q quit  ↑↓ choose  space pause  + - zoom  ? help                       footer
+//! ```
+//!
+//! [`App`] is the state of the screen, changed by [`App::update`] (keys) and [`App::note`] (what
+//! sources say of themselves); [`draw`] makes the picture of a moment and reads no clock. Panes
+//! have places that depend on the size of the screen alone.
+//!
+//! The traps: while paused nothing later may shine through, and a look refreshes more than it
+//! adds (queues, descriptors), so the paused picture is a copy of the tracker. And only what is in
+//! sight may cost anything: there can be twenty thousand connections.
+
+mod axis;
+mod choice;
+mod details;
+mod header;
+mod heard;
+mod help;
+mod keys;
+mod lane;
+mod lanes;
+mod list;
+pub mod terminal;
+mod theme;
+
+use jiff::tz::TimeZone;
+use ratatui::Frame;
+use ratatui::buffer::Buffer;
+use ratatui::crossterm::event::KeyEvent;
+use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::text::{Line, Span};
+use ratatui::widgets::Widget;
+
+use crate::model::filter::Filter;
+use crate::model::{Observation, TcpState, Timestamp};
+use crate::timeline::{Side, Tracker};
+use crate::view::palette::ColorMode;
+use axis::Zoom;
+use choice::{Chosen, Focus, Window};
+use heard::Heard;
+use keys::Action;
+use theme::Theme;
+
+/// What the screen is told by the terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// A key was pressed.
+    Key(KeyEvent),
+    /// The terminal has another size.
+    Resize,
+    /// The terminal is gone, or can't be read any more.
+    TerminalGone,
 }
-/// x
-pub enum Input {}
+
+/// What has to be done about an input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reaction {
+    /// Nothing.
+    Nothing,
+    /// The picture is another one.
+    Redraw,
+    /// Every cell is to be sent again: something else wrote on the terminal.
+    Repaint,
+    /// The user wants back to the shell for a while.
+    Suspend,
+    /// It is over.
+    Quit,
+}
+
+/// What fills the screen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Screen {
+    Main,
+    Help,
+}
+
+/// Which moment the picture is of.
+#[derive(Debug)]
+enum Follow {
+    Live,
+    Paused {
+        at: Timestamp,
+        /// Everything as it was known then.
+        picture: Box<Tracker>,
+    },
+}
+
+/// The state of the screen.
+#[derive(Debug)]
+pub struct App {
+    filter: Filter,
+    filter_text: String,
+    theme: Theme,
+    heard: Heard,
+    screen: Screen,
+    follow: Follow,
+    focus: Focus,
+    list: Window,
+    lanes: Window,
+    zoom: Zoom,
+    /// Rows of the list when it was last drawn.
+    page: usize,
+}
+
+/// One picture: what it is made of.
+struct View<'a> {
+    /// The connections of the picture.
+    picture: &'a Tracker,
+    /// The connections as they are known now.
+    tracker: &'a Tracker,
+    heard: &'a Heard,
+    theme: Theme,
+    /// The moment that is shown.
+    at: Timestamp,
+    now: Timestamp,
+    is_live: bool,
+}
+
+impl View<'_> {
+    const fn is_paused(&self) -> bool {
+        !self.is_live
+    }
+}
+
+impl App {
+    /// A screen for what `filter` lets through, with times of day in `zone`.
+    pub fn new(filter: Filter, color: ColorMode, zone: TimeZone) -> Self {
+        Self {
+            filter_text: filter.to_string(),
+            filter,
+            theme: Theme::new(color),
+            heard: Heard::new(zone),
+            screen: Screen::Main,
+            follow: Follow::Live,
+            focus: Focus::Unset,
+            list: Window::default(),
+            lanes: Window::default(),
+            zoom: Zoom::default(),
+            page: 1,
+        }
+    }
+
+    /// Takes in what an observation says beside connections.
+    pub fn note(&mut self, observation: &Observation) {
+        self.heard.note(observation);
+    }
+
+    /// Takes in what came from the terminal.
+    pub fn update(&mut self, input: Input, tracker: &Tracker, now: Timestamp) -> Reaction {
+        match input {
+            Input::TerminalGone => Reaction::Quit,
+            Input::Resize => Reaction::Redraw,
+            Input::Key(key) => match keys::action_of(&key) {
+                Some(action) => self.act(action, tracker, now),
+                None => Reaction::Nothing,
+            },
+        }
+    }
+
+    fn act(&mut self, action: Action, tracker: &Tracker, now: Timestamp) -> Reaction {
+        if self.screen == Screen::Help && action.is_of_the_picture() {
+            return Reaction::Nothing;
+        }
+        match action {
+            Action::Quit => return Reaction::Quit,
+            Action::Suspend => return Reaction::Suspend,
+            Action::Repaint => return Reaction::Repaint,
+            Action::Help => self.toggle_help(),
+            Action::Back => self.screen = Screen::Main,
+            Action::Pause => self.toggle_pause(tracker, now),
+            Action::ZoomIn => self.zoom = self.zoom.closer(),
+            Action::ZoomOut => self.zoom = self.zoom.farther(),
+            Action::Up
+            | Action::Down
+            | Action::PageUp
+            | Action::PageDown
+            | Action::First
+            | Action::Newest => self.choose(action, tracker),
+        }
+        Reaction::Redraw
+    }
+
+    const fn toggle_help(&mut self) {
+        self.screen = match self.screen {
+            Screen::Main => Screen::Help,
+            Screen::Help => Screen::Main,
+        };
+    }
+
+    fn toggle_pause(&mut self, tracker: &Tracker, now: Timestamp) {
+        self.follow = match self.follow {
+            Follow::Live => Follow::Paused {
+                at: now,
+                picture: Box::new(tracker.clone()),
+            },
+            Follow::Paused { .. } => Follow::Live,
+        };
+    }
+
+    /// Moves the choice, through the connections that are shown.
+    fn choose(&mut self, action: Action, tracker: &Tracker) {
+        let chosen = Chosen {
+            tracker: self.follow.picture(tracker),
+            selection: &self.filter.selection,
+        };
+        match action {
+            Action::Up => self.focus.up(chosen, 1),
+            Action::Down => self.focus.down(chosen, 1),
+            Action::PageUp => self.focus.up(chosen, self.page),
+            Action::PageDown => self.focus.down(chosen, self.page),
+            Action::First => self.focus.first(chosen),
+            Action::Newest => self.focus = Focus::Newest,
+            _ => {}
+        }
+    }
+}
+
+impl Follow {
+    fn picture<'a>(&'a self, tracker: &'a Tracker) -> &'a Tracker {
+        match self {
+            Self::Live => tracker,
+            Self::Paused { picture, .. } => picture,
+        }
+    }
+
+    const fn at(&self, now: Timestamp) -> Timestamp {
+        match self {
+            Self::Live => now,
+            Self::Paused { at, .. } => *at,
+        }
+    }
+}
+
+/// Below this nothing can be read.
+const LEAST: (u16, u16) = (40, 10);
+
+/// Draws the picture of `now`, or of the moment of the pause. It changes `app` only in what part
+/// of the list is in sight.
+pub fn draw(frame: &mut Frame<'_>, app: &mut App, tracker: &Tracker, now: Timestamp) {
+    let area = frame.area();
+    let buffer = frame.buffer_mut();
+    if area.width < LEAST.0 || area.height < LEAST.1 {
+        draw_too_small(buffer, area);
+        return;
+    }
+    let view = View {
+        picture: app.follow.picture(tracker),
+        tracker,
+        heard: &app.heard,
+        theme: app.theme,
+        at: app.follow.at(now),
+        now,
+        is_live: matches!(app.follow, Follow::Live),
+    };
+    let [head, body, foot] = Layout::vertical([
+        Constraint::Length(if area.height < 16 { 2 } else { 3 }),
+        Constraint::Fill(1),
+        Constraint::Length(1),
+    ])
+    .areas(area);
+    header::draw(buffer, head, &view, &app.filter_text);
+    draw_footer(buffer, foot, app.theme);
+    if app.screen == Screen::Help {
+        help::draw(buffer, body, &view);
+        return;
+    }
+    let chosen = Chosen {
+        tracker: view.picture,
+        selection: &app.filter.selection,
+    };
+    let Some(focus) = app.focus.settle(chosen) else {
+        draw_waiting(buffer, body, &view, &app.filter_text);
+        return;
+    };
+    let panes = Panes::of(body);
+    app.page = list::capacity(panes.list.height).max(1);
+    let rows = app
+        .list
+        .rows(chosen, focus, list::capacity(panes.list.height));
+    list::draw(buffer, panes.list, &view, chosen, &rows, Some(focus));
+    let rows = app
+        .lanes
+        .rows(chosen, focus, lanes::capacity(panes.lanes.height));
+    lanes::draw(buffer, panes.lanes, &view, app.zoom, &rows, Some(focus));
+    if let Some(connection) = view.picture.get(focus) {
+        details::draw(buffer, panes.details, &view, connection);
+    }
+}
+
+/// Where the panes are.
+struct Panes {
+    list: Rect,
+    lanes: Rect,
+    details: Rect,
+}
+
+impl Panes {
+    /// Details go first when it is narrow; lanes come in pairs below their axis.
+    fn of(body: Rect) -> Self {
+        let details = if body.height < 14 {
+            0
+        } else {
+            body.height * 2 / 5
+        };
+        let rest = body.height - details;
+        let pairs = (rest / 2).saturating_sub(1) / 2;
+        let lanes = 1 + 2 * pairs.max(1);
+        let [list, lanes, details] = Layout::vertical([
+            Constraint::Fill(1),
+            Constraint::Length(lanes),
+            Constraint::Length(details),
+        ])
+        .areas(body);
+        Self {
+            list,
+            lanes,
+            details,
+        }
+    }
+}
+
+fn draw_too_small(buffer: &mut Buffer, area: Rect) {
+    let (width, height) = LEAST;
+    let text = format!(
+        "too small: {}x{}, needs {width}x{height}",
+        area.width, area.height
+    );
+    let lines = details::wrap(&text, area.width.into());
+    for (y, line) in (area.y..area.bottom()).zip(lines) {
+        Line::raw(line).render(Rect::new(area.x, y, area.width, 1), buffer);
+    }
+}
+
+/// No connection yet: what is awaited, and whether anyone looks for it.
+fn draw_waiting(buffer: &mut Buffer, area: Rect, view: &View<'_>, filter: &str) {
+    let of = if filter.is_empty() {
+        String::new()
+    } else {
+        format!(" for {filter}")
+    };
+    let has_listener = view.picture.listeners().next().is_some();
+    let next = if !view.heard.is_watching() {
+        "No source is looking yet."
+    } else if has_listener {
+        "The listener is there; a connection shows as soon as one is opened."
+    } else {
+        "No listener is seen either. What comes will show by itself."
+    };
+    let lines = [format!("Waiting: no connection{of} yet."), next.to_owned()];
+    let lines = lines
+        .iter()
+        .flat_map(|text| details::wrap(text, usize::from(area.width.saturating_sub(2))));
+    let top = area.y + area.height / 3;
+    for (y, line) in (top..area.bottom()).zip(lines) {
+        Line::raw(line)
+            .centered()
+            .render(Rect::new(area.x, y, area.width, 1), buffer);
+    }
+}
+
+fn draw_footer(buffer: &mut Buffer, area: Rect, theme: Theme) {
+    let mut spans = Vec::new();
+    for (key, does) in keys::BINDINGS.iter().filter_map(|binding| binding.hint) {
+        spans.push(Span::styled(format!(" {key}"), theme.strong()));
+        spans.push(Span::raw(format!(" {does} ")));
+    }
+    Line::from(spans).render(area, buffer);
+}
+
+/// What is printed in place of an end that no source shows: it is on another host, in another
+/// network namespace, or was gone when we came.
+const NOT_VISIBLE: &str = "(not visible here)";
+
+const fn letter(side: Side) -> char {
+    match side {
+        Side::A => 'A',
+        Side::B => 'B',
+    }
+}
+
+/// A state's name; a socket that is in no table is "gone".
+const fn shown_state(state: TcpState) -> &'static str {
+    match state {
+        TcpState::Close => "gone",
+        other => other.name(),
+    }
+}
+
+/// `text` in exactly `width` columns.
+fn pad(text: &str, width: usize) -> String {
+    let cut: String = text.chars().take(width).collect();
+    format!("{cut:<width$}")
+}
+
+/// Two addresses that share `room`: the second gives way to the first only down to its half.
+fn shorten_both(a: &str, b: &str, room: usize) -> (String, String) {
+    let (a_long, b_long) = (a.chars().count(), b.chars().count());
+    let b_kept = b_long.min(room - room / 2);
+    let a_room = a_long.min(room - b_kept);
+    (shorten(a, a_room), shorten(b, room - a_room))
+}
+
+/// An address in at most `width` columns: its middle is left out, so that the port stays.
+fn shorten(text: &str, width: usize) -> String {
+    let length = text.chars().count();
+    if length <= width {
+        return text.to_owned();
+    }
+    let Some(kept) = width.checked_sub(1) else {
+        return String::new();
+    };
+    let port = text.rsplit_once(':').map_or(0, |(_, port)| port.len() + 1);
+    let tail = port.max(kept / 2).min(kept);
+    let head: String = text.chars().take(kept - tail).collect();
+    let tail: String = text.chars().skip(length - tail).collect();
+    format!("{head}\u{2026}{tail}")
+}

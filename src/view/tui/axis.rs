@@ -1,0 +1,134 @@
+//! The time axis: which column a moment falls in, how much time is in sight, and where the ticks
+//! are.
+//!
+//! The trap: an axis that moves by fractions of a column makes every edge flicker. Columns are
+//! whole multiples of a fixed length since the clock's start, so the picture moves column by
+//! column and an edge that is settled stays in its cell.
+
+use std::time::Duration;
+
+use crate::model::Timestamp;
+use crate::model::time::nanos_of;
+use crate::view::duration;
+
+/// How much time is in sight: a step of the table below.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Zoom(usize);
+
+const SPANS: [u64; 8] = [2, 5, 10, 20, 60, 300, 900, 3600];
+
+impl Default for Zoom {
+    /// 20 s: a teardown by hand, and not yet a TIME_WAIT.
+    fn default() -> Self {
+        Self(3)
+    }
+}
+
+impl Zoom {
+    pub(super) fn span(self) -> Duration {
+        let step = self.0.min(SPANS.len() - 1);
+        Duration::from_secs(SPANS[step])
+    }
+
+    pub(super) const fn closer(self) -> Self {
+        Self(self.0.saturating_sub(1))
+    }
+
+    pub(super) fn farther(self) -> Self {
+        Self((self.0 + 1).min(SPANS.len() - 1))
+    }
+}
+
+/// Columns of equal length, the last of which holds the moment of the picture.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Axis {
+    column_ns: u64,
+    /// The number of the last column since the clock's start.
+    last: u64,
+    width: u16,
+}
+
+impl Axis {
+    pub(super) fn new(at: Timestamp, zoom: Zoom, width: u16) -> Self {
+        let column_ns = (nanos_of(zoom.span()) / u64::from(width.max(1))).max(1);
+        Self {
+            column_ns,
+            last: at.nanos() / column_ns,
+            width,
+        }
+    }
+
+    pub(super) const fn width(&self) -> u16 {
+        self.width
+    }
+
+    /// The column of a moment; negative left of what is in sight.
+    pub(super) fn column(&self, at: Timestamp) -> i64 {
+        let number = (at.nanos() / self.column_ns).cast_signed();
+        number - self.last.cast_signed() + i64::from(self.width) - 1
+    }
+
+    /// Distances from now at which the axis is labelled, with their columns.
+    pub(super) fn ticks(&self) -> impl Iterator<Item = (u16, String)> {
+        let step = self.tick_distance();
+        (1..=self.width / 2).map_while(move |n| {
+            let back = step * u32::from(n);
+            let columns = u16::try_from(nanos_of(back) / self.column_ns).ok()?;
+            let column = self.width.checked_sub(columns + 1)?;
+            Some((column, tick_label(back)))
+        })
+    }
+
+    /// The shortest round distance whose labels do not touch.
+    fn tick_distance(&self) -> Duration {
+        const ROUND: [u64; 13] = [
+            200, 500, 1000, 2000, 5000, 10_000, 20_000, 30_000, 60_000, 120_000, 300_000, 600_000,
+            1_200_000,
+        ];
+        const LABEL: u64 = 12;
+        let room = LABEL * self.column_ns;
+        ROUND
+            .into_iter()
+            .map(Duration::from_millis)
+            .find(|&distance| nanos_of(distance) >= room)
+            .unwrap_or(Duration::from_secs(3600))
+    }
+}
+
+/// Whole seconds without a fraction.
+fn tick_label(back: Duration) -> String {
+    match (back.as_secs(), back.subsec_nanos()) {
+        (seconds @ 1..60, 0) => format!("-{seconds} s"),
+        _ => format!("-{}", duration::brief(back)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_present_is_in_the_last_column() {
+        let now = Timestamp::from_nanos(1_234_567_890_123);
+        let axis = Axis::new(now, Zoom::default(), 80);
+        assert_eq!(axis.column(now), 79);
+        assert_eq!(axis.column(now.minus(Duration::from_secs(10))), 39);
+        assert!(axis.column(now.minus(Duration::from_secs(21))) < 0);
+    }
+
+    #[test]
+    fn ticks_do_not_touch() {
+        for width in [20, 31, 71, 111, 300] {
+            let mut zoom = Zoom(0);
+            for _ in SPANS {
+                let axis = Axis::new(Timestamp::from_nanos(1 << 50), zoom, width);
+                let columns: Vec<u16> = axis.ticks().map(|(column, _)| column).collect();
+                assert!(
+                    columns.windows(2).all(|pair| pair[0] >= pair[1] + 11),
+                    "{columns:?}"
+                );
+                zoom = zoom.farther();
+            }
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! The first lines: what is watched, by what, at what cost, what was missed, who listens.
+//!
+//! The sources' line tells of the collecting, which goes on while the picture is paused; the
+//! listeners and counts are the picture's.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+use ratatui::text::{Line, Span};
+use ratatui::widgets::Widget;
+
+use crate::model::{SourceName, SourceState};
+use crate::timeline::Listener;
+use crate::view::duration;
+use crate::view::plain::plain;
+use crate::view::tui::View;
+use crate::view::tui::theme::Theme;
+
+/// Draws as many of the three lines as there is room for; the middle one goes first.
+pub(super) fn draw(buffer: &mut Buffer, area: Rect, view: &View<'_>, filter: &str) {
+    let mut lines = vec![counts_line(view, area.width)];
+    if area.height >= 3 || !view.heard.is_watching() {
+        lines.insert(0, cut(sources_line(view), area.width));
+    }
+    lines.truncate(usize::from(area.height.saturating_sub(1)));
+    first_line(buffer, area, view, filter);
+    for (y, line) in (area.y + 1..area.bottom()).zip(lines) {
+        line.render(Rect::new(area.x, y, area.width, 1), buffer);
+    }
+}
+
+fn first_line(buffer: &mut Buffer, area: Rect, view: &View<'_>, filter: &str) {
+    let (mode, style) = if view.is_paused() {
+        let behind = duration::brief(view.now.since(view.at));
+        (format!(" PAUSED {behind} behind "), view.theme.paused())
+    } else {
+        (" LIVE ".to_owned(), view.theme.strong())
+    };
+    let what = if filter.is_empty() {
+        "all connections"
+    } else {
+        filter
+    };
+    let title = Line::from(vec![
+        Span::styled(" tcpwatch", view.theme.strong()),
+        Span::raw(format!("  {}", plain(what))),
+    ]);
+    let mode_width = u16::try_from(mode.chars().count())
+        .unwrap_or(0)
+        .min(area.width);
+    let room = area.width - mode_width;
+    title.render(Rect::new(area.x, area.y, room, 1), buffer);
+    buffer.set_stringn(area.x + room, area.y, &mode, mode_width.into(), style);
+}
+
+fn sources_line(view: &View<'_>) -> Line<'static> {
+    let mut spans = vec![Span::raw(" ")];
+    let sources = view.heard.sources();
+    if sources.is_empty() {
+        spans.push(Span::styled("no source has begun yet", view.theme.quiet()));
+    }
+    // Those that run come first: when the line is too long, it is reasons that are cut off.
+    let is_running = |state: &SourceState| matches!(state, SourceState::Running { .. });
+    let running = sources.iter().filter(|(_, state)| is_running(state));
+    let off = sources.iter().filter(|(_, state)| !is_running(state));
+    for (name, state) in running.chain(off) {
+        if spans.len() > 1 {
+            spans.push(Span::raw("; "));
+        }
+        spans.push(source_span(*name, state, view));
+    }
+    Line::from(spans)
+}
+
+/// A line that is too long ends in `…`; the help has it in full.
+fn cut(line: Line<'static>, width: u16) -> Line<'static> {
+    let width = usize::from(width);
+    if line.width() <= width {
+        return line;
+    }
+    let mut room = width.saturating_sub(2);
+    let mut spans = Vec::with_capacity(line.spans.len() + 1);
+    for span in line.spans {
+        let content: String = span.content.chars().take(room).collect();
+        room -= content.chars().count();
+        spans.push(Span::styled(content, span.style));
+    }
+    spans.push(Span::raw("\u{2026}"));
+    Line::from(spans)
+}
+
+fn source_span(name: SourceName, state: &SourceState, view: &View<'_>) -> Span<'static> {
+    let style = match state {
+        SourceState::Running { .. } => Style::new(),
+        SourceState::Off { .. } if view.heard.is_watching() => view.theme.quiet(),
+        SourceState::Off { .. } => view.theme.alert(),
+    };
+    Span::styled(source_text(name, state), style)
+}
+
+/// A source in words, with its reason in full.
+pub(super) fn source_text(name: SourceName, state: &SourceState) -> String {
+    match state {
+        SourceState::Running { period, cost, why } => {
+            let cost = cost.map_or_else(String::new, |cost| {
+                format!(", {} a look", duration::brief(cost))
+            });
+            let why = why
+                .as_deref()
+                .map_or_else(String::new, |why| format!(" ({})", plain(why)));
+            format!("{name} every {}{cost}{why}", duration::brief(*period))
+        }
+        SourceState::Off { why } => format!("{name} off: {}", plain(why)),
+    }
+}
+
+fn counts_line(view: &View<'_>, width: u16) -> Line<'static> {
+    let counts = counts(view);
+    let room = usize::from(width).saturating_sub(counts.chars().count() + 4);
+    let (short, full) = lost(view);
+    let mut spans = vec![Span::raw(" ")];
+    spans.extend(listeners(
+        view,
+        room.saturating_sub(short.content.chars().count()),
+    ));
+    spans.push(Span::raw(format!("  {counts}")));
+    let taken: usize = spans.iter().map(Span::width).sum();
+    let fits = taken + full.width() <= usize::from(width);
+    spans.push(if fits { full } else { short });
+    Line::from(spans)
+}
+
+/// The picture's counts.
+fn counts(view: &View<'_>) -> String {
+    let totals = view.picture.totals();
+    let dropped = match totals.dropped {
+        0 => String::new(),
+        n => format!(" ({n} forgotten)"),
+    };
+    format!("{} open, {} seen{dropped}, ", totals.open, totals.seen)
+}
+
+/// What the collecting has lost up to now, short and with its reason.
+fn lost(view: &View<'_>) -> (Span<'static>, Span<'static>) {
+    let totals = view.tracker.totals();
+    let short = match (totals.losses, totals.lost) {
+        (0, _) => return (Span::raw("lost 0"), Span::raw("lost 0")),
+        (times, 0) => format!("lost some, {times} times"),
+        (_, n) => format!("lost {n}"),
+    };
+    let style = view.theme.alert();
+    let full = loss_text(view).unwrap_or_else(|| short.clone());
+    (Span::styled(short, style), Span::styled(full, style))
+}
+
+/// What was lost and why, `None` when nothing was.
+pub(super) fn loss_text(view: &View<'_>) -> Option<String> {
+    let totals = view.tracker.totals();
+    let why = plain(view.heard.last_loss()?);
+    Some(match totals.lost {
+        0 => format!("lost some, {} times: {why}", totals.losses),
+        n => format!("lost {n}: {why}"),
+    })
+}
+
+/// As many listeners as fit, those with waiting connections first.
+fn listeners(view: &View<'_>, room: usize) -> Vec<Span<'static>> {
+    let mut all: Vec<&Listener> = view.picture.listeners().collect();
+    if all.is_empty() {
+        return vec![Span::styled("no listener", view.theme.quiet())];
+    }
+    all.sort_by_key(|listener| std::cmp::Reverse(listener.waiting));
+    let mut spans = vec![Span::raw("listening")];
+    let mut used = "listening".len();
+    for (index, listener) in all.iter().enumerate() {
+        let text = format!(" {} {}", listener.local(), queue(listener));
+        let rest = format!(" +{}", all.len() - index);
+        let last = index + 1 == all.len();
+        let needed = text.chars().count() + if last { 0 } else { rest.len() };
+        if used + needed > room && index > 0 {
+            spans.push(Span::raw(rest));
+            break;
+        }
+        used += text.chars().count();
+        spans.push(Span::styled(text, queue_style(listener, view.theme)));
+    }
+    spans
+}
+
+fn queue(listener: &Listener) -> String {
+    let full = if is_full(listener) { " FULL" } else { "" };
+    match listener.backlog {
+        Some(backlog) => format!("queue {}/{backlog}{full}", listener.waiting),
+        None => format!("queue {}", listener.waiting),
+    }
+}
+
+fn queue_style(listener: &Listener, theme: Theme) -> Style {
+    match (is_full(listener), listener.waiting) {
+        (true, _) => theme.alert(),
+        (false, 0) => Style::new(),
+        (false, _) => theme.strong(),
+    }
+}
+
+/// The kernel lets one more in than the backlog says; at the backlog, it is as good as full.
+fn is_full(listener: &Listener) -> bool {
+    listener
+        .backlog
+        .is_some_and(|backlog| listener.waiting >= backlog.max(1))
+}

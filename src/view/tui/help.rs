@@ -1,0 +1,115 @@
+//! The help: keys, signs, and the sources with their reasons in full. Keys come from the table
+//! that makes them work, signs from what draws them, so neither can be out of date.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::text::{Line, Span};
+use ratatui::widgets::Widget;
+
+use crate::model::{Descriptor, TcpState};
+use crate::view::tui::View;
+use crate::view::tui::details::wrap;
+use crate::view::tui::header::{loss_text, source_text};
+use crate::view::tui::keys::BINDINGS;
+use crate::view::tui::lane::{EARLIER, GONE, STEP, STEPS, UNSURE, glyph, short};
+use crate::view::tui::theme::Theme;
+
+/// Columns of the keys' half.
+const KEYS_WIDTH: u16 = 42;
+
+/// Draws the page.
+pub(super) fn draw(buffer: &mut Buffer, area: Rect, view: &View<'_>) {
+    let keys = keys(view.theme);
+    let signs = signs(view.theme);
+    let height = keys.len().max(signs.len());
+    let split = KEYS_WIDTH.min(area.width);
+    let left = Rect::new(area.x, area.y, split, area.height);
+    let right = Rect::new(area.x + split, area.y, area.width - split, area.height);
+    column(buffer, left, keys);
+    column(buffer, right, signs);
+    let used = u16::try_from(height).unwrap_or(u16::MAX).min(area.height);
+    let below = Rect::new(area.x, area.y + used, area.width, area.height - used);
+    column(buffer, below, sources(view, area.width));
+}
+
+fn column(buffer: &mut Buffer, area: Rect, lines: Vec<Line<'static>>) {
+    for (y, line) in (area.y..area.bottom()).zip(lines) {
+        line.render(Rect::new(area.x, y, area.width, 1), buffer);
+    }
+}
+
+fn keys(theme: Theme) -> Vec<Line<'static>> {
+    let mut lines = vec![Line::styled(" Keys", theme.strong())];
+    lines.extend(BINDINGS.iter().map(|binding| {
+        Line::from(vec![
+            Span::styled(format!("  {:<13}", binding.shown), theme.strong()),
+            Span::raw(binding.help),
+        ])
+    }));
+    lines
+}
+
+fn signs(theme: Theme) -> Vec<Line<'static>> {
+    let mut lines = vec![Line::styled("Lanes", theme.strong())];
+    let fills = [
+        (TcpState::SynSent, None, "SYN_SENT, SYN_RECV"),
+        (TcpState::Established, None, "ESTABLISHED"),
+        (
+            TcpState::FinWait1,
+            Some(Descriptor::Held),
+            "FIN_WAIT1, fd held",
+        ),
+        (
+            TcpState::FinWait1,
+            Some(Descriptor::Gone),
+            "FIN_WAIT1, fd gone: closed",
+        ),
+        (
+            TcpState::FinWait2,
+            Some(Descriptor::Held),
+            "FIN_WAIT2, fd held: shut down",
+        ),
+        (
+            TcpState::FinWait2,
+            Some(Descriptor::Gone),
+            "FIN_WAIT2, fd gone: closed",
+        ),
+        (TcpState::Closing, None, "CLOSING"),
+        (TcpState::CloseWait, None, "CLOSE_WAIT"),
+        (TcpState::LastAck, None, "LAST_ACK"),
+        (TcpState::TimeWait, None, "TIME_WAIT"),
+    ];
+    lines.extend(fills.map(|(state, descriptor, text)| {
+        let sign = glyph(state, descriptor).to_string().repeat(3);
+        Line::from(vec![
+            Span::styled(format!("{sign}  {:<4}", short(state)), theme.state(state)),
+            Span::raw(text),
+        ])
+    }));
+    lines.extend([
+        Line::raw(format!("{STEP} a step   {STEPS} several in one cell")),
+        Line::raw(format!("{EARLIER} began before it was seen   {GONE} gone")),
+        Line::raw(format!("{UNSURE} step not seen: between two looks")),
+        Line::raw("(FW1) not seen, but passed for sure"),
+    ]);
+    lines
+}
+
+/// Sources and losses in full: the header has room for a part of it only.
+fn sources(view: &View<'_>, width: u16) -> Vec<Line<'static>> {
+    let room = usize::from(width.saturating_sub(3));
+    let mut lines = vec![Line::styled(" Sources", view.theme.strong())];
+    for (name, state) in view.heard.sources() {
+        let text = wrap(&source_text(*name, state), room);
+        lines.extend(text.into_iter().map(|line| Line::raw(format!("  {line}"))));
+    }
+    if let Some(text) = loss_text(view) {
+        let text = wrap(&text, room);
+        let style = view.theme.alert();
+        lines.extend(
+            text.into_iter()
+                .map(|line| Line::styled(format!("  {line}"), style)),
+        );
+    }
+    lines
+}

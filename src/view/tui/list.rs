@@ -1,0 +1,203 @@
+//! The list: one row a connection, both ends' states and ages, and the verdict once it is closed.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+use ratatui::text::{Line, Span};
+use ratatui::widgets::Widget;
+
+use crate::diagnosis::verdict::judge;
+use crate::model::{Descriptor, TcpState};
+use crate::timeline::{ConnId, Connection, Side, Track};
+use crate::view::duration;
+use crate::view::tui::choice::Chosen;
+use crate::view::tui::lane::short;
+use crate::view::tui::{NOT_VISIBLE, View, pad, shorten_both, shown_state};
+
+const AGE: usize = 7;
+/// The mark and the number.
+const NUMBER: usize = 7;
+
+/// The widths of a row, fixed by the width of the screen alone.
+struct Columns {
+    pair: usize,
+    /// A state's name, in full where there is room for it.
+    state: usize,
+    /// Beside each state, where there is room: who holds the socket, what is unread.
+    note: usize,
+    verdict: usize,
+}
+
+impl Columns {
+    fn of(width: u16) -> Self {
+        let (state, note, verdict) = match width {
+            110.. => (11, 11, 12),
+            76.. => (11, 0, 8),
+            50.. => (4, 0, 8),
+            _ => (4, 0, 0),
+        };
+        let ends = 2 * (1 + state + 1 + AGE + note);
+        let taken = NUMBER + ends + 1 + verdict;
+        Self {
+            pair: usize::from(width).saturating_sub(taken),
+            state,
+            note,
+            verdict,
+        }
+    }
+
+    /// State, age and note.
+    const fn end(&self) -> usize {
+        self.state + 1 + AGE + self.note
+    }
+}
+
+/// How many connections fit below the heading.
+pub(super) const fn capacity(height: u16) -> usize {
+    height.saturating_sub(1) as usize
+}
+
+/// Draws the heading and the rows.
+pub(super) fn draw(
+    buffer: &mut Buffer,
+    area: Rect,
+    view: &View<'_>,
+    chosen: Chosen<'_>,
+    rows: &[&Connection],
+    focus: Option<ConnId>,
+) {
+    let columns = Columns::of(area.width);
+    let heading = Rect::new(area.x, area.y, area.width, 1);
+    buffer.set_style(heading, view.theme.bar());
+    heading_line(&columns, more(chosen, rows)).render(heading, buffer);
+    for (y, connection) in (area.y + 1..area.bottom()).zip(rows) {
+        let row = Rect::new(area.x, y, area.width, 1);
+        let is_focus = focus == Some(connection.id());
+        row_line(connection, view, &columns, is_focus).render(row, buffer);
+    }
+}
+
+/// Which way the list goes on.
+fn more(chosen: Chosen<'_>, rows: &[&Connection]) -> &'static str {
+    let above = rows
+        .first()
+        .is_some_and(|row| chosen.above(row.id()).next().is_some());
+    let below = rows
+        .last()
+        .is_some_and(|row| chosen.below(row.id()).next().is_some());
+    match (above, below) {
+        (true, true) => "\u{2191}\u{2193} more",
+        (true, false) => "\u{2191} more",
+        (false, true) => "\u{2193} more",
+        (false, false) => "",
+    }
+}
+
+fn heading_line(columns: &Columns, more: &'static str) -> Line<'static> {
+    let end = 1 + columns.end();
+    Line::from(vec![
+        Span::raw(format!("{:>6} ", "#")),
+        Span::raw(pad("A \u{2192} B", columns.pair)),
+        Span::raw(pad(" A is in", end)),
+        Span::raw(pad(" B is in", end)),
+        Span::raw(format!(" {more}")),
+    ])
+}
+
+fn row_line(
+    connection: &Connection,
+    view: &View<'_>,
+    columns: &Columns,
+    is_focus: bool,
+) -> Line<'static> {
+    let mark = if is_focus { '>' } else { ' ' };
+    let style = if is_focus {
+        view.theme.strong()
+    } else {
+        Style::new()
+    };
+    let mut spans = vec![
+        Span::styled(format!("{mark}{:>5} ", connection.id()), style),
+        Span::styled(pad(&pair(connection, columns.pair), columns.pair), style),
+    ];
+    for side in Side::BOTH {
+        spans.push(Span::raw(" "));
+        spans.extend(end(connection.end(side), view, columns));
+    }
+    if connection.closed().is_some() {
+        let code = judge(connection).code.token();
+        spans.push(Span::raw(format!(" {}", pad(code, columns.verdict))));
+    }
+    Line::from(spans)
+}
+
+/// Both addresses; the second without its host where both ends have the same one.
+fn pair(connection: &Connection, width: usize) -> String {
+    let (a, b) = (connection.endpoint(Side::A), connection.endpoint(Side::B));
+    let a_text = a.to_string();
+    let b_text = if a.addr() == b.addr() {
+        format!(":{}", b.port())
+    } else {
+        b.to_string()
+    };
+    let room = width.saturating_sub(1);
+    if room < a_text.chars().count().min(PORTS) + b_text.chars().count().min(PORTS) {
+        return format!(":{}\u{2192}:{}", a.port(), b.port());
+    }
+    let (a, b) = shorten_both(&a_text, &b_text, room);
+    format!("{a}\u{2192}{b}")
+}
+
+/// With less room than this for an address, its port alone says more.
+const PORTS: usize = 9;
+
+/// State, age and note of an end, in columns of fixed width.
+fn end(track: Option<&Track>, view: &View<'_>, columns: &Columns) -> Vec<Span<'static>> {
+    let width = columns.end();
+    let Some(track) = track else {
+        let text = match columns.state {
+            11.. => NOT_VISIBLE,
+            _ => "not visible",
+        };
+        return vec![Span::styled(pad(text, width), view.theme.quiet())];
+    };
+    let Some(index) = track.span_at(view.at) else {
+        return vec![Span::raw(pad("", width))];
+    };
+    let span = &track.spans()[index];
+    let age = track.age(index, view.at);
+    let age = age.map_or_else(String::new, duration::narrow_age);
+    let style = view.theme.state(span.state);
+    let name = match columns.state {
+        11.. => shown_state(span.state),
+        _ => short(span.state),
+    };
+    let note = format!(" {}", note_of(track, span.state));
+    vec![
+        Span::styled(pad(name, columns.state + 1), style),
+        Span::raw(format!("{age:>AGE$}")),
+        Span::styled(pad(&note, columns.note), style),
+    ]
+}
+
+/// What the state alone does not tell, in ten columns.
+fn note_of(track: &Track, state: TcpState) -> String {
+    let unread = track.last().unread().filter(|&bytes| bytes > 0);
+    match (state, track.descriptor_in(state), unread) {
+        (TcpState::Close, ..) => String::new(),
+        (_, Some(Descriptor::NotAccepted), _) => "unaccepted".to_owned(),
+        (TcpState::CloseWait, _, Some(bytes)) => format!("unread {}", short_count(bytes)),
+        (TcpState::FinWait1 | TcpState::FinWait2, Some(Descriptor::Held), _) => "fd held".into(),
+        (TcpState::FinWait1 | TcpState::FinWait2, Some(Descriptor::Gone), _) => "fd gone".into(),
+        _ => String::new(),
+    }
+}
+
+/// A count of bytes in three columns or so.
+fn short_count(bytes: u32) -> String {
+    match bytes {
+        0..1000 => bytes.to_string(),
+        1000..1_000_000 => format!("{}k", bytes / 1000),
+        _ => format!("{}M", bytes / 1_000_000),
+    }
+}

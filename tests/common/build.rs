@@ -1,0 +1,221 @@
+//! Stories for the screen: observations at fixed times, as a source would make them.
+//!
+//! Times are milliseconds of the story. Every look is preceded by one that showed the old state
+//! 100 ms before, as a source that looks ten times a second would have it.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "helpers of tests, outside of test functions"
+)]
+#![allow(dead_code, reason = "no test file uses all of them")]
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+use ratatui::Terminal;
+use ratatui::backend::TestBackend;
+use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use tcpwatch::model::filter::{Filter, PortSet};
+use tcpwatch::model::{
+    Answer, Body, Cookie, Endpoint, FourTuple, Look, Observation, Poll, Queues, Sample, Scope,
+    SockId, SourceName, SourceState, TcpState, Timer, TimerKind, Timestamp,
+};
+use tcpwatch::timeline::Tracker;
+use tcpwatch::view::palette::ColorMode;
+use tcpwatch::view::tui::{App, Input, Reaction, draw};
+
+/// 100 s after the clock's start, so that nothing is cut off at zero.
+pub fn at(ms: u64) -> Timestamp {
+    Timestamp::from_nanos((100_000 + ms) * 1_000_000)
+}
+
+pub fn endpoint(addr: &str, port: u16) -> Endpoint {
+    Endpoint::new(addr.parse::<IpAddr>().unwrap(), port)
+}
+
+/// A socket with an open descriptor and empty queues.
+pub fn sock(local: Endpoint, remote: Endpoint, state: TcpState) -> Sample {
+    let tuple = FourTuple { local, remote };
+    let cookie = Cookie(u64::from(local.port()) << 20 | u64::from(remote.port()));
+    Sample {
+        id: SockId {
+            scope: Scope::default(),
+            cookie: Some(cookie),
+            tuple,
+        },
+        state,
+        queues: Queues::Stream {
+            receive: u32::from(state.has_received_fin()),
+            send: 0,
+        },
+        timer: None,
+        retransmits: 0,
+        inode: Some(u32::from(local.port()) + 100_000),
+        uid: Some(1000),
+        shutdown: None,
+        cgroup: None,
+    }
+}
+
+/// The same socket without a descriptor.
+pub fn let_go(sample: Sample) -> Sample {
+    Sample {
+        inode: None,
+        ..sample
+    }
+}
+
+/// A mini-socket whose timer ends at `deadline`.
+pub fn mini(sample: Sample, deadline: Timestamp) -> Sample {
+    Sample {
+        inode: None,
+        uid: None,
+        queues: Queues::Absent,
+        timer: Some(Timer {
+            kind: TimerKind::TimeWait,
+            deadline,
+        }),
+        ..sample
+    }
+}
+
+pub fn unread(sample: Sample, bytes: u32) -> Sample {
+    Sample {
+        queues: Queues::Stream {
+            receive: bytes + u32::from(sample.state.has_received_fin()),
+            send: 0,
+        },
+        ..sample
+    }
+}
+
+pub fn in_state(sample: Sample, state: TcpState) -> Sample {
+    sock(sample.id.tuple.local, sample.id.tuple.remote, state)
+}
+
+pub fn listener(local: Endpoint, waiting: u32) -> Sample {
+    Sample {
+        queues: Queues::Accept {
+            waiting,
+            backlog: Some(128),
+        },
+        ..sock(local, endpoint("0.0.0.0", 0), TcpState::Listen)
+    }
+}
+
+/// A tracker and a screen that are told the same story.
+pub struct Story {
+    pub tracker: Tracker,
+    pub app: App,
+    looked: bool,
+}
+
+impl Story {
+    pub fn on_port(port: &str) -> Self {
+        let ports: PortSet = port.parse().unwrap();
+        let filter = Filter {
+            ports,
+            ..Filter::default()
+        };
+        Self::with(filter, ColorMode::On, Tracker::default())
+    }
+
+    pub fn with(filter: Filter, color: ColorMode, tracker: Tracker) -> Self {
+        let mut story = Self {
+            tracker,
+            app: App::new(filter, color, TimeZone::UTC),
+            looked: false,
+        };
+        // 2026-03-01 14:02:00 UTC.
+        let realtime_ns = 1_772_373_720_000_000_000;
+        story.observe(0, SourceName::SockDiag, Body::Clock { realtime_ns });
+        story
+    }
+
+    /// A source that looks ten times a second.
+    pub fn running(mut self) -> Self {
+        let state = SourceState::Running {
+            period: Duration::from_millis(100),
+            cost: Some(Duration::from_micros(240)),
+            why: None,
+        };
+        self.observe(0, SourceName::SockDiag, Body::Source(state));
+        self
+    }
+
+    pub fn observe(&mut self, ms: u64, source: SourceName, body: Body) {
+        let observation = Observation {
+            at: at(ms),
+            source,
+            body,
+        };
+        self.tracker.ingest(&observation);
+        self.app.note(&observation);
+        self.tracker.changes();
+        self.tracker.asks();
+    }
+
+    /// A look of 2 ms that ends at `ms`.
+    pub fn look(&mut self, ms: u64, appeared: &[Sample], changed: &[Sample]) {
+        self.look_after(ms, 100, appeared, changed);
+    }
+
+    /// A look whose predecessor was `gap` milliseconds before.
+    pub fn look_after(&mut self, ms: u64, gap: u64, appeared: &[Sample], changed: &[Sample]) {
+        let first = !std::mem::replace(&mut self.looked, true);
+        if !first {
+            let unchanged = Body::Unchanged {
+                until: at(ms.saturating_sub(gap)),
+                look: Look::Whole,
+            };
+            let seen = (ms + 2).saturating_sub(gap);
+            self.observe(seen, SourceName::SockDiag, unchanged);
+        }
+        let poll = Poll {
+            begun: at(ms.saturating_sub(2)),
+            look: Look::Whole,
+            complete: true,
+            first,
+            appeared: appeared.to_vec(),
+            changed: changed.to_vec(),
+            missing: Vec::new(),
+        };
+        self.observe(ms, SourceName::SockDiag, Body::Poll(poll));
+    }
+
+    /// A lookup that finds nothing.
+    pub fn gone(&mut self, ms: u64, sample: Sample) {
+        let unchanged = Body::Unchanged {
+            until: at(ms.saturating_sub(100)),
+            look: Look::Whole,
+        };
+        self.observe(ms.saturating_sub(98), SourceName::SockDiag, unchanged);
+        let body = Body::Lookup {
+            asked: sample.id,
+            begun: at(ms.saturating_sub(1)),
+            answer: Answer::Gone,
+        };
+        self.observe(ms, SourceName::SockDiag, body);
+    }
+
+    pub fn press(&mut self, code: KeyCode, ms: u64) -> Reaction {
+        let key = KeyEvent::new(code, KeyModifiers::NONE);
+        self.app.update(Input::Key(key), &self.tracker, at(ms))
+    }
+
+    pub fn type_keys(&mut self, keys: &str, ms: u64) {
+        for key in keys.chars() {
+            self.press(KeyCode::Char(key), ms);
+        }
+    }
+
+    /// The screen at a moment.
+    pub fn screen(&mut self, width: u16, height: u16, ms: u64) -> TestBackend {
+        let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
+        terminal
+            .draw(|frame| draw(frame, &mut self.app, &self.tracker, at(ms)))
+            .unwrap();
+        terminal.backend().clone()
+    }
+}
