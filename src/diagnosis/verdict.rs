@@ -98,7 +98,12 @@ fn how_it_ended(connection: &Connection) -> (Code, Evidence) {
         1 if tracks.iter().any(|track| track.passed(TcpState::Closing)) => {
             return (Code::Simultaneous, Evidence("CLOSING was seen"));
         }
-        1 => return (Code::Orderly, Evidence("its TIME_WAIT shows that both FINs went through")),
+        1 => {
+            return (
+                Code::Orderly,
+                Evidence("its TIME_WAIT shows that both FINs went through"),
+            );
+        }
         _ => {}
     }
     if connection.was_replaced() {

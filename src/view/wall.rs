@@ -1,27 +1,35 @@
 //! Monotonic stamps as times of day, by the newest anchor that the sources gave.
 //!
 //! Reads no clock: the anchor is an observation. Before the first one there is no date, and a
-//! stamp prints as seconds since the clock's start.
+//! stamp prints as the time since the first observation. The trap: a wall clock that was set
+//! makes the newest anchor the right one, for old stamps too.
 
 use jiff::tz::TimeZone;
 
 use crate::model::{Body, Observation, Timestamp};
+use crate::view::duration::brief;
 
 /// Turns stamps into times of day.
 #[derive(Clone, Debug)]
 pub struct WallClock {
     zone: TimeZone,
     anchor: Option<(Timestamp, u64)>,
+    first: Option<Timestamp>,
 }
 
 impl WallClock {
     /// Times in this zone.
     pub const fn new(zone: TimeZone) -> Self {
-        Self { zone, anchor: None }
+        Self {
+            zone,
+            anchor: None,
+            first: None,
+        }
     }
 
     /// Takes in an anchor, if this is one.
     pub fn note(&mut self, observation: &Observation) {
+        self.first.get_or_insert(observation.at);
         if let Body::Clock { realtime_ns } = observation.body {
             self.anchor = Some((observation.at, realtime_ns));
         }
@@ -32,10 +40,10 @@ impl WallClock {
         self.anchor
     }
 
-    /// `12:03:04.512`, to the millisecond.
+    /// `12:03:04.512`, to the millisecond; without an anchor, the time since the start.
     pub fn time_of_day(&self, at: Timestamp) -> String {
         self.zoned(at).map_or_else(
-            || format!("{:.3}", at.nanos() as f64 / 1e9),
+            || format!("+{}", brief(at.since(self.first.unwrap_or(at)))),
             |zoned| zoned.strftime("%H:%M:%S%.3f").to_string(),
         )
     }
@@ -53,19 +61,33 @@ mod tests {
     use super::*;
     use crate::model::SourceName;
 
+    fn anchor(at: u64, realtime_ns: u64) -> Observation {
+        Observation {
+            at: Timestamp::from_nanos(at),
+            source: SourceName::SockDiag,
+            body: Body::Clock { realtime_ns },
+        }
+    }
+
+    const SECOND: u64 = 1_000_000_000;
+
     #[test]
     fn a_stamp_is_a_time_of_day_once_there_is_an_anchor() {
         let mut clock = WallClock::new(TimeZone::UTC);
         let at = Timestamp::from_nanos(5_250_000_000);
-        assert_eq!(clock.time_of_day(at), "5.250");
-        clock.note(&Observation {
-            at: Timestamp::from_nanos(1_000_000_000),
-            source: SourceName::SockDiag,
-            body: Body::Clock {
-                realtime_ns: 1_700_000_000_000_000_000,
-            },
-        });
+        assert_eq!(clock.time_of_day(at), "+0 µs");
+        clock.note(&anchor(SECOND, 1_700_000_000 * SECOND));
         assert_eq!(clock.time_of_day(at), "22:13:24.250");
         assert_eq!(clock.time_of_day(Timestamp::from_nanos(0)), "22:13:19.000");
+    }
+
+    #[test]
+    fn the_newest_anchor_dates_every_stamp() {
+        let mut clock = WallClock::new(TimeZone::UTC);
+        let at = Timestamp::from_nanos(9 * SECOND);
+        clock.note(&anchor(10 * SECOND, 5 * 3600 * SECOND));
+        assert_eq!(clock.time_of_day(at), "04:59:59.000");
+        clock.note(&anchor(20 * SECOND, 7 * 3600 * SECOND));
+        assert_eq!(clock.time_of_day(at), "06:59:49.000");
     }
 }

@@ -142,16 +142,32 @@ impl Entry<'_> {
         }
     }
 
-    fn line(&self, view: &View<'_>, width: u16) -> Line<'static> {
+    fn lines(&self, view: &View<'_>, width: u16) -> Vec<Line<'static>> {
         match self {
-            Self::Step(side, track, index) => step(*side, track, *index, view, width),
-            Self::Note(note) => {
-                let time = view.heard.time(note.at);
-                let text = format!(" {time:<12}  process {}: {}", note.pid, plain(&note.text));
-                Line::raw(text)
-            }
+            Self::Step(side, track, index) => vec![step(*side, track, *index, view, width)],
+            Self::Note(note) => note_lines(note, view, width),
         }
     }
+}
+
+/// What a process announced, in as many lines as it needs.
+fn note_lines(note: &LabNote, view: &View<'_>, width: u16) -> Vec<Line<'static>> {
+    /// Below the text of the first line.
+    const INDENT: usize = 15;
+    let text = format!("[{}] {}", note.pid, plain(&note.text));
+    let room = usize::from(width).saturating_sub(INDENT).max(1);
+    wrap(&text, room)
+        .into_iter()
+        .enumerate()
+        .map(|(index, line)| {
+            let time = if index == 0 {
+                view.heard.time(note.at)
+            } else {
+                String::new()
+            };
+            Line::raw(format!(" {time:<12}  {line}"))
+        })
+        .collect()
 }
 
 /// Steps and notes in the order of time.
@@ -219,14 +235,24 @@ fn certainty_style(certainty: Certainty, view: &View<'_>) -> Style {
 /// The newest of the history in `room` lines; when not all fit, the first line counts the others.
 fn newest(connection: &Connection, view: &View<'_>, width: u16, room: usize) -> Vec<Line<'static>> {
     let all = history(connection, view);
-    let mut hidden = all.len().saturating_sub(room);
-    let mut lines = Vec::with_capacity(room);
-    if hidden > 0 && room > 1 {
-        hidden += 1;
-        lines.push(Line::raw(format!(" ({hidden} earlier)")));
+    let mut blocks: Vec<Vec<Line<'static>>> = Vec::new();
+    let mut taken = 0;
+    for entry in all.iter().rev() {
+        let block = entry.lines(view, width);
+        taken += block.len();
+        let is_last = blocks.len() + 1 == all.len();
+        // One line is kept for the count, unless nothing is left to count.
+        if taken + usize::from(!is_last && room > 1) > room {
+            break;
+        }
+        blocks.push(block);
     }
-    lines.extend(all[hidden..].iter().map(|entry| entry.line(view, width)));
-    lines
+    let hidden = all.len() - blocks.len();
+    let count = (hidden > 0 && room > 1).then(|| Line::raw(format!(" ({hidden} earlier)")));
+    count
+        .into_iter()
+        .chain(blocks.into_iter().rev().flatten())
+        .collect()
 }
 
 /// Words in lines of at most `width` columns; a longer word has a line of its own.

@@ -1,15 +1,14 @@
 //! What the screen has heard beside connections: how sources do, what was lost, what the lab
-//! announced, and which date a timestamp is.
+//! announced.
 //!
-//! The traps: notes come without end, so only the newest are kept. A clock that was set makes the
-//! newest anchor the right one, for old stamps too.
+//! The trap: notes come without end, so only the newest are kept.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use jiff::tz::TimeZone;
 
 use crate::model::{Body, Observation, SourceName, SourceState, Timestamp};
-use crate::view::duration;
+use crate::view::wall::WallClock;
 
 /// How many notes are kept.
 const NOTES: usize = 100;
@@ -22,56 +21,43 @@ pub(super) struct LabNote {
     pub(super) text: String,
 }
 
-/// One moment on two clocks.
-#[derive(Clone, Copy, Debug)]
-struct Anchor {
-    at: Timestamp,
-    realtime_ns: u64,
-}
-
 #[derive(Debug)]
 pub(super) struct Heard {
     sources: BTreeMap<SourceName, SourceState>,
     /// Why something was missed, the newest reason.
     last_loss: Option<&'static str>,
     notes: VecDeque<LabNote>,
-    clock: Option<Anchor>,
-    first: Option<Timestamp>,
-    zone: TimeZone,
+    clock: WallClock,
 }
 
 impl Heard {
-    pub(super) const fn new(zone: TimeZone) -> Self {
+    pub(super) fn new(zone: TimeZone) -> Self {
         Self {
             sources: BTreeMap::new(),
             last_loss: None,
             notes: VecDeque::new(),
-            clock: None,
-            first: None,
-            zone,
+            clock: WallClock::new(zone),
         }
     }
 
     pub(super) fn note(&mut self, observation: &Observation) {
         let at = observation.at;
-        self.first.get_or_insert(at);
+        self.clock.note(observation);
         match &observation.body {
             Body::Source(state) => {
                 self.sources.insert(observation.source, state.clone());
             }
             Body::Lost { why, .. } => self.last_loss = Some(why),
-            Body::Clock { realtime_ns } => {
-                self.clock = Some(Anchor {
-                    at,
-                    realtime_ns: *realtime_ns,
-                });
-            }
             Body::Note { pid, text } => self.keep(LabNote {
                 at,
                 pid: *pid,
                 text: text.clone(),
             }),
-            Body::Poll(_) | Body::Unchanged { .. } | Body::Lookup { .. } | Body::Host(_) => {}
+            Body::Poll(_)
+            | Body::Unchanged { .. }
+            | Body::Lookup { .. }
+            | Body::Host(_)
+            | Body::Clock { .. } => {}
         }
     }
 
@@ -101,21 +87,9 @@ impl Heard {
             .any(|state| matches!(state, SourceState::Running { .. }))
     }
 
-    /// The time of day, in twelve columns; without an anchor, the time since the start.
+    /// The time of day, in twelve columns.
     pub(super) fn time(&self, at: Timestamp) -> String {
-        self.time_of_day(at).unwrap_or_else(|| {
-            let since = at.since(self.first.unwrap_or(at));
-            format!("+{}", duration::brief(since))
-        })
-    }
-
-    fn time_of_day(&self, at: Timestamp) -> Option<String> {
-        let anchor = self.clock?;
-        let realtime =
-            i128::from(anchor.realtime_ns) + i128::from(at.nanos()) - i128::from(anchor.at.nanos());
-        let moment = jiff::Timestamp::from_nanosecond(realtime).ok()?;
-        let local = moment.to_zoned(self.zone.clone());
-        Some(local.strftime("%H:%M:%S%.3f").to_string())
+        self.clock.time_of_day(at)
     }
 }
 
@@ -129,26 +103,6 @@ mod tests {
             source: SourceName::Lab,
             body,
         }
-    }
-
-    #[test]
-    fn the_newest_anchor_dates_every_stamp() {
-        let mut heard = Heard::new(TimeZone::UTC);
-        let second = 1_000_000_000;
-        assert_eq!(heard.time(Timestamp::from_nanos(second)), "+0 µs");
-        let clock = |hours: u64| Body::Clock {
-            realtime_ns: hours * 3600 * second,
-        };
-        heard.note(&observation(10 * second, clock(5)));
-        assert_eq!(
-            heard.time(Timestamp::from_nanos(9 * second)),
-            "04:59:59.000"
-        );
-        heard.note(&observation(20 * second, clock(7)));
-        assert_eq!(
-            heard.time(Timestamp::from_nanos(9 * second)),
-            "06:59:49.000"
-        );
     }
 
     #[test]
