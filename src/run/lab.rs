@@ -14,6 +14,7 @@ use crate::model::filter::{Filter, PortSet};
 use crate::model::{Body, Observation, SourceName, Timestamp};
 use crate::run::live::{self, Message};
 use crate::run::{Outcome, complain};
+use crate::source::clock;
 use crate::timeline::{Connection, Tracker};
 
 /// How long after the last step the connection may take to come to its end.
@@ -61,6 +62,7 @@ pub(super) fn run(config: &Lab) -> anyhow::Result<Outcome> {
     let experimenter = Experimenter {
         experiment,
         stage: Stage::Ready(Box::new(conductor)),
+        began: clock::now(),
         format: watch.format,
         conclusion: None,
         failure: None,
@@ -84,6 +86,8 @@ enum Stage {
 pub(super) struct Experimenter {
     experiment: &'static Experiment,
     stage: Stage,
+    /// When the steps began: older connections of the port are not the experiment's.
+    began: Timestamp,
     format: Format,
     conclusion: Option<Conclusion>,
     failure: Option<String>,
@@ -99,6 +103,7 @@ impl Experimenter {
             return Ok(());
         };
         let opening = conductor.opening.clone();
+        self.began = clock::now();
         // The channel has just been made and has room.
         let _ = to_main.send(Message::Lab(opening));
         let tell = move |announcement| to_main.send(Message::Lab(announcement)).is_ok();
@@ -136,7 +141,7 @@ impl Experimenter {
         let Stage::Resting(since) = self.stage else {
             return false;
         };
-        let ended = connection(tracker).is_some_and(|c| c.closed().is_some());
+        let ended = self.connection(tracker).is_some_and(|c| c.closed().is_some());
         ended || self.failure.is_some() || now.since(since) >= REST
     }
 
@@ -146,9 +151,16 @@ impl Experimenter {
         let name = self.experiment.name;
         let conclusion = match &self.failure {
             Some(why) => Conclusion::Otherwise(why.clone()),
-            None => judge::conclude(name, connection(tracker)),
+            None => judge::conclude(name, self.connection(tracker)),
         };
         (name, self.conclusion.insert(conclusion))
+    }
+
+    /// The connection that the experiment made: the first that came since it began.
+    fn connection<'a>(&self, tracker: &'a Tracker) -> Option<&'a Connection> {
+        tracker
+            .connections()
+            .find(|connection| connection.opened() >= self.began)
     }
 
     /// Whether the run goes on after the conclusion: a screen stays until its user leaves it.
@@ -179,11 +191,6 @@ impl Experimenter {
             Outcome::NotShown
         }
     }
-}
-
-/// The connection that the experiment made: the first one on its port.
-fn connection(tracker: &Tracker) -> Option<&Connection> {
-    tracker.connections().next()
 }
 
 fn note(at: Timestamp, pid: u32, text: String) -> Observation {

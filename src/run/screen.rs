@@ -33,7 +33,8 @@ pub(super) struct ScreenShow {
 impl ScreenShow {
     /// Takes the terminal, and starts the thread that reads its keys.
     pub(super) fn open(config: &Live, to_main: SyncSender<Message>) -> anyhow::Result<Self> {
-        let app = App::new(config.filter.clone(), config.color, TimeZone::system());
+        let mut app = App::new(config.filter.clone(), config.color, TimeZone::system());
+        app.follow_newest();
         let guard = Guard::enter()
             .context("take the terminal for the screen (--format text needs no terminal)")?;
         spawn_keys(move |input| to_main.send(Message::Input(input)).is_ok())

@@ -153,6 +153,11 @@ impl App {
         }
     }
 
+    /// Chooses whichever connection was seen last, until the user chooses another.
+    pub const fn follow_newest(&mut self) {
+        self.focus = Focus::Newest;
+    }
+
     /// Takes in what an observation says beside connections.
     pub fn note(&mut self, observation: &Observation) {
         self.heard.note(observation);
