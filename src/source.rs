@@ -23,7 +23,7 @@ use crate::model::{Observation, Scope, SockId, SourceName};
 pub enum SourceError {
     /// `sock_diag` does not answer.
     #[error("sock_diag: {0}")]
-    SockDiag(#[from] sock_diag::DiagError),
+    SockDiag(sock_diag::DiagError),
     /// A file of /proc can't be read.
     #[error("proc: can't read {path}: {error} (is /proc mounted, and may this user read it?)")]
     Proc {
@@ -32,6 +32,12 @@ pub enum SourceError {
         /// Why not.
         error: std::io::Error,
     },
+}
+
+impl From<sock_diag::DiagError> for SourceError {
+    fn from(error: sock_diag::DiagError) -> Self {
+        Self::SockDiag(error)
+    }
 }
 
 /// What a source is asked for.

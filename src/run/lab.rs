@@ -141,7 +141,9 @@ impl Experimenter {
         let Stage::Resting(since) = self.stage else {
             return false;
         };
-        let ended = self.connection(tracker).is_some_and(|c| c.closed().is_some());
+        let ended = self
+            .connection(tracker)
+            .is_some_and(|c| c.closed().is_some());
         ended || self.failure.is_some() || now.since(since) >= REST
     }
 

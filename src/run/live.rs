@@ -108,7 +108,8 @@ pub(super) fn run(config: &Live, experimenter: Option<Experimenter>) -> anyhow::
     };
     spawn_source(feed, asks, to_main.clone())?;
     let tell = to_main.clone();
-    signals::spawn(move || drop(tell.send(Message::End))).context("install signal handlers")?;
+    signals::spawn(move || tell.try_send(Message::End).is_ok())
+        .context("install signal handlers")?;
 
     let mut main = Main {
         tracker: Tracker::default(),

@@ -185,7 +185,7 @@ fn turned_off(error: &SourceError, why: &mut Option<String>) -> Observation {
         SourceError::SockDiag(error) => error.to_string(),
         SourceError::Proc { .. } => error.to_string(),
     };
-    *why = Some(format!("sock_diag is not to be had: {reason}"));
+    *why = Some(format!("instead of sock_diag: {reason}"));
     Observation {
         at: clock::now(),
         source: SourceName::SockDiag,

@@ -22,7 +22,9 @@ use lookup::Lookups;
 #[derive(Debug, thiserror::Error)]
 pub enum DiagError {
     /// `socket()` refuses: a kernel without it, or a sandbox that forbids it.
-    #[error("this kernel or sandbox has no NETLINK_SOCK_DIAG ({0})")]
+    #[error(
+        "no NETLINK_SOCK_DIAG socket: {0} (the kernel needs CONFIG_INET_DIAG, a sandbox must allow AF_NETLINK)"
+    )]
     NoSockDiag(io::Error),
     /// No handler for TCP: the module is not loaded and can't be.
     #[error(
