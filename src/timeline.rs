@@ -26,7 +26,7 @@ use crate::model::{
     Shutdown, SockId, SourceName, TcpState, Timestamp,
 };
 pub use pair::{ConnId, Connection, Side};
-pub use track::{Age, Certainty, Span, Track, When};
+pub use track::{Age, Certainty, Entry, Span, Track, When};
 
 type Fast = foldhash::fast::RandomState;
 

@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use crate::model::{Descriptor, TcpState, TimerKind};
-use crate::timeline::{Connection, Side, Track, When};
+use crate::timeline::{Connection, Entry, Side, Track, When};
 
 /// How a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -41,7 +41,8 @@ impl Code {
 /// How the first closer began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum How {
-    /// Its last descriptor was gone: `close()`, or the end of the process.
+    /// Its last descriptor was gone when the FIN was first seen: `close()`, or the end of the
+    /// process, or both calls between two looks.
     Close,
     /// It still held a descriptor: `shutdown()`.
     Shutdown,
@@ -225,26 +226,27 @@ fn first_closer(connection: &Connection, code: Code) -> Option<Side> {
     }
 }
 
-/// close() or shutdown(): the descriptor tells, in the states after the FIN and before TIME_WAIT.
-/// A close() that blocks in SO_LINGER holds the descriptor as well, with both sides shut.
+/// close() or shutdown(): the descriptor tells, when the FIN is first seen.
+///
+/// The trap is a close() that blocks in SO_LINGER: until the FIN is acknowledged it holds the
+/// descriptor too. So a descriptor that is held proves shutdown() only in FIN_WAIT2, or where the
+/// receiving side is open.
 fn how_it_closed(track: &Track) -> Option<How> {
-    let first_seen = [TcpState::FinWait1, TcpState::FinWait2]
-        .into_iter()
-        .filter_map(|state| first_descriptor(track, state))
-        .next()?;
-    match first_seen {
-        Descriptor::Gone => Some(How::Close),
-        Descriptor::Held => Some(How::Shutdown),
-        Descriptor::NotAccepted => None,
+    let fin_sent = track.entry_of(TcpState::FinWait1);
+    let fin_acked = track.entry_of(TcpState::FinWait2);
+    let only_send = |entry: &Entry| {
+        entry
+            .shutdown
+            .is_some_and(|mask| mask.send() && !mask.receive())
+    };
+    let is = |entry: &Option<Entry>, descriptor| {
+        entry.is_some_and(|entry| entry.descriptor == Some(descriptor))
+    };
+    if is(&fin_acked, Descriptor::Held) || fin_sent.as_ref().is_some_and(only_send) {
+        return Some(How::Shutdown);
     }
-}
-
-fn first_descriptor(track: &Track, state: TcpState) -> Option<Descriptor> {
-    track
-        .spans()
-        .iter()
-        .find(|span| span.state == state)
-        .and_then(|span| span.descriptor)
+    let first = fin_sent.or(fin_acked);
+    is(&first, Descriptor::Gone).then_some(How::Close)
 }
 
 fn sentence(who: Option<Side>, how: Option<How>, code: Code, evidence: Evidence) -> String {

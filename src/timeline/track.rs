@@ -8,7 +8,9 @@
 use std::time::Duration;
 
 use crate::model::tcp::StateSet;
-use crate::model::{Descriptor, FourTuple, Sample, SockId, SourceName, TcpState, Timestamp};
+use crate::model::{
+    Descriptor, FourTuple, Sample, Shutdown, SockId, SourceName, TcpState, Timestamp,
+};
 
 /// When something happened, as far as it is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +76,27 @@ pub struct Span {
     pub source: SourceName,
     /// Whether a program held the socket when it was last seen in this state.
     pub descriptor: Option<Descriptor>,
+    /// What the first look that showed this state showed beside it; `None` for states that no
+    /// look showed.
+    pub entry: Option<Entry>,
+}
+
+/// What tells one way of closing from another, at the first sight of a state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Whether a program held the socket.
+    pub descriptor: Option<Descriptor>,
+    /// Which sides were shut.
+    pub shutdown: Option<Shutdown>,
+}
+
+impl From<&Sample> for Entry {
+    fn from(sample: &Sample) -> Self {
+        Self {
+            descriptor: sample.descriptor(),
+            shutdown: sample.shutdown,
+        }
+    }
 }
 
 /// How long a state has lasted.
@@ -123,6 +146,7 @@ impl Track {
             certainty: Certainty::Sampled,
             source,
             descriptor: sample.descriptor(),
+            entry: Some(Entry::from(&sample)),
         };
         Self::starting(span, sample, seen)
     }
@@ -140,6 +164,7 @@ impl Track {
             certainty: Certainty::Sampled,
             source,
             descriptor: None,
+            entry: None,
         };
         Self::starting(before, sample, seen)
     }
@@ -177,6 +202,7 @@ impl Track {
                 certainty,
                 source,
                 descriptor: None,
+                entry: None,
             });
         }
     }
@@ -193,6 +219,7 @@ impl Track {
         self.presence = Presence::Present;
         if let Some(span) = self.spans.last_mut() {
             span.descriptor = sample.descriptor().or(span.descriptor);
+            span.entry.get_or_insert(Entry::from(&sample));
         }
     }
 
@@ -253,6 +280,14 @@ impl Track {
             .rev()
             .find(|span| span.state == state)
             .and_then(|span| span.descriptor)
+    }
+
+    /// What the first look that showed `state` showed beside it.
+    pub fn entry_of(&self, state: TcpState) -> Option<Entry> {
+        self.spans
+            .iter()
+            .find(|span| span.state == state)
+            .and_then(|span| span.entry)
     }
 
     /// States that were seen, not inferred; CLOSE before a birth is not one of them.
