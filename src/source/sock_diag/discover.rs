@@ -226,3 +226,67 @@ impl Dumper {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Endpoint, FourTuple};
+    use crate::source::sock_diag::wire::lookup_request;
+
+    const OPERATION: &str = "a test";
+
+    fn send_lookups(socket: &Socket, count: u32) {
+        let nobody = FourTuple {
+            local: Endpoint::new([127, 0, 0, 1].into(), 1),
+            remote: Endpoint::new([127, 0, 0, 1].into(), 2),
+        };
+        let requests: Vec<u8> = (1..=count)
+            .flat_map(|sequence| lookup_request(&nobody, None, 0, sequence))
+            .collect();
+        send(socket, &requests, OPERATION).unwrap();
+    }
+
+    #[test]
+    fn a_datagram_longer_than_the_buffer_is_an_error_and_makes_room() {
+        let mut dumper = Dumper::open(&Filter::default()).unwrap();
+        dumper.buffer = vec![0; 8];
+        let scope = Scope::default();
+        let error = dumper.listeners(scope, &mut |_, _| {}).unwrap_err();
+        assert!(error.passes(), "{error}");
+        let DiagError::Truncated { length, room, .. } = error else {
+            panic!("{error}");
+        };
+        assert!(room == 8 && length > room);
+        dumper.recover(&error).unwrap();
+        assert!(dumper.buffer.len() >= length);
+        // However many rows there are: every loss is followed by a larger buffer.
+        while let Err(error) = dumper.listeners(scope, &mut |_, _| {}) {
+            assert!(matches!(error, DiagError::Truncated { .. }), "{error}");
+            dumper.recover(&error).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_full_receive_queue_is_an_overrun() {
+        let socket = open_socket().unwrap();
+        send_lookups(&socket, 1000);
+        let mut buffer = vec![0; ROOM];
+        let error = loop {
+            match receive(&socket, &mut buffer, OPERATION) {
+                Ok(_) => {}
+                Err(error) => break error,
+            }
+        };
+        assert!(matches!(error, DiagError::Overrun { .. }), "{error}");
+        assert!(error.passes());
+    }
+
+    #[test]
+    fn silence_is_an_error() {
+        let socket = open_socket().unwrap();
+        set_socket_timeout(&socket, Timeout::Recv, Some(Duration::from_millis(1))).unwrap();
+        let error = receive(&socket, &mut [0; 64], OPERATION).unwrap_err();
+        assert!(matches!(error, DiagError::Silent { .. }), "{error}");
+        assert!(!error.passes());
+    }
+}
