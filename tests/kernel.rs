@@ -5,7 +5,6 @@
 
 #![allow(
     clippy::unwrap_used,
-    clippy::panic,
     reason = "clippy.toml's leave covers test functions, not the helpers beside them"
 )]
 
@@ -683,6 +682,23 @@ fn listeners_on_one_port_are_told_apart() {
                 told.iter()
                     .all(|cookie| cookie.is_none() || cookies.contains(cookie))
             );
+        }
+        let mut source = sock_diag(Filter::default());
+        let seen = look(&mut source);
+        let ids: Vec<SockId> = seen.iter().map(|sample| sample.id).collect();
+        for (answer, sample) in confirm(&mut source, &ids).iter().zip(&seen) {
+            assert_found(answer, sample);
+        }
+        // One of them ends; the others are still not it.
+        let ended = cookie_of(&listeners[1]);
+        let mut listeners = listeners;
+        drop(listeners.remove(1));
+        for (answer, sample) in confirm(&mut source, &ids).iter().zip(&seen) {
+            if sample.id.cookie == ended {
+                assert_eq!(*answer, Answer::Gone);
+            } else {
+                assert_found(answer, sample);
+            }
         }
     });
 }

@@ -228,7 +228,14 @@ impl Dumper {
 }
 
 #[cfg(test)]
+#[path = "../../../tests/common/netns.rs"]
+mod netns;
+
+#[cfg(test)]
 mod tests {
+    use std::net::{TcpListener, TcpStream};
+
+    use super::netns::in_fresh_netns;
     use super::*;
     use crate::model::{Endpoint, FourTuple};
     use crate::source::sock_diag::wire::lookup_request;
@@ -288,5 +295,88 @@ mod tests {
         let error = receive(&socket, &mut [0; 64], OPERATION).unwrap_err();
         assert!(matches!(error, DiagError::Silent { .. }), "{error}");
         assert!(!error.passes());
+    }
+
+    /// The local ports of what the kernel lets pass, before anything is filtered here.
+    fn passed(ports: &str, hosts: &[&str]) -> (Vec<u16>, Vec<u16>) {
+        let filter = Filter {
+            ports: ports.parse().unwrap_or_default(),
+            hosts: hosts.iter().map(|host| host.parse().unwrap()).collect(),
+            ..Filter::default()
+        };
+        let mut dumper = Dumper::open(&filter).unwrap();
+        let scope = Scope::default();
+        let (mut connections, mut listeners) = (Vec::new(), Vec::new());
+        let port = |row: &Row| row.sample.id.tuple.local.port();
+        let mut take = |row: &Row, _| connections.push(port(row));
+        dumper.connections(scope, Look::Whole, &mut take).unwrap();
+        let mut take = |row: &Row, _| listeners.push(port(row));
+        dumper.listeners(scope, &mut take).unwrap();
+        assert_eq!(dumper.manner, Manner::Together);
+        connections.sort_unstable();
+        listeners.sort_unstable();
+        (connections, listeners)
+    }
+
+    #[test]
+    fn the_kernel_itself_passes_no_row_too_many() {
+        in_fresh_netns("the_kernel_itself_passes_no_row_too_many", || {
+            let servers = [
+                ("127.0.0.1:8000", "127.0.0.1:8000"),
+                ("127.0.0.2:8001", "127.0.0.2:8001"),
+                ("[::]:8002", "127.0.0.3:8002"),
+                ("[::1]:8003", "[::1]:8003"),
+            ];
+            let held = servers.map(|(listen, connect)| {
+                let listener = TcpListener::bind(listen).unwrap();
+                let client = TcpStream::connect(connect).unwrap();
+                let server = listener.accept().unwrap().0;
+                (listener, client, server)
+            });
+            let cases: [(&str, &[&str], &[u16], &[u16]); 8] = [
+                (
+                    "",
+                    &[],
+                    &[8000, 8001, 8002, 8003],
+                    &[8000, 8001, 8002, 8003],
+                ),
+                ("8001", &[], &[8001], &[8001]),
+                ("8000,8003", &[], &[8000, 8003], &[8000, 8003]),
+                ("8001-8002", &[], &[8001, 8002], &[8001, 8002]),
+                (
+                    "",
+                    &["127.0.0.2/31"],
+                    &[8001, 8002],
+                    &[8000, 8001, 8002, 8003],
+                ),
+                ("", &["::1"], &[8003], &[8000, 8001, 8002, 8003]),
+                (
+                    "8000-8001,8003",
+                    &["127.0.0.2", "::/1"],
+                    &[8001, 8003],
+                    &[8000, 8001, 8003],
+                ),
+                ("9", &[], &[], &[]),
+            ];
+            for (ports, hosts, connections, listeners) in cases {
+                let mut expected: Vec<u16> = held
+                    .iter()
+                    .filter_map(|(_, client, _)| {
+                        let (own, other) = (client.local_addr().ok()?, client.peer_addr().ok()?);
+                        connections
+                            .contains(&other.port())
+                            .then_some([own.port(), other.port()])
+                    })
+                    .flatten()
+                    .collect();
+                expected.sort_unstable();
+                let listeners = listeners.to_vec();
+                assert_eq!(
+                    passed(ports, hosts),
+                    (expected, listeners),
+                    "{ports} {hosts:?}"
+                );
+            }
+        });
     }
 }
