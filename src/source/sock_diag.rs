@@ -197,6 +197,21 @@ impl SockDiag {
         losses.add(dumper.connections(request.scope, look, &mut take)?);
         Ok(losses)
     }
+
+    /// Looks the sockets up. Of several listeners on one address (SO_REUSEPORT) the kernel finds
+    /// whichever it likes, so a listener that was not found is looked for in a second dump.
+    fn ask(&mut self, asked: &[SockId]) -> Result<Vec<lookup::Answered>, DiagError> {
+        let scope = self.request.scope;
+        let mut answers = self.lookups.ask(asked, scope, &self.table)?;
+        if answers.iter().any(lookup::Answered::is_lost_listener) {
+            self.dumper.listeners(scope, &mut |row, at| {
+                for answer in &mut answers {
+                    answer.seen_listening(row, at);
+                }
+            })?;
+        }
+        Ok(answers)
+    }
 }
 
 /// What a look lacks although it ended in good order.
@@ -252,11 +267,12 @@ impl Poller for SockDiag {
 
     fn confirm(&mut self, asked: &[SockId], out: &mut Vec<Observation>) -> Result<(), SourceError> {
         self.table.flush(clock::now(), out);
-        let answers = match self.lookups.ask(asked, self.request.scope, &self.table) {
+        let answers = match self.ask(asked) {
             Ok(answers) => answers,
             Err(error) if error.passes() => {
                 out.push(lost(None, error.loss()));
                 self.table.miss_again();
+                self.dumper.recover(&error)?;
                 self.lookups = Lookups::open()?;
                 return Ok(());
             }

@@ -139,6 +139,8 @@ impl<K: Eq + Hash + Copy + Ord> Table<K> {
             self.seen += 1;
         }
         entry.missing_since = None;
+        // A socket can be bound to a device at any time, and no other field tells.
+        entry.device = device;
         if differs(&entry.said, sample, entry.said_at, at) {
             entry.said = *sample;
             entry.said_at = at;
@@ -338,5 +340,464 @@ fn timers_differ(said: &Sample, new: &Sample, is_due: bool) -> bool {
             said.kind != new.kind || said.deadline.distance(new.deadline) > TIMER_WOBBLE
         }
         (said, new) => said.is_some() != new.is_some(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Cookie, Endpoint, FourTuple, Scope, Shutdown, Timer};
+
+    fn ms(millis: u64) -> Timestamp {
+        Timestamp::from_nanos(1_000_000_000_000).plus(Duration::from_millis(millis))
+    }
+
+    fn sample(cookie: u64, state: TcpState) -> Sample {
+        let endpoint = |port| Endpoint::new([127, 0, 0, 1].into(), port);
+        Sample {
+            id: SockId {
+                scope: Scope::default(),
+                cookie: Some(Cookie(cookie)),
+                tuple: FourTuple {
+                    local: endpoint(cookie as u16),
+                    remote: endpoint(80),
+                },
+            },
+            state,
+            queues: Queues::Stream {
+                receive: 0,
+                send: 0,
+            },
+            timer: None,
+            retransmits: 0,
+            inode: Some(7),
+            uid: Some(0),
+            shutdown: Some(Shutdown::default()),
+            cgroup: None,
+        }
+    }
+
+    fn established(cookie: u64) -> Sample {
+        sample(cookie, TcpState::Established)
+    }
+
+    fn queued(receive: u32, send: u32) -> Sample {
+        Sample {
+            queues: Queues::Stream { receive, send },
+            ..established(1)
+        }
+    }
+
+    fn timed(kind: TimerKind, deadline: Timestamp) -> Sample {
+        Sample {
+            timer: Some(Timer { kind, deadline }),
+            ..established(1)
+        }
+    }
+
+    fn time_wait(cookie: u64, deadline: Timestamp) -> Sample {
+        Sample {
+            inode: None,
+            queues: Queues::Absent,
+            timer: Some(Timer {
+                kind: TimerKind::TimeWait,
+                deadline,
+            }),
+            ..sample(cookie, TcpState::TimeWait)
+        }
+    }
+
+    /// A table that is looked at as a kernel would show it.
+    struct Watched {
+        table: Table<Cookie>,
+    }
+
+    impl Watched {
+        /// A table whose first look, at 0 ms, showed these.
+        fn after(rows: &[Sample]) -> Self {
+            let mut watched = Self {
+                table: Table::new(SourceName::SockDiag),
+            };
+            let poll = watched.poll(0, rows);
+            assert!(poll.first);
+            assert_eq!(poll.appeared, rows);
+            watched
+        }
+
+        /// A look that begins at `at` and ends a millisecond later.
+        fn look(&mut self, at: u64, rows: &[Sample], look: Look, complete: bool) -> Vec<Body> {
+            let mut out = Vec::new();
+            self.table.begin();
+            for sample in rows {
+                let cookie = sample.id.cookie.unwrap();
+                self.table.row(cookie, sample, 0, ms(at));
+            }
+            self.table
+                .finish(look, ms(at), ms(at + 1), complete, &mut out);
+            assert!(out.iter().all(|told| told.at == ms(at + 1)));
+            out.into_iter().map(|told| told.body).collect()
+        }
+
+        fn whole(&mut self, at: u64, rows: &[Sample]) -> Vec<Body> {
+            self.look(at, rows, Look::Whole, true)
+        }
+
+        /// What was new in a whole look, which must have been something.
+        fn poll(&mut self, at: u64, rows: &[Sample]) -> Poll {
+            news(self.whole(at, rows)).unwrap()
+        }
+
+        /// Whether a whole look at this one socket was worth saying.
+        fn is_news(&mut self, at: u64, row: Sample) -> bool {
+            match news(self.whole(at, &[row])) {
+                Some(poll) => {
+                    assert_eq!((&poll.appeared[..], &poll.missing[..]), (&[][..], &[][..]));
+                    assert_eq!(poll.changed, [row]);
+                    true
+                }
+                None => false,
+            }
+        }
+    }
+
+    fn news(told: Vec<Body>) -> Option<Poll> {
+        told.into_iter().find_map(|body| match body {
+            Body::Poll(poll) => Some(poll),
+            _ => None,
+        })
+    }
+
+    fn unchanged(until: u64, look: Look) -> Body {
+        let until = ms(until);
+        Body::Unchanged { until, look }
+    }
+
+    fn ids(samples: &[Sample]) -> Vec<SockId> {
+        samples.iter().map(|sample| sample.id).collect()
+    }
+
+    #[test]
+    fn looks_without_news_are_one_report_a_second() {
+        let rows = [established(1), established(2)];
+        let mut watched = Watched::after(&rows);
+        // The first is said at once: nothing was said of quiet looks before.
+        assert_eq!(watched.whole(100, &rows), [unchanged(100, Look::Whole)]);
+        for at in (200..1100).step_by(100) {
+            assert_eq!(watched.whole(at, &rows), [], "at {at}");
+        }
+        assert_eq!(watched.whole(1100, &rows), [unchanged(1100, Look::Whole)]);
+        assert_eq!(watched.whole(1200, &rows), []);
+    }
+
+    #[test]
+    fn quiet_looks_are_reported_before_news_with_the_newest_begin() {
+        let mut watched = Watched::after(&[established(1)]);
+        watched.whole(100, &[established(1)]);
+        for at in [200, 300, 400] {
+            assert_eq!(watched.whole(at, &[established(1)]), []);
+        }
+        let told = watched.whole(500, &[sample(1, TcpState::CloseWait)]);
+        let [before, Body::Poll(poll)] = &told[..] else {
+            panic!("{told:?}");
+        };
+        assert_eq!(*before, unchanged(400, Look::Whole));
+        assert_eq!(
+            (poll.begun, poll.first, poll.complete),
+            (ms(500), false, true)
+        );
+        assert_eq!(poll.changed, [sample(1, TcpState::CloseWait)]);
+        // Said once.
+        let told = watched.whole(600, &[sample(1, TcpState::LastAck)]);
+        assert!(matches!(&told[..], [Body::Poll(_)]), "{told:?}");
+    }
+
+    #[test]
+    fn quiet_looks_are_reported_before_an_answer() {
+        let mut watched = Watched::after(&[established(1)]);
+        watched.whole(100, &[established(1)]);
+        watched.look(200, &[established(1)], Look::WithoutTimeWait, true);
+        watched.whole(300, &[established(1)]);
+        let mut out = Vec::new();
+        watched.table.flush(ms(310), &mut out);
+        let bodies: Vec<Body> = out.into_iter().map(|told| told.body).collect();
+        assert!(bodies.contains(&unchanged(300, Look::Whole)));
+        let mut again = Vec::new();
+        watched.table.flush(ms(320), &mut again);
+        assert_eq!(again, []);
+    }
+
+    #[test]
+    fn the_two_kinds_of_quiet_looks_are_reported_apart() {
+        let rows = [established(1), time_wait(2, ms(60_000))];
+        let mut watched = Watched::after(&rows);
+        watched.whole(100, &rows);
+        watched.look(150, &rows[..1], Look::WithoutTimeWait, true);
+        watched.whole(200, &rows);
+        watched.look(300, &rows[..1], Look::WithoutTimeWait, true);
+        let told = watched.whole(400, &[]);
+        assert_eq!(
+            told[..2],
+            [
+                unchanged(200, Look::Whole),
+                unchanged(300, Look::WithoutTimeWait)
+            ]
+        );
+        assert!(matches!(told[2], Body::Poll(_)));
+    }
+
+    #[test]
+    fn an_empty_first_look_is_said() {
+        let mut watched = Watched::after(&[]);
+        assert!(!watched.poll(100, &[established(1)]).first);
+    }
+
+    #[test]
+    fn the_first_complete_look_is_still_a_first_one() {
+        let mut table = Watched {
+            table: Table::new(SourceName::Proc),
+        };
+        let cut = news(table.look(0, &[established(1)], Look::Whole, false)).unwrap();
+        assert!(cut.first && !cut.complete);
+        let poll = table.poll(100, &[established(1), established(2)]);
+        assert!(poll.first && poll.complete);
+        assert_eq!(poll.appeared, [established(2)]);
+        assert!(!table.poll(200, &[established(1)]).first);
+    }
+
+    #[test]
+    fn sockets_appear_change_and_are_missed() {
+        let mut watched = Watched::after(&[established(1), established(2)]);
+        let changed = sample(2, TcpState::FinWait1);
+        let poll = watched.poll(100, &[changed, established(3)]);
+        assert_eq!(poll.appeared, [established(3)]);
+        assert_eq!(poll.changed, [changed]);
+        assert_eq!(poll.missing, [established(1).id]);
+        assert_eq!(watched.table.len(), 3, "missing is not gone");
+        assert_eq!(watched.table.present(&Cookie(1)), None);
+        assert_eq!(watched.table.present(&Cookie(2)), Some(&changed));
+    }
+
+    #[test]
+    fn everything_but_queues_and_timers_is_news_at_once() {
+        let base = established(1);
+        let mut moved = base;
+        moved.id.tuple.remote = Endpoint::new([127, 0, 0, 2].into(), 80);
+        for (index, news) in [
+            sample(1, TcpState::CloseWait),
+            Sample {
+                inode: None,
+                ..base
+            },
+            Sample {
+                uid: Some(1),
+                ..base
+            },
+            Sample {
+                shutdown: Some(Shutdown::from_kernel(1)),
+                ..base
+            },
+            Sample {
+                cgroup: Some(5),
+                ..base
+            },
+            Sample {
+                retransmits: 1,
+                ..base
+            },
+            moved,
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let mut watched = Watched::after(&[base]);
+            assert!(watched.is_news(1, news), "case {index}");
+            assert!(!watched.is_news(2, news), "case {index}, twice");
+        }
+    }
+
+    #[test]
+    fn a_socket_shown_twice_in_a_look_is_one_and_the_later_row_counts() {
+        let mut watched = Watched::after(&[established(1), established(2)]);
+        let later = sample(1, TcpState::FinWait1);
+        let poll = watched.poll(100, &[established(1), established(2), later]);
+        assert_eq!(poll.changed, [later]);
+        assert_eq!(poll.missing, []);
+        assert_eq!(watched.table.present(&Cookie(1)), Some(&later));
+        // Shown twice, it does not hide that another one lacks.
+        let poll = watched.poll(200, &[later, later]);
+        assert_eq!(poll.missing, [established(2).id]);
+        // New and twice.
+        let poll = watched.poll(
+            300,
+            &[later, established(2), established(3), established(3)],
+        );
+        assert_eq!(poll.appeared, [established(3)]);
+        assert_eq!(poll.changed, []);
+    }
+
+    #[test]
+    fn a_missing_socket_is_said_once_until_it_is_back() {
+        let both = [established(1), established(2)];
+        let mut watched = Watched::after(&both);
+        assert_eq!(watched.poll(100, &both[..1]).missing, [both[1].id]);
+        assert_eq!(news(watched.whole(200, &both[..1])), None);
+        // A dump skipped it: its return is no news, its next absence is.
+        assert_eq!(news(watched.whole(300, &both)), None);
+        assert_eq!(watched.poll(400, &both[..1]).missing, [both[1].id]);
+        // The question about it was lost.
+        watched.table.miss_again();
+        assert_eq!(watched.poll(500, &both[..1]).missing, [both[1].id]);
+    }
+
+    #[test]
+    fn a_missing_socket_nobody_asks_for_is_forgotten() {
+        let both = [established(1), established(2)];
+        let mut watched = Watched::after(&both);
+        watched.poll(100, &both[..1]);
+        watched.whole(10_099, &both[..1]);
+        assert_eq!(watched.table.len(), 2);
+        watched.whole(10_100, &both[..1]);
+        assert_eq!(watched.table.len(), 1);
+        assert_eq!(watched.poll(10_200, &both).appeared, [both[1]]);
+    }
+
+    #[test]
+    fn an_answer_settles_what_was_missing() {
+        let both = [established(1), established(2)];
+        let mut watched = Watched::after(&both);
+        watched.poll(100, &[]);
+        watched.table.gone(&Cookie(1));
+        let found = sample(2, TcpState::FinWait2);
+        watched.table.found(Cookie(2), &found, 3, ms(110));
+        assert_eq!(watched.table.len(), 1);
+        assert_eq!(watched.table.device(&Cookie(2)), 3);
+        assert_eq!(news(watched.whole(200, &[found])), None);
+        assert_eq!(watched.poll(300, &[]).missing, [found.id]);
+        assert_eq!(watched.table.device(&Cookie(1)), 0);
+    }
+
+    #[test]
+    fn a_socket_bound_later_is_asked_for_by_its_device() {
+        let mut watched = Watched::after(&[established(1)]);
+        watched.table.begin();
+        watched.table.row(Cookie(1), &established(1), 4, ms(100));
+        assert_eq!(watched.table.device(&Cookie(1)), 4);
+    }
+
+    #[test]
+    fn a_look_without_time_wait_misses_one_when_its_time_is_over() {
+        let rows = [established(1), time_wait(2, ms(1000))];
+        let mut watched = Watched::after(&rows);
+        assert_eq!(watched.table.time_waits(), 1);
+        let without = Look::WithoutTimeWait;
+        for at in [100, 900, 1000, 1018] {
+            let told = watched.look(at, &rows[..1], without, true);
+            assert_eq!(news(told), None, "at {at}");
+        }
+        // The count is of the last whole look.
+        assert_eq!(watched.table.time_waits(), 1);
+        let told = watched.look(1020, &rows[..1], without, true);
+        assert_eq!(news(told).unwrap().missing, [rows[1].id]);
+        // What such a look does cover, it misses.
+        let told = watched.look(1100, &[], without, true);
+        assert_eq!(news(told).unwrap().missing, [rows[0].id]);
+    }
+
+    #[test]
+    fn a_whole_look_misses_a_time_wait_before_its_time() {
+        let mut watched = Watched::after(&[time_wait(2, ms(60_000))]);
+        assert_eq!(watched.poll(100, &[]).missing, ids(&[time_wait(2, ms(0))]));
+    }
+
+    #[test]
+    fn an_incomplete_look_misses_nothing_and_is_said() {
+        let both = [established(1), established(2)];
+        let mut watched = Watched::after(&both);
+        watched.whole(100, &both);
+        watched.whole(150, &both);
+        let told = watched.look(200, &both[..1], Look::Whole, false);
+        let [before, Body::Poll(poll)] = &told[..] else {
+            panic!("{told:?}");
+        };
+        assert_eq!(*before, unchanged(150, Look::Whole));
+        assert!(!poll.complete);
+        assert_eq!((ids(&poll.appeared), ids(&poll.changed)), (vec![], vec![]));
+        assert_eq!(poll.missing, []);
+        assert_eq!(watched.poll(300, &both[..1]).missing, [both[1].id]);
+    }
+
+    #[test]
+    fn missing_sockets_are_in_the_order_of_their_names() {
+        let rows: Vec<Sample> = (1..=100).rev().map(established).collect();
+        let mut watched = Watched::after(&rows);
+        let mut expected = ids(&rows);
+        expected.reverse();
+        assert_eq!(watched.poll(100, &[]).missing, expected);
+    }
+
+    #[test]
+    fn a_timer_that_wobbles_is_no_news_and_one_that_moved_is() {
+        for kind in [
+            TimerKind::KeepAlive,
+            TimerKind::TimeWait,
+            TimerKind::Probe,
+            TimerKind::Other(6),
+        ] {
+            let mut watched = Watched::after(&[timed(kind, ms(5000))]);
+            for (at, deadline) in [(100, 5019), (200, 4981), (1500, 5020), (1600, 4980)] {
+                let row = timed(kind, ms(deadline));
+                assert!(!watched.is_news(at, row), "{kind:?} {deadline}");
+            }
+            assert!(watched.is_news(1700, timed(kind, ms(5021))), "{kind:?}");
+            // Wobbles do not add up: this is 41 ms from where it began.
+            assert!(!watched.is_news(1800, timed(kind, ms(5041))), "{kind:?}");
+            assert!(watched.is_news(1900, established(1)), "{kind:?}");
+            assert!(watched.is_news(2000, timed(kind, ms(9000))), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn the_retransmit_timer_of_a_busy_connection_is_said_once_a_second() {
+        let retransmit = |deadline| timed(TimerKind::Retransmit, ms(deadline));
+        let mut watched = Watched::after(&[established(1)]);
+        assert!(!watched.is_news(100, retransmit(300)));
+        assert!(!watched.is_news(200, established(1)));
+        assert!(!watched.is_news(999, retransmit(1200)));
+        assert!(watched.is_news(1000, retransmit(1200)));
+        assert!(!watched.is_news(1900, retransmit(2100)));
+        assert!(watched.is_news(2000, established(1)));
+        // Another kind of timer is no traffic.
+        assert!(watched.is_news(2001, timed(TimerKind::Probe, ms(2200))));
+        assert!(watched.is_news(2002, retransmit(2200)));
+    }
+
+    #[test]
+    fn a_queue_that_turns_empty_or_not_is_said_at_once_else_once_a_second() {
+        let mut watched = Watched::after(&[queued(0, 0)]);
+        assert!(watched.is_news(100, queued(5, 0)));
+        assert!(!watched.is_news(200, queued(6, 0)));
+        assert!(watched.is_news(300, queued(6, 1)));
+        assert!(!watched.is_news(400, queued(600, 1000)));
+        assert!(!watched.is_news(1299, queued(700, 1001)));
+        assert!(watched.is_news(1300, queued(800, 1002)));
+        assert!(watched.is_news(1301, queued(800, 0)));
+        assert!(watched.is_news(1302, queued(0, 0)));
+        assert!(!watched.is_news(5000, queued(0, 0)));
+    }
+
+    #[test]
+    fn what_queues_is_another_kind_is_said_at_once() {
+        let accept = |waiting| Sample {
+            queues: Queues::Accept {
+                waiting,
+                backlog: Some(5),
+            },
+            ..sample(1, TcpState::Listen)
+        };
+        let mut watched = Watched::after(&[accept(1)]);
+        assert!(watched.is_news(1, accept(2)));
+        let mut absent = accept(2);
+        absent.queues = Queues::Absent;
+        assert!(watched.is_news(2, absent));
     }
 }

@@ -228,10 +228,152 @@ impl Dumper {
 }
 
 #[cfg(test)]
+#[path = "../../../tests/common/netns.rs"]
+mod netns;
+
+#[cfg(test)]
 mod tests {
-    use super::*;
     use std::collections::BTreeSet;
     use std::net::{Ipv6Addr, TcpListener, TcpStream};
+
+    use super::netns::in_fresh_netns;
+    use super::*;
+    use crate::model::filter::PortSet;
+    use crate::model::{Endpoint, FourTuple};
+    use crate::source::sock_diag::wire::lookup_request;
+
+    const OPERATION: &str = "a test";
+
+    fn send_lookups(socket: &Socket, count: u32) {
+        let nobody = FourTuple {
+            local: Endpoint::new([127, 0, 0, 1].into(), 1),
+            remote: Endpoint::new([127, 0, 0, 1].into(), 2),
+        };
+        let requests: Vec<u8> = (1..=count)
+            .flat_map(|sequence| lookup_request(&nobody, None, 0, sequence))
+            .collect();
+        send(socket, &requests, OPERATION).unwrap();
+    }
+
+    #[test]
+    fn a_datagram_longer_than_the_buffer_is_an_error_and_makes_room() {
+        let mut dumper = Dumper::open(&Filter::default()).unwrap();
+        dumper.buffer = vec![0; 8];
+        let scope = Scope::default();
+        let error = dumper.listeners(scope, &mut |_, _| {}).unwrap_err();
+        assert!(error.passes(), "{error}");
+        let DiagError::Truncated { length, room, .. } = error else {
+            panic!("{error}");
+        };
+        assert!(room == 8 && length > room);
+        dumper.recover(&error).unwrap();
+        assert!(dumper.buffer.len() >= length);
+        // However many rows there are: every loss is followed by a larger buffer.
+        while let Err(error) = dumper.listeners(scope, &mut |_, _| {}) {
+            assert!(matches!(error, DiagError::Truncated { .. }), "{error}");
+            dumper.recover(&error).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_full_receive_queue_is_an_overrun() {
+        let socket = open_socket().unwrap();
+        send_lookups(&socket, 1000);
+        let mut buffer = vec![0; ROOM];
+        let error = loop {
+            match receive(&socket, &mut buffer, OPERATION) {
+                Ok(_) => {}
+                Err(error) => break error,
+            }
+        };
+        assert!(matches!(error, DiagError::Overrun { .. }), "{error}");
+        assert!(error.passes());
+    }
+
+    #[test]
+    fn silence_is_an_error() {
+        let socket = open_socket().unwrap();
+        set_socket_timeout(&socket, Timeout::Recv, Some(Duration::from_millis(1))).unwrap();
+        let error = receive(&socket, &mut [0; 64], OPERATION).unwrap_err();
+        assert!(matches!(error, DiagError::Silent { .. }), "{error}");
+        assert!(!error.passes());
+    }
+
+    /// The local ports of what the kernel lets pass, before anything is filtered here.
+    fn passed(ports: &str, hosts: &[&str]) -> (Vec<u16>, Vec<u16>) {
+        let filter = Filter {
+            ports: ports.parse().unwrap_or_default(),
+            hosts: hosts.iter().map(|host| host.parse().unwrap()).collect(),
+            ..Filter::default()
+        };
+        let mut dumper = Dumper::open(&filter).unwrap();
+        let scope = Scope::default();
+        let (mut connections, mut listeners) = (Vec::new(), Vec::new());
+        let port = |row: &Row| row.sample.id.tuple.local.port();
+        let mut take = |row: &Row, _| connections.push(port(row));
+        dumper.connections(scope, Look::Whole, &mut take).unwrap();
+        let mut take = |row: &Row, _| listeners.push(port(row));
+        dumper.listeners(scope, &mut take).unwrap();
+        assert_eq!(dumper.manner, Manner::Together);
+        connections.sort_unstable();
+        listeners.sort_unstable();
+        (connections, listeners)
+    }
+
+    #[test]
+    fn the_kernel_itself_passes_no_row_too_many() {
+        in_fresh_netns("the_kernel_itself_passes_no_row_too_many", || {
+            let servers = [
+                ("127.0.0.1:8000", "127.0.0.1:8000"),
+                ("127.0.0.2:8001", "127.0.0.2:8001"),
+                ("[::]:8002", "127.0.0.3:8002"),
+                ("[::1]:8003", "[::1]:8003"),
+            ];
+            let held = servers.map(|(listen, connect)| {
+                let listener = TcpListener::bind(listen).unwrap();
+                let client = TcpStream::connect(connect).unwrap();
+                let server = listener.accept().unwrap().0;
+                (listener, client, server)
+            });
+            // The filter; servers of the connections that pass; listeners that pass.
+            let all: &[u16] = &[8000, 8001, 8002, 8003];
+            let none: &[&str] = &[];
+            let cases = [
+                ("", none, all, all),
+                ("8001", none, &[8001], &[8001]),
+                ("8000,8003", none, &[8000, 8003], &[8000, 8003]),
+                ("8001-8002", none, &[8001, 8002], &[8001, 8002]),
+                ("", &["127.0.0.2/31"], &[8001, 8002], all),
+                ("", &["::1"], &[8003], all),
+                (
+                    "8000-8001,8003",
+                    &["127.0.0.2", "::/1"],
+                    &[8001, 8003],
+                    &[8000, 8001, 8003],
+                ),
+                ("9", none, &[], &[]),
+            ];
+            for (ports, hosts, connections, listeners) in cases {
+                let mut expected: Vec<u16> = held
+                    .iter()
+                    .filter_map(|(_, client, _)| {
+                        let (own, other) = (client.local_addr().ok()?, client.peer_addr().ok()?);
+                        connections
+                            .contains(&other.port())
+                            .then_some([own.port(), other.port()])
+                    })
+                    .flatten()
+                    .collect();
+                expected.sort_unstable();
+                let listeners = listeners.to_vec();
+                assert_eq!(
+                    passed(ports, hosts),
+                    (expected, listeners),
+                    "{ports} {hosts:?}"
+                );
+            }
+        });
+    }
 
     /// The tuples that a dumper shows of one port, with their families folded.
     fn tuples(dumper: &mut Dumper) -> BTreeSet<String> {
@@ -254,7 +396,7 @@ mod tests {
         let port = listener.local_addr().unwrap().port();
         let _four = TcpStream::connect(("127.0.0.1", port)).unwrap();
         let filter = Filter {
-            ports: crate::model::filter::PortSet::one(port),
+            ports: PortSet::one(port),
             ..Filter::default()
         };
         let mut together = Dumper::open(&filter).unwrap();

@@ -2,8 +2,9 @@
 //! large the table.
 //!
 //! Asked by cookie, ENOENT is an answer: that incarnation is gone. Asked without, the kernel
-//! hands out whoever has the 4-tuple now, or the listener, so the tuple is compared. The trap:
-//! a socket that is bound to a device is found by that device alone.
+//! hands out whoever has the 4-tuple now, or the listener, so the tuple is compared. The traps:
+//! a socket that is bound to a device is found by that device alone, and of listeners that share
+//! an address one is found, not each.
 
 use crate::model::{
     Answer, Body, Cookie, Observation, Sample, Scope, SockId, SourceName, TcpState, Timestamp,
@@ -42,6 +43,20 @@ impl Answered {
     /// Whether the socket that was asked for is not there any more.
     pub(super) fn is_gone(&self) -> bool {
         !matches!(self.answer, Answer::Found(_))
+    }
+
+    /// Whether it is a listener that was asked for in vain.
+    pub(super) fn is_lost_listener(&self) -> bool {
+        self.is_gone() && self.asked.tuple.remote.port() == 0
+    }
+
+    /// A dump shows a listener: perhaps this one.
+    pub(super) fn seen_listening(&mut self, row: &Row, at: Timestamp) {
+        if self.is_lost_listener() && row.sample.id == self.asked {
+            self.answer = Answer::Found(row.sample);
+            self.device = row.device;
+            self.at = at;
+        }
     }
 
     /// Brings the table to what was answered.

@@ -231,7 +231,8 @@ pub fn row(payload: &[u8], scope: Scope, at: Timestamp) -> Option<Row> {
         shutdown: None,
         cgroup: None,
     };
-    if !sample.is_mini_socket() && state != TcpState::SynRecv {
+    read_attributes(payload.get(ROW..)?, &mut sample);
+    if !sample.is_mini_socket() && !is_request(&sample) {
         sample.uid = Some(header.uid);
         sample.queues = match state {
             TcpState::Listen => Queues::Accept {
@@ -244,11 +245,16 @@ pub fn row(payload: &[u8], scope: Scope, at: Timestamp) -> Option<Row> {
             },
         };
     }
-    read_attributes(payload.get(ROW..)?, &mut sample);
     Some(Row {
         sample,
         device: id.interface_id,
     })
+}
+
+/// A handshake that is no socket yet. With TCP Fast Open there is a socket in SYN_RECV, with an
+/// inode once it is accepted, and a shutdown mask in any case.
+fn is_request(sample: &Sample) -> bool {
+    sample.state == TcpState::SynRecv && sample.inode.is_none() && sample.shutdown.is_none()
 }
 
 /// The timer with its expiry (bytes 2 and 52 to 55), of which the crate drops TIME_WAIT's.
