@@ -39,8 +39,9 @@ pub struct Table<K> {
     source: SourceName,
     entries: HashMap<K, Entry, foldhash::fast::RandomState>,
     generation: u64,
-    /// Sockets seen in the look at hand.
+    /// Sockets seen in the look at hand, and those in TIME_WAIT among them.
     seen: usize,
+    time_waits_seen: usize,
     time_waits: usize,
     any_look_done: bool,
     appeared: Vec<Sample>,
@@ -64,6 +65,7 @@ impl<K: Eq + Hash + Copy + Ord> Table<K> {
             entries: HashMap::default(),
             generation: 0,
             seen: 0,
+            time_waits_seen: 0,
             time_waits: 0,
             any_look_done: false,
             appeared: Vec::new(),
@@ -83,7 +85,7 @@ impl<K: Eq + Hash + Copy + Ord> Table<K> {
         self.entries.is_empty()
     }
 
-    /// How many of them were in TIME_WAIT at the end of the last whole look.
+    /// How many sockets the last whole look showed in TIME_WAIT.
     pub const fn time_waits(&self) -> usize {
         self.time_waits
     }
@@ -121,6 +123,7 @@ impl<K: Eq + Hash + Copy + Ord> Table<K> {
     pub fn begin(&mut self) {
         self.generation += 1;
         self.seen = 0;
+        self.time_waits_seen = 0;
         self.appeared.clear();
         self.changed.clear();
     }
@@ -128,8 +131,10 @@ impl<K: Eq + Hash + Copy + Ord> Table<K> {
     /// The look shows a socket.
     #[inline]
     pub fn row(&mut self, key: K, sample: &Sample, device: u32, at: Timestamp) {
+        let waits = usize::from(sample.state == TcpState::TimeWait);
         let Some(entry) = self.entries.get_mut(&key) else {
             self.seen += 1;
+            self.time_waits_seen += waits;
             self.insert(key, sample, device, at);
             self.appeared.push(*sample);
             return;
@@ -137,6 +142,7 @@ impl<K: Eq + Hash + Copy + Ord> Table<K> {
         if entry.generation != self.generation {
             entry.generation = self.generation;
             self.seen += 1;
+            self.time_waits_seen += waits;
         }
         entry.missing_since = None;
         // A socket can be bound to a device at any time, and no other field tells.
@@ -174,7 +180,7 @@ impl<K: Eq + Hash + Copy + Ord> Table<K> {
             Vec::new()
         };
         if complete && look == Look::Whole {
-            self.time_waits = self.count_time_waits();
+            self.time_waits = self.time_waits_seen;
         }
         let first = !self.any_look_done;
         self.any_look_done |= complete;
@@ -219,13 +225,6 @@ impl<K: Eq + Hash + Copy + Ord> Table<K> {
         // The order of a hash map is chance; what is said must not be.
         missing.sort_unstable_by_key(|(key, _)| *key);
         missing.into_iter().map(|(_, id)| id).collect()
-    }
-
-    fn count_time_waits(&self) -> usize {
-        self.entries
-            .values()
-            .filter(|entry| entry.said.state == TcpState::TimeWait)
-            .count()
     }
 
     fn stay_quiet(

@@ -315,6 +315,10 @@ pub enum Message<'a> {
 pub fn messages(mut datagram: &[u8]) -> impl Iterator<Item = (u32, u16, Message<'_>)> {
     std::iter::from_fn(move || {
         loop {
+            // The crate's error is a formatted text: too dear for the end of every datagram.
+            if datagram.is_empty() {
+                return None;
+            }
             let buffer = NetlinkBuffer::new_checked(datagram).ok()?;
             let length = buffer.length() as usize;
             datagram = datagram.get(length.next_multiple_of(4)..).unwrap_or(&[]);
