@@ -226,7 +226,8 @@ pub struct Totals {
 /// Observations in, connections out.
 #[derive(Clone, Debug)]
 pub struct Tracker {
-    connections: BTreeMap<ConnId, Connection>,
+    /// Boxed: half the room in a node of the map is empty, and its keys are searched.
+    connections: BTreeMap<ConnId, Box<Connection>>,
     by_cookie: HashMap<(Scope, Cookie), EndRef, Fast>,
     /// The newest incarnation of a 4-tuple, as one end sees it.
     by_tuple: HashMap<(Scope, FourTuple), EndRef, Fast>,
@@ -237,7 +238,8 @@ pub struct Tracker {
     settled: VecDeque<ConnId>,
     retention: usize,
     next: u64,
-    /// Met in the observation at hand and not yet shown: their sides are not decided.
+    /// Met in the observation at hand and not yet shown: their sides are not decided. The newest
+    /// connections of all, in order.
     unopened: Vec<ConnId>,
     changes: Vec<Change>,
     asks: Vec<Ask>,
@@ -307,14 +309,14 @@ impl Tracker {
 
     /// A connection by its number, `None` once it is dropped.
     pub fn get(&self, id: ConnId) -> Option<&Connection> {
-        self.connections.get(&id)
+        self.connections.get(&id).map(Box::as_ref)
     }
 
     /// All connections known, oldest first.
     pub fn connections(
         &self,
     ) -> impl DoubleEndedIterator<Item = &Connection> + ExactSizeIterator + Clone {
-        self.connections.values()
+        self.connections.values().map(Box::as_ref)
     }
 
     /// The connections known whose numbers lie in `range`, oldest first.
@@ -324,7 +326,7 @@ impl Tracker {
     ) -> impl DoubleEndedIterator<Item = &Connection> {
         self.connections
             .range(range)
-            .map(|(_, connection)| connection)
+            .map(|(_, connection)| connection.as_ref())
     }
 
     /// The listening sockets, by address.

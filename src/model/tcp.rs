@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::LazyLock;
 
 use crate::model::Timestamp;
 
@@ -230,7 +231,20 @@ pub fn can_follow(from: TcpState, to: TcpState, fast_open: bool) -> bool {
 /// The states that every legal path from `from` to `to` passes, in order, the two not among them.
 ///
 /// Empty when one step suffices, when the paths share nothing, or when there is no path.
-pub fn passed_between(from: TcpState, to: TcpState, fast_open: bool) -> Vec<TcpState> {
+pub fn passed_between(from: TcpState, to: TcpState, fast_open: bool) -> &'static [TcpState] {
+    // `ALL` is in the kernel's order, which begins with 1.
+    let index = |state| state as usize - 1;
+    &PASSED[usize::from(fast_open)][index(from)][index(to)]
+}
+
+/// What is passed between any two states, without and with fast open. Asked for at every change,
+/// so it is found once.
+static PASSED: LazyLock<[[[Vec<TcpState>; 11]; 11]; 2]> = LazyLock::new(|| {
+    let all = TcpState::ALL;
+    [false, true].map(|fast_open| all.map(|from| all.map(|to| find_passed(from, to, fast_open))))
+});
+
+fn find_passed(from: TcpState, to: TcpState, fast_open: bool) -> Vec<TcpState> {
     if from == to || !can_follow(from, to, fast_open) {
         return Vec::new();
     }

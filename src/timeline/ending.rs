@@ -5,7 +5,7 @@ use crate::model::tcp::passed_between;
 use crate::model::{Ask, SockId, SourceName, TcpState, Timestamp};
 use crate::timeline::pair::is_opening;
 use crate::timeline::track::Presence;
-use crate::timeline::{Change, ConnId, Connection, EndRef, Tracker};
+use crate::timeline::{EndRef, Tracker};
 
 impl Tracker {
     /// A look should have shown it and did not: ask, and ask for the other end beside it, so that
@@ -23,7 +23,7 @@ impl Tracker {
             return;
         };
         let seen = self.last_seen(track, source);
-        let (asked, other) = (track.id, self.other_to_ask(end));
+        let (asked, other) = (*track.id(), self.other_to_ask(end));
         if let Some(track) = self.track_mut(end) {
             track.seen = seen;
             track.presence = Presence::Missing;
@@ -38,9 +38,9 @@ impl Tracker {
         let lacking: Vec<SockId> = self
             .connections
             .values()
-            .flat_map(Connection::visible)
+            .flat_map(|connection| connection.visible())
             .filter(|(_, track)| !track.is_gone() && track.seen < begun)
-            .map(|(_, track)| track.id)
+            .map(|(_, track)| *track.id())
             .collect();
         for id in lacking {
             self.miss(&id, source);
@@ -49,7 +49,7 @@ impl Tracker {
 
     fn other_to_ask(&self, end: EndRef) -> Option<SockId> {
         let other = self.connections.get(&end.conn)?.end(end.side.other())?;
-        (other.presence == Presence::Present && !other.is_over()).then_some(other.id)
+        (other.presence == Presence::Present && !other.is_over()).then_some(*other.id())
     }
 
     /// Ends a track: the socket is in no table any more.
@@ -64,7 +64,10 @@ impl Tracker {
             return;
         };
         let since = self.last_seen(track, source);
-        let passed = self.passed_before_the_end(end);
+        let before_last_ack = self.passed_before_last_ack(end);
+        let last_ack = before_last_ack.map(|_| TcpState::LastAck);
+        let passed = before_last_ack.into_iter().flatten().copied();
+        let passed = passed.chain(last_ack);
         let overflows = self.host.time_wait_overflows;
         let Some(connection) = self.connections.get_mut(&end.conn) else {
             return;
@@ -75,49 +78,26 @@ impl Tracker {
             return;
         };
         let before = track.spans.len();
-        track.advance(&passed, TcpState::Close, (since, at), source);
+        track.advance(passed, TcpState::Close, (since, at), source);
         track.presence = Presence::Gone;
-        self.say_steps(end, before);
-        self.close_if_over(end.conn, at);
+        self.say_steps(end, before, at);
     }
 
-    /// The states that an end passed between its last sight and its end, given that the other end
-    /// is in TIME_WAIT: that one has this one's FIN, and closed first, or this one would be in
-    /// TIME_WAIT too. (A simultaneous close whose TIME_WAIT found no room is the exception, and is
+    /// The states that an end passed between its last sight and LAST_ACK, `None` unless that was
+    /// its last one: the other end is in TIME_WAIT, so it has this one's FIN, and closed first, or
+    /// this one would be in TIME_WAIT too. (A simultaneous close whose TIME_WAIT found no room is the exception, and is
     /// known by the overflow count.)
-    fn passed_before_the_end(&self, end: EndRef) -> Vec<TcpState> {
-        let Some(connection) = self.connections.get(&end.conn) else {
-            return Vec::new();
-        };
-        let Some(track) = connection.end(end.side) else {
-            return Vec::new();
-        };
+    fn passed_before_last_ack(&self, end: EndRef) -> Option<&'static [TcpState]> {
+        let connection = self.connections.get(&end.conn)?;
+        let track = connection.end(end.side)?;
         let overflowed = connection.overflows_at_open != self.host.time_wait_overflows;
         let other_waits = connection
             .end(end.side.other())
             .is_some_and(|other| !other.is_gone() && other.state() == TcpState::TimeWait);
         let closes_second = matches!(track.state(), TcpState::Established | TcpState::CloseWait)
             || is_opening(track.state());
-        if !other_waits || !closes_second || overflowed {
-            return Vec::new();
-        }
-        let mut passed =
-            passed_between(track.state(), TcpState::LastAck, self.host.server_fast_open);
-        passed.push(TcpState::LastAck);
-        passed
-    }
-
-    pub(super) fn close_if_over(&mut self, id: ConnId, at: Timestamp) {
-        if self.unopened.contains(&id) {
-            return;
-        }
-        let Some(connection) = self.connections.get_mut(&id) else {
-            return;
-        };
-        if connection.closed.is_none() && connection.is_over() {
-            connection.closed = Some(at);
-            self.settled.push_back(id);
-            self.changes.push(Change::Closed { conn: id, at });
-        }
+        let fast_open = self.host.server_fast_open;
+        (other_waits && closes_second && !overflowed)
+            .then(|| passed_between(track.state(), TcpState::LastAck, fast_open))
     }
 }

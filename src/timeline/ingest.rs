@@ -8,8 +8,8 @@ use crate::model::{Answer, Poll, Sample, SockId, SourceName, TcpState, Timestamp
 use crate::timeline::pair::found_since;
 use crate::timeline::track::Presence;
 use crate::timeline::{
-    Certainty, Change, ConnId, Connection, EndRef, Listener, SeenBeside, Side, Track, Tracker,
-    Transition, When,
+    Certainty, Change, ConnId, Connection, EndRef, Listener, Looks, SeenBeside, Side, Track,
+    Tracker, Transition, When,
 };
 
 /// How a row came: what bounds it, and what it proves.
@@ -131,7 +131,7 @@ impl Tracker {
         let Some(track) = self.track(end) else {
             return false;
         };
-        if let (Some(known), Some(seen)) = (track.id.cookie, sample.id.cookie) {
+        if let (Some(known), Some(seen)) = (track.id().cookie, sample.id.cookie) {
             return known == seen;
         }
         let same_file = match (track.last.inode, sample.inode) {
@@ -151,36 +151,31 @@ impl Tracker {
 
     /// The newest moment at which the end is proven to have been in its present state.
     pub(super) fn last_seen(&self, track: &Track, source: SourceName) -> Timestamp {
-        let look = match track.presence {
-            Presence::Present => self
-                .looks
-                .get(&source)
-                .and_then(|looks| looks.covering(track.state())),
-            Presence::Missing | Presence::Gone => None,
-        };
-        track.seen.max(look.unwrap_or_default())
+        last_seen(track, self.looks.get(&source))
     }
 
     /// The next sight of a known socket.
     fn follow(&mut self, end: EndRef, sample: &Sample, sight: Sight) {
         let fast_open = self.host.server_fast_open;
-        let Some(track) = self.track(end) else {
+        let Some(connection) = self.connections.get_mut(&end.conn) else {
             return;
         };
-        let (known, since) = (track.state(), self.last_seen(track, sight.source));
-        let Some(track) = self.track_mut(end) else {
+        let Some(track) = connection.ends[end.side as usize].as_mut() else {
             return;
         };
+        let known = track.state();
         if known == sample.state {
             track.refresh(*sample, sight.begun);
             return;
         }
+        let since = last_seen(track, self.looks.get(&sight.source));
         let before = track.spans.len();
-        let passed = passed_between(known, sample.state, fast_open);
-        track.advance(&passed, sample.state, (since, sight.at), sight.source);
+        let passed = passed_between(known, sample.state, fast_open)
+            .iter()
+            .copied();
+        track.advance(passed, sample.state, (since, sight.at), sight.source);
         track.refresh(*sample, sight.begun);
-        self.say_steps(end, before);
-        self.close_if_over(end.conn, sight.at);
+        self.say_steps(end, before, sight.at);
     }
 
     /// The first sight of a socket: the other end of a known connection, or a new connection.
@@ -210,7 +205,7 @@ impl Tracker {
             connection.ends[end.side as usize] = Some(track);
         }
         self.index(end, &sample.id);
-        if !self.unopened.contains(&end.conn) {
+        if !self.is_unopened(end.conn) {
             self.join(end, sight.at);
         }
     }
@@ -233,7 +228,8 @@ impl Tracker {
                 let mut track = Track::born(*sample, (since, sight.at), sight.begun, sight.source);
                 let fast_open = self.host.server_fast_open;
                 let passed = passed_between(TcpState::Close, sample.state, fast_open);
-                track.advance(&passed, sample.state, (since, sight.at), sight.source);
+                let passed = passed.iter().copied();
+                track.advance(passed, sample.state, (since, sight.at), sight.source);
                 track.refresh(*sample, sight.begun);
                 track
             }
@@ -259,12 +255,17 @@ impl Tracker {
             overflows_at_open: self.host.time_wait_overflows,
             time_wait_unreliable: false,
         };
-        self.connections.insert(id, connection);
+        self.connections.insert(id, Box::new(connection));
         self.unopened.push(id);
         EndRef {
             conn: id,
             side: Side::A,
         }
+    }
+
+    /// Whether the connection is still to be shown.
+    pub(super) fn is_unopened(&self, id: ConnId) -> bool {
+        self.unopened.first().is_some_and(|oldest| *oldest <= id)
     }
 
     pub(super) fn index(&mut self, end: EndRef, id: &SockId) {
@@ -274,26 +275,46 @@ impl Tracker {
         }
     }
 
-    /// Reports the steps of an end from its span `first` on, unless it is not shown yet.
-    pub(super) fn say_steps(&mut self, end: EndRef, first: usize) {
-        if self.unopened.contains(&end.conn) {
+    /// Reports the steps of an end from its span `first` on, and the connection's close if it was
+    /// that, unless the connection is not shown yet.
+    pub(super) fn say_steps(&mut self, end: EndRef, first: usize, at: Timestamp) {
+        if self.is_unopened(end.conn) {
             return;
         }
-        let Some(track) = self
-            .connections
-            .get(&end.conn)
-            .and_then(|connection| connection.end(end.side))
-        else {
+        let Some(connection) = self.connections.get_mut(&end.conn) else {
             return;
         };
-        for index in first..track.spans.len() {
-            self.changes.push(Change::Moved {
-                conn: end.conn,
-                side: end.side,
-                step: step(track, index),
-            });
+        self.changes.extend(steps(connection, end.side, first));
+        if connection.close_if_over(at) {
+            self.settled.push_back(end.conn);
+            self.changes.push(Change::Closed { conn: end.conn, at });
         }
     }
+}
+
+/// The newest moment at which a look or an answer proves the track's present state.
+fn last_seen(track: &Track, looks: Option<&Looks>) -> Timestamp {
+    let look = match track.presence {
+        Presence::Present => looks.and_then(|looks| looks.covering(track.state())),
+        Presence::Missing | Presence::Gone => None,
+    };
+    track.seen.max(look.unwrap_or_default())
+}
+
+/// The steps of an end from its span `first` on.
+pub(super) fn steps(
+    connection: &Connection,
+    side: Side,
+    first: usize,
+) -> impl Iterator<Item = Change> {
+    let conn = connection.id;
+    connection.end(side).into_iter().flat_map(move |track| {
+        (first..track.spans.len()).map(move |index| Change::Moved {
+            conn,
+            side,
+            step: step(track, index),
+        })
+    })
 }
 
 /// The step into the span at `index`, which is not the first.

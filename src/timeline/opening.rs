@@ -3,7 +3,8 @@
 //! The trap: A and B are fixed here for good, so this waits until a whole look is in, with the
 //! listeners and both ends.
 
-use crate::model::{Endpoint, SockId, TcpState, Timestamp};
+use crate::model::{Endpoint, TcpState, Timestamp};
+use crate::timeline::ingest::steps;
 use crate::timeline::{Change, ConnId, EndRef, Found, Side, Track, Tracker};
 
 impl Tracker {
@@ -16,10 +17,15 @@ impl Tracker {
             };
             let ends = Side::BOTH.map(|side| connection.end(side).map(|track| found(track, at)));
             self.changes.push(Change::Opened { conn: id, at, ends });
-            for side in Side::BOTH {
-                self.say_steps(EndRef { conn: id, side }, 1);
-            }
-            self.close_if_over(id, at);
+            self.changes.extend(steps(connection, Side::A, 1));
+            self.say_steps(
+                EndRef {
+                    conn: id,
+                    side: Side::B,
+                },
+                1,
+                at,
+            );
         }
     }
 
@@ -34,8 +40,7 @@ impl Tracker {
             at,
             found,
         });
-        self.say_steps(end, 1);
-        self.close_if_over(end.conn, at);
+        self.say_steps(end, 1, at);
     }
 
     /// A opened the connection: it was seen in SYN_SENT, or the other end's port has a listener,
@@ -80,12 +85,11 @@ impl Tracker {
         };
         connection.tuple = connection.tuple.mirror();
         connection.ends.swap(0, 1);
-        let ids: Vec<(Side, SockId)> = connection
-            .visible()
-            .map(|(side, track)| (side, track.id))
-            .collect();
-        for (side, sock) in ids {
-            self.index(EndRef { conn: id, side }, &sock);
+        let ids = Side::BOTH.map(|side| connection.end(side).map(|track| *track.id()));
+        for (side, sock) in Side::BOTH.into_iter().zip(ids) {
+            if let Some(sock) = sock {
+                self.index(EndRef { conn: id, side }, &sock);
+            }
         }
     }
 
@@ -106,6 +110,6 @@ fn found(track: &Track, at: Timestamp) -> Found {
             TcpState::Close => None,
             _ => track.age(0, at),
         },
-        cookie: track.id.cookie,
+        cookie: track.id().cookie,
     }
 }

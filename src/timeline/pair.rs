@@ -136,6 +136,15 @@ impl Connection {
         })
     }
 
+    /// Notes the moment when it is first known to be over; says whether that is now.
+    pub(super) fn close_if_over(&mut self, at: Timestamp) -> bool {
+        let is_news = self.closed.is_none() && self.is_over();
+        if is_news {
+            self.closed = Some(at);
+        }
+        is_news
+    }
+
     pub(super) fn is_over(&self) -> bool {
         self.visible().all(|(_, track)| track.is_over())
     }

@@ -129,7 +129,6 @@ pub(super) enum Presence {
 /// One end's history.
 #[derive(Clone, Debug)]
 pub struct Track {
-    pub(super) id: SockId,
     pub(super) spans: Vec<Span>,
     pub(super) last: Sample,
     /// The newest moment at which it is proven to have been in its present state.
@@ -170,11 +169,10 @@ impl Track {
     }
 
     fn starting(span: Span, sample: Sample, seen: Timestamp) -> Self {
-        // A life has eight states at most and is often watched whole.
-        let mut spans = Vec::with_capacity(4);
+        // From an unseen birth to the end, the usual life.
+        let mut spans = Vec::with_capacity(6);
         spans.push(span);
         Self {
-            id: sample.id,
             spans,
             last: sample,
             seen,
@@ -185,15 +183,15 @@ impl Track {
     /// Enters `to`, through `passed`, all within the same bounds.
     pub(super) fn advance(
         &mut self,
-        passed: &[TcpState],
+        passed: impl IntoIterator<Item = TcpState>,
         to: TcpState,
         bounds: (Timestamp, Timestamp),
         source: SourceName,
     ) {
         let from = When::Between(bounds.0.min(bounds.1), bounds.1);
         let states = passed
-            .iter()
-            .map(|&state| (state, Certainty::Inferred))
+            .into_iter()
+            .map(|state| (state, Certainty::Inferred))
             .chain([(to, Certainty::Sampled)]);
         for (state, certainty) in states {
             self.spans.push(Span {
@@ -210,11 +208,9 @@ impl Track {
     /// Takes over what a look shows of the state the track is in.
     pub(super) fn refresh(&mut self, sample: Sample, seen: Timestamp) {
         // A source without cookies does not unname a socket.
-        self.id = SockId {
-            cookie: sample.id.cookie.or(self.id.cookie),
-            ..sample.id
-        };
+        let cookie = sample.id.cookie.or(self.last.id.cookie);
         self.last = sample;
+        self.last.id.cookie = cookie;
         self.seen = self.seen.max(seen);
         self.presence = Presence::Present;
         if let Some(span) = self.spans.last_mut() {
@@ -225,12 +221,12 @@ impl Track {
 
     /// Who the socket is.
     pub const fn id(&self) -> &SockId {
-        &self.id
+        &self.last.id
     }
 
     /// Its 4-tuple, as this end sees it.
     pub const fn tuple(&self) -> &FourTuple {
-        &self.id.tuple
+        &self.last.id.tuple
     }
 
     /// The states passed, oldest first; never empty.
