@@ -12,10 +12,14 @@ mod rounds;
 mod story;
 
 use std::hint::black_box;
+use std::time::Duration;
 
 use anyhow::Context;
 use crowd::Crowd;
+use jiff::tz::TimeZone;
 use kernel::{Kernel, SEQUENCE};
+use ratatui::Terminal;
+use ratatui::backend::TestBackend;
 use rounds::{Contender, take};
 use story::Story;
 use tcpwatch::model::filter::{Filter, PortSet};
@@ -25,9 +29,16 @@ use tcpwatch::source::sock_diag::{SockDiag, wire};
 use tcpwatch::source::table::Table;
 use tcpwatch::source::{Poller, Request, clock};
 use tcpwatch::timeline::Tracker;
+use tcpwatch::view::palette::ColorMode;
+use tcpwatch::view::tui::{App, draw};
 
 /// Connections among which the rest is measured.
 const MANY: usize = 5000;
+/// Connections that are known when a picture is drawn, and when few are.
+const KNOWN: usize = 10_000;
+const KNOWN_FEW: usize = 60;
+/// The size of the screen.
+const SCREEN: (u16, u16) = (200, 60);
 /// Connections that a filter lets through.
 const FEW: usize = 5;
 
@@ -47,6 +58,7 @@ fn main() -> anyhow::Result<()> {
     println!("{}", sources(&recording, rounds)?);
     println!("{}", looks(&few, recording.rows, rounds)?);
     println!("{}", tracker(&recording, rounds)?);
+    println!("{}", frames(&recording, rounds)?);
     Ok(())
 }
 
@@ -250,4 +262,70 @@ fn tracker(recording: &Recording, rounds: usize) -> anyhow::Result<String> {
         bytes / half.max(1) as u64
     ));
     Ok(text)
+}
+
+const FEW_KNOWN: &str = "60 connections known";
+
+/// One picture of the screen, into memory.
+fn frames(recording: &Recording, rounds: usize) -> anyhow::Result<String> {
+    let small = Picture::of(recording, KNOWN_FEW)?;
+    let large = Picture::of(recording, KNOWN)?;
+    let mut newest = Picture::of(recording, KNOWN)?;
+    newest.app.follow_newest();
+    let paused = large.tracker.clone();
+    let now = recording.at.plus(Duration::from_secs(3));
+    let contender = |name, against, mut picture: Picture| {
+        Contender::new(name, against, move || {
+            take(1, || {
+                let _ = black_box(picture.draw(now));
+            })
+        })
+    };
+    let contenders = vec![
+        contender(FEW_KNOWN, None, small),
+        contender("10,000 connections known", Some(FEW_KNOWN), large),
+        contender("10,000 known, the newest chosen", Some(FEW_KNOWN), newest),
+        Contender::new("pause: a copy of the 10,000", Some(FEW_KNOWN), || {
+            take(1, || {
+                black_box(paused.clone());
+            })
+        }),
+    ];
+    let title = format!("a picture of {} x {}", SCREEN.0, SCREEN.1);
+    Ok(rounds::run(&title, "a picture", rounds, contenders))
+}
+
+/// A screen in memory, and what it shows.
+struct Picture {
+    app: App,
+    tracker: Tracker,
+    terminal: Terminal<TestBackend>,
+}
+
+impl Picture {
+    fn of(recording: &Recording, known: usize) -> anyhow::Result<Self> {
+        let like = recording
+            .samples
+            .first()
+            .context("no socket was recorded")?;
+        let samples = story::invented(like, recording.port, known);
+        let story = Story::of(&samples, recording.port, recording.at);
+        let mut tracker = Tracker::default();
+        for observation in story.found.iter().chain(&story.half_closed) {
+            tracker.ingest(observation);
+        }
+        Ok(Self {
+            app: App::new(Filter::default(), ColorMode::On, TimeZone::UTC),
+            tracker,
+            terminal: Terminal::new(TestBackend::new(SCREEN.0, SCREEN.1))?,
+        })
+    }
+
+    fn draw(&mut self, now: Timestamp) -> anyhow::Result<()> {
+        // Every cell is another one than before, as when the whole picture moves.
+        self.terminal.clear()?;
+        self.terminal
+            .draw(|frame| draw(frame, &mut self.app, &self.tracker, now))?;
+        Ok(())
+    }
 }
