@@ -55,10 +55,10 @@ fn main() -> anyhow::Result<()> {
         many.len() + few.len(),
         recording.rows,
     );
-    println!("{}", sources(&recording, rounds)?);
-    println!("{}", looks(&few, recording.rows, rounds)?);
-    println!("{}", tracker(&recording, rounds)?);
-    println!("{}", frames(&recording, rounds)?);
+    print!("{}", sources(&recording, rounds)?);
+    print!("{}", looks(&few, recording.rows, rounds)?);
+    print!("{}", tracker(&recording, rounds)?);
+    print!("{}", frames(&recording, rounds)?);
     Ok(())
 }
 
