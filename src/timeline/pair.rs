@@ -141,8 +141,10 @@ impl Connection {
     }
 
     /// Whether the present state of the visible end, looking from the free side, can belong to
-    /// the same incarnation as a socket in `state`: whoever is in TIME_WAIT has seen the peer
-    /// send its FIN.
+    /// the same incarnation as a socket in `state`, which was looked at later: whoever is in
+    /// TIME_WAIT has seen the peer send its FIN. A client in SYN_SENT may talk to the TIME_WAIT of
+    /// the life before; a server in SYN_RECV can't, since its client gave up its own TIME_WAIT
+    /// before the SYN. So a TIME_WAIT seen after that is the same life, over within one look.
     pub(super) fn can_take(&self, side: Side, state: TcpState) -> bool {
         let fin_sent = |state| {
             matches!(
@@ -154,7 +156,7 @@ impl Connection {
             && self.end(side.other()).is_some_and(|there| {
                 !there.is_gone()
                     && (there.state() != TcpState::TimeWait || fin_sent(state))
-                    && (state != TcpState::TimeWait || !is_opening(there.state()))
+                    && (state != TcpState::TimeWait || there.state() != TcpState::SynSent)
             })
     }
 }
