@@ -131,7 +131,7 @@ fn alone(track: &Track) -> (Code, Evidence) {
     match track.last_living() {
         TcpState::LastAck => (
             Code::Orderly,
-            Evidence("LAST_ACK ended; the other end is not on this host, so its ACK is assumed"),
+            Evidence("LAST_ACK ended; the other end was not seen here, so its ACK is assumed"),
         ),
         TcpState::FinWait2 if !unwatched_too_long(track) => (
             Code::Aborted,
@@ -139,7 +139,7 @@ fn alone(track: &Track) -> (Code, Evidence) {
         ),
         _ => (
             Code::Unknown,
-            Evidence("the end vanished between two looks, and the other end is not on this host"),
+            Evidence("the end vanished between two looks, and the other end was not seen here"),
         ),
     }
 }
