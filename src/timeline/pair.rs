@@ -193,7 +193,7 @@ pub(super) fn found_since(
         // as a full orphan (tcp_rcv_state_process, net/ipv4/tcp_input.c).
         (TcpState::FinWait2, Some(timeout)) => {
             let waited = timeout.min(TIME_WAIT_LENGTH).saturating_sub(remaining);
-            When::Before(at.minus(waited))
+            When::Before(at.minus(waited.saturating_sub(JIFFY)))
         }
         _ => When::Before(at),
     }
