@@ -11,6 +11,8 @@
     reason = "clippy.toml's leave covers test functions, not the helpers beside them"
 )]
 
+use std::thread;
+
 #[path = "common/netns.rs"]
 mod netns;
 #[path = "common/sockets.rs"]
@@ -43,15 +45,25 @@ mod usage;
 #[path = "live/user.rs"]
 mod user;
 
-/// Runs the scenario once through each source, each time in a fresh namespace.
+/// Runs the scenario once through each source, each in a fresh namespace, at the same time: they
+/// wait more than they work.
 fn through_both_sources(scenario: impl Fn(&'static str) + Sync) {
-    for source in ["sock-diag", "proc"] {
-        in_netns(source, || scenario(source));
-    }
+    in_netns_each(["sock-diag", "proc"], scenario);
 }
 
-/// Runs the scenario in a fresh namespace.
-fn in_netns(what: &str, scenario: impl FnOnce() + Send) {
-    let test = std::thread::current().name().unwrap_or("test").to_owned();
-    netns::in_fresh_netns(&format!("{test} ({what})"), scenario);
+/// Runs the scenario with each of these, each in a fresh namespace, at the same time.
+fn in_netns_each<const N: usize>(cases: [&'static str; N], scenario: impl Fn(&'static str) + Sync) {
+    let test = thread::current().name().unwrap_or("test").to_owned();
+    let run = |case| {
+        netns::in_fresh_netns(&format!("{test} ({case})"), || scenario(case));
+    };
+    thread::scope(|scope| {
+        let run = &run;
+        let running = cases.map(|case| scope.spawn(move || run(case)));
+        for case in running {
+            if let Err(panic) = case.join() {
+                std::panic::resume_unwind(panic);
+            }
+        }
+    });
 }

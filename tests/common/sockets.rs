@@ -5,12 +5,15 @@
 //! delayed by 40 ms, and on a busy machine a segment on loopback too is handled later, elsewhere.
 //! So every truth is a pair of bounds, and a state is awaited in the kernel's table.
 
-use std::fs;
 use std::io::Read;
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::sync::{PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use rustix::net::{AddressFamily, SocketType, bind, connect, listen, socket, sockopt};
+use rustix::net::{
+    AddressFamily, SocketFlags, SocketType, bind, connect, listen, socket_with, sockopt,
+};
 use rustix::time::{ClockId, clock_gettime};
 
 /// For whatever must come: long enough for a machine under load.
@@ -57,6 +60,27 @@ pub fn stamped<T>(call: impl FnOnce() -> T) -> (Between, T) {
     (Between { earliest, latest }, result)
 }
 
+/// A process that is being started holds copies of all descriptors until it executes its program.
+/// A close() meanwhile, by another test in another thread, would close nothing.
+static STARTING: RwLock<()> = RwLock::new(());
+
+/// Starts a process while nobody closes.
+pub fn while_nobody_closes<T>(start: impl FnOnce() -> T) -> T {
+    let _alone = STARTING.write().unwrap_or_else(PoisonError::into_inner);
+    start()
+}
+
+/// Makes a call that closes, while no process is being started.
+fn closing(close: impl FnOnce()) -> Between {
+    let _together = STARTING.read().unwrap_or_else(PoisonError::into_inner);
+    stamped(close).0
+}
+
+/// A TCP socket that no child inherits.
+fn tcp_socket(family: AddressFamily) -> OwnedFd {
+    socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap()
+}
+
 /// A listener on the IPv4 loopback.
 pub fn server() -> TcpListener {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap()
@@ -64,7 +88,7 @@ pub fn server() -> TcpListener {
 
 /// A listener that lets as many connections wait.
 pub fn server_with_backlog(backlog: i32) -> TcpListener {
-    let server = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    let server = tcp_socket(AddressFamily::INET);
     bind(&server, &SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
     listen(&server, backlog).unwrap();
     server.into()
@@ -72,7 +96,7 @@ pub fn server_with_backlog(backlog: i32) -> TcpListener {
 
 /// A listener on all addresses, for IPv4 clients as well.
 pub fn dual_stack_server() -> TcpListener {
-    let server = socket(AddressFamily::INET6, SocketType::STREAM, None).unwrap();
+    let server = tcp_socket(AddressFamily::INET6);
     sockopt::set_ipv6_v6only(&server, false).unwrap();
     bind(&server, &"[::]:0".parse::<SocketAddr>().unwrap()).unwrap();
     listen(&server, 8).unwrap();
@@ -86,7 +110,7 @@ pub fn port_of(server: &TcpListener) -> u16 {
 
 /// Connects from an address of the caller's choice, even if it has a TIME_WAIT; to itself, too.
 pub fn connect_from(local: SocketAddr, remote: SocketAddr) -> TcpStream {
-    let client = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    let client = tcp_socket(AddressFamily::INET);
     sockopt::set_socket_reuseaddr(&client, true).unwrap();
     bind(&client, &local).unwrap();
     connect(&client, &remote).unwrap();
@@ -136,12 +160,12 @@ impl Pair {
 
     /// close() on the client.
     pub fn close_client(&mut self) -> Between {
-        stamped(|| drop(self.client.take().unwrap())).0
+        closing(|| drop(self.client.take().unwrap()))
     }
 
     /// close() on the server's socket.
     pub fn close_server(&mut self) -> Between {
-        stamped(|| drop(self.server.take().unwrap())).0
+        closing(|| drop(self.server.take().unwrap()))
     }
 
     /// shutdown(SHUT_WR) on the client.
@@ -173,36 +197,68 @@ impl Pair {
     }
 }
 
-/// The state that the kernel's table shows for a 4-tuple, told by its two ports.
-pub fn kernel_state(local: SocketAddr, remote: SocketAddr) -> Option<&'static str> {
-    let ports = (local.port(), remote.port());
-    ["tcp", "tcp6"]
-        .iter()
-        .filter_map(|table| fs::read_to_string(format!("/proc/thread-self/net/{table}")).ok())
-        .flat_map(|text| text.lines().skip(1).map(parsed_row).collect::<Vec<_>>())
-        .find(|(local, remote, _)| (*local, *remote) == ports)
-        .map(|(_, _, state)| state)
+/// The state of a socket by the kernel's own word: one exact question of `sock_diag`, written out
+/// by hand, so that a mistake of the program's source is not made twice. Quick, where a read of
+/// /proc takes 10 ms and would blur every truth by that.
+fn kernel_state(local: SocketAddr, remote: SocketAddr) -> Option<&'static str> {
+    /// `SOCK_DIAG_BY_FAMILY`, linux/sock_diag.h
+    const BY_FAMILY: u16 = 20;
+    const ERROR: u16 = 2;
+    let family = if local.is_ipv4() { 2 } else { 10 };
+    let mut request = Vec::new();
+    // struct nlmsghdr: length, type, NLM_F_REQUEST, sequence, port.
+    request.extend(72_u32.to_ne_bytes());
+    request.extend(BY_FAMILY.to_ne_bytes());
+    request.extend(1_u16.to_ne_bytes());
+    request.extend([0; 8]);
+    // struct inet_diag_req_v2: family, IPPROTO_TCP, nothing more, all states, the 4-tuple.
+    request.extend([family, 6, 0, 0]);
+    request.extend(u32::MAX.to_ne_bytes());
+    request.extend(local.port().to_be_bytes());
+    request.extend(remote.port().to_be_bytes());
+    request.extend(sixteen_bytes(local.ip()));
+    request.extend(sixteen_bytes(remote.ip()));
+    // Any interface, any cookie.
+    request.extend(0_u32.to_ne_bytes());
+    request.extend(u64::MAX.to_ne_bytes());
+
+    let socket = netlink_sys::Socket::new(netlink_sys::protocols::NETLINK_SOCK_DIAG).unwrap();
+    let kernel = netlink_sys::SocketAddr::new(0, 0);
+    socket.send_to(&request, &kernel, 0).unwrap();
+    let (answer, _) = socket.recv_from_full().unwrap();
+    match u16::from_ne_bytes([answer[4], answer[5]]) {
+        ERROR => None,
+        BY_FAMILY => match answer[17] {
+            // Nobody has the 4-tuple, and so the listener is shown.
+            10 => None,
+            code => Some(state_name(code)),
+        },
+        other => panic!("the kernel answers with {other}"),
+    }
 }
 
-fn parsed_row(line: &str) -> (u16, u16, &'static str) {
-    let columns: Vec<&str> = line.split_whitespace().collect();
-    let port = |column: &str| u16::from_str_radix(column.rsplit_once(':').unwrap().1, 16).unwrap();
-    (port(columns[1]), port(columns[2]), state_name(columns[3]))
+fn sixteen_bytes(addr: IpAddr) -> [u8; 16] {
+    match addr {
+        IpAddr::V6(addr) => addr.octets(),
+        IpAddr::V4(addr) => {
+            let mut bytes = [0; 16];
+            bytes[..4].copy_from_slice(&addr.octets());
+            bytes
+        }
+    }
 }
 
-fn state_name(code: &str) -> &'static str {
+fn state_name(code: u8) -> &'static str {
     match code {
-        "01" => "ESTABLISHED",
-        "02" => "SYN_SENT",
-        "03" => "SYN_RECV",
-        "04" => "FIN_WAIT1",
-        "05" => "FIN_WAIT2",
-        "06" => "TIME_WAIT",
-        "07" => "CLOSE",
-        "08" => "CLOSE_WAIT",
-        "09" => "LAST_ACK",
-        "0A" => "LISTEN",
-        "0B" => "CLOSING",
+        1 => "ESTABLISHED",
+        2 => "SYN_SENT",
+        3 => "SYN_RECV",
+        4 => "FIN_WAIT1",
+        5 => "FIN_WAIT2",
+        6 => "TIME_WAIT",
+        8 => "CLOSE_WAIT",
+        9 => "LAST_ACK",
+        11 => "CLOSING",
         other => panic!("the kernel shows state {other}"),
     }
 }

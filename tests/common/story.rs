@@ -83,11 +83,22 @@ impl Story {
             .collect()
     }
 
+    /// The lines about connections between two addresses.
+    fn about(&self, pair: &Pair) -> Vec<Value> {
+        let conns = self.conns(pair);
+        let is_about = |line: &&Value| line["conn"].as_u64().is_some_and(|c| conns.contains(&c));
+        self.lines.iter().filter(is_about).cloned().collect()
+    }
+
     /// The number of the only connection between two addresses.
     pub fn conn(&self, pair: &Pair) -> u64 {
         match self.conns(pair).as_slice() {
             [conn] => *conn,
-            other => panic!("{}: {other:?}\n{}", pair.a, describe(&self.lines)),
+            other => panic!(
+                "{} is {other:?} in\n{}",
+                pair.a,
+                describe(&self.about(pair))
+            ),
         }
     }
 
@@ -266,7 +277,9 @@ impl Rules {
     fn over(&mut self, line: &Value) -> Result<(), String> {
         let conn = ns(line, "conn");
         ensure(self.closed.insert(conn), "closed twice")?;
-        let mut ends = self.lanes.range((conn, String::new())..(conn + 1, String::new()));
+        let mut ends = self
+            .lanes
+            .range((conn, String::new())..(conn + 1, String::new()));
         ensure(
             ends.all(|(_, lane)| ["CLOSE", "TIME_WAIT"].contains(&&*lane.state)),
             "closed while an end lives",

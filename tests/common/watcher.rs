@@ -14,7 +14,7 @@ use std::time::Instant;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::sockets::{PATIENCE, Pair};
+use crate::sockets::{PATIENCE, Pair, while_nobody_closes};
 use crate::story::{Story, describe};
 
 /// The program under test.
@@ -37,7 +37,13 @@ pub fn program(path: &Path, arguments: &[&str]) -> Command {
 
 /// Runs the program to its end.
 pub fn run(arguments: &[&str]) -> Output {
-    program(Path::new(PROGRAM), arguments).output().unwrap()
+    run_to_end(program(Path::new(PROGRAM), arguments))
+}
+
+/// Runs a command to its end.
+pub fn run_to_end(mut command: Command) -> Output {
+    let child = while_nobody_closes(|| command.spawn()).unwrap();
+    child.wait_with_output().unwrap()
 }
 
 /// A running program that prints JSON lines.
@@ -75,7 +81,7 @@ impl Watcher {
     /// Returns when the first line has come: the first look is made by then, so that whatever
     /// comes later is seen to be born.
     fn spawn(mut command: Command) -> Self {
-        let mut child = command.spawn().unwrap();
+        let mut child = while_nobody_closes(|| command.spawn()).unwrap();
         let (sender, lines) = mpsc::channel();
         let stdout = child.stdout.take().unwrap();
         thread::spawn(move || {

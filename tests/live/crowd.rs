@@ -5,7 +5,7 @@ use std::io::Write;
 use std::net::TcpListener;
 
 use crate::sockets::{Between, Pair, abort_on_close, server, stamped};
-use crate::story::Truth;
+use crate::story::{Story, Truth};
 use crate::through_both_sources;
 use crate::watcher::Watcher;
 
@@ -140,6 +140,28 @@ impl Member {
         self.verdicts = &["orderly", "simultaneous"];
     }
 
+    /// The verdict is right. A reset leaves nothing behind, so a life that ended in one may be
+    /// missed, or shown by one end that the look met before the reset; then nobody can know.
+    fn is_told_in(&self, story: &Story) {
+        let is_reset = self.verdicts == ["aborted"];
+        let conn = match story.conns(&self.pair).as_slice() {
+            [] if is_reset => return,
+            [conn] => *conn,
+            other => panic!("{} is {other:?}", self.pair.a),
+        };
+        let verdict = story.verdict(conn);
+        let code = verdict["code"].as_str().unwrap();
+        if code == "unknown" {
+            let lanes = ["a", "b"].map(|end| story.steps(conn, end).count());
+            assert!(is_reset && lanes.contains(&0), "{verdict}");
+            return;
+        }
+        assert!(self.verdicts.contains(&code), "{code}: {verdict}");
+        if self.first_closer.is_some() {
+            assert_eq!(verdict["first_closer"].as_str(), self.first_closer);
+        }
+    }
+
     fn truth_a(&mut self, state: &'static str, when: Between) {
         self.truths.push(Truth::of_a(&self.pair, state, when));
     }
@@ -174,19 +196,7 @@ fn crowd_of_fifty(source: &str, interval: &str, seed: u64) {
     let story = watcher.finish();
     for member in &ended {
         story.agrees_with(&member.truths);
-        match story.conns(&member.pair).as_slice() {
-            [] => assert_eq!(member.verdicts, ["aborted"], "{} was missed", member.pair.a),
-            [conn] => {
-                let verdict = story.verdict(*conn);
-                let code = verdict["code"].as_str().unwrap();
-                assert!(member.verdicts.contains(&code), "{code}: {verdict}");
-                let first = verdict["first_closer"].as_str();
-                if member.first_closer.is_some() {
-                    assert_eq!(first, member.first_closer, "{verdict}");
-                }
-            }
-            more => panic!("{}: {more:?}", member.pair.a),
-        }
+        member.is_told_in(&story);
     }
 }
 
@@ -228,7 +238,6 @@ fn five_hundred_short_lives(source: &str, interval: &str) {
         watcher.sees_closed(pair);
     }
     let story = watcher.finish();
-    assert_eq!(story.all("open").count(), 500);
     for pair in &pairs {
         let conn = story.conn(pair);
         let verdict = story.verdict(conn);
@@ -236,6 +245,7 @@ fn five_hundred_short_lives(source: &str, interval: &str) {
         assert_eq!(verdict["first_closer"], "a", "{verdict}");
         assert_eq!(story.path(conn, "a").last(), Some(&"TIME_WAIT"));
     }
+    assert_eq!(story.all("open").count(), 500);
 }
 
 #[test]

@@ -48,7 +48,10 @@ fn an_ipv4_client_of_a_dual_stack_server_is_one_connection() {
 fn a_socket_connected_to_itself_is_a_connection_with_one_end() {
     through_both_sources(|source| {
         // A port that nobody has: taken and given back.
-        let addr = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let addr = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap();
         let mut watcher = Watcher::on(source, &[]);
         let mut pair = Pair::of(connect_from(addr, addr));
         assert_eq!(pair.a, pair.b);
@@ -88,7 +91,7 @@ fn a_connection_that_the_full_queue_lets_wait_has_one_end() {
 /// Begins to connect, and does not wait for the answer.
 fn socket_in_syn_sent(to: SocketAddr) -> TcpStream {
     use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with};
-    let flags = SocketFlags::NONBLOCK;
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     let client = socket_with(AddressFamily::INET, SocketType::STREAM, flags, None).unwrap();
     let begun = connect(&client, &to);
     assert_eq!(begun, Err(rustix::io::Errno::INPROGRESS));

@@ -15,11 +15,7 @@ struct Scene {
 impl Scene {
     fn new() -> Self {
         Self {
-            servers: [
-                server(),
-                server(),
-                TcpListener::bind("[::1]:0").unwrap(),
-            ],
+            servers: [server(), server(), TcpListener::bind("[::1]:0").unwrap()],
             pairs: Vec::new(),
         }
     }

@@ -1,8 +1,15 @@
 //! A 4-tuple that is used again is another connection, however quickly it comes.
 
+use std::net::{Ipv4Addr, SocketAddr};
+
 use crate::sockets::{Pair, connect_from, server};
 use crate::through_both_sources;
 use crate::watcher::Watcher;
+
+/// The first life too must be bound so that its port can be had again.
+fn any_port() -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, 0).into()
+}
 
 /// A 4-tuple can be used again at once by a client that binds its port, while the TIME_WAIT of
 /// the life before is still there.
@@ -12,7 +19,8 @@ fn a_four_tuple_used_again_is_another_connection() {
         let server = server();
         let addr = server.local_addr().unwrap();
         let mut watcher = Watcher::on(source, &[]);
-        let mut first = Pair::to(&server);
+        let mut first = Pair::of(connect_from(any_port(), addr));
+        first.accept(&server);
         watcher.sees_established(&first);
         first.close_client();
         first.server_reads_to_end();
@@ -27,11 +35,16 @@ fn a_four_tuple_used_again_is_another_connection() {
         second.close_client();
         second.server_reads_to_end();
         second.close_server();
-        watcher.wait_for("its end", |line| line["type"] == "closed" && line["conn"] == 2);
+        watcher.wait_for("its end", |line| {
+            line["type"] == "closed" && line["conn"] == 2
+        });
 
         let story = watcher.finish();
         assert_eq!(story.conns(&first), [1, 2]);
-        assert_eq!(story.path(1, "a").last_chunk(), Some(&["TIME_WAIT", "CLOSE"]));
+        assert_eq!(
+            story.path(1, "a").last_chunk(),
+            Some(&["TIME_WAIT", "CLOSE"])
+        );
         assert_eq!(story.path(2, "a").last(), Some(&"TIME_WAIT"));
         for conn in [1, 2] {
             assert_eq!(story.verdict(conn)["code"], "orderly");
@@ -52,7 +65,8 @@ fn lives_that_follow_each_other_between_two_looks_are_not_mixed_up() {
         let server = server();
         let addr = server.local_addr().unwrap();
         let mut watcher = Watcher::on(source, &["--interval", "3ms"]);
-        let mut pair = Pair::to(&server);
+        let mut pair = Pair::of(connect_from(any_port(), addr));
+        pair.accept(&server);
         let client_addr = pair.a;
         for _ in 0..40 {
             pair.close_client();

@@ -81,7 +81,8 @@ fn a_reset_that_nobody_accepted_is_an_abort() {
     through_both_sources(|source| {
         let server = server_with_backlog(8);
         let mut watcher = Watcher::on(source, &[]);
-        let mut pair = Pair::of(std::net::TcpStream::connect(server.local_addr().unwrap()).unwrap());
+        let mut pair =
+            Pair::of(std::net::TcpStream::connect(server.local_addr().unwrap()).unwrap());
         watcher.sees_established(&pair);
         let established = watcher.sees(&pair, "b", "ESTABLISHED");
         assert_eq!(established["descriptor"], "not_accepted");

@@ -130,7 +130,10 @@ fn a_connection_that_stays_open_is_not_told_to_end() {
         watcher.sees_established(&pair);
         let story = watcher.finish();
         assert_eq!(story.all("closed").count(), 0);
-        assert_eq!(story.path(story.conn(&pair), "a").last(), Some(&"ESTABLISHED"));
+        assert_eq!(
+            story.path(story.conn(&pair), "a").last(),
+            Some(&"ESTABLISHED")
+        );
     });
 }
 

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use rustix::process::{Signal, kill_process};
 use serde_json::Value;
 
-use crate::sockets::{Pair, port_of, server};
+use crate::sockets::{Pair, port_of, server, while_nobody_closes};
 use crate::watcher::{PROGRAM, Watcher, program, run};
-use crate::{in_netns, through_both_sources};
+use crate::{in_netns_each, through_both_sources};
 
 /// Status 2, nothing on standard output, and one line that names the value and what is allowed.
 fn is_refused(arguments: &[&str], value: &str, allowed: &str) {
@@ -126,7 +126,10 @@ fn a_list_has_both_ends_on_one_row() {
         assert_eq!(row_of(&open)[1], "ESTABLISHED");
         assert_eq!(row_of(&closing)[1], "FIN_WAIT2");
         assert!(row_of(&closing).contains(&"CLOSE_WAIT"));
-        assert!(row_of(&waiting).ends_with(&["B:", "not", "accepted"]), "{text}");
+        assert!(
+            row_of(&waiting).ends_with(&["B:", "not", "accepted"]),
+            "{text}"
+        );
 
         let json = list(&["--source", source, "--format", "json"]).stdout;
         let document: Value = serde_json::from_slice(&json).unwrap();
@@ -174,7 +177,10 @@ fn sigint_and_sigterm_end_in_good_order_with_the_last_lines() {
             let pair = Pair::to(&server);
             watcher.sees_established(&pair);
             let story = watcher.finish_by(signal);
-            assert_eq!(story.path(story.conn(&pair), "b").last(), Some(&"ESTABLISHED"));
+            assert_eq!(
+                story.path(story.conn(&pair), "b").last(),
+                Some(&"ESTABLISHED")
+            );
         }
     });
 }
@@ -182,7 +188,7 @@ fn sigint_and_sigterm_end_in_good_order_with_the_last_lines() {
 /// The signal comes when the program has hardly begun to speak.
 #[test]
 fn a_signal_after_the_first_line_is_in_good_order_too() {
-    in_netns("20 times", || {
+    in_netns_each(["20 times"], |_| {
         for _ in 0..20 {
             Watcher::start(&["--format", "json"]).finish();
         }
@@ -202,26 +208,25 @@ fn a_duration_ends_by_itself() {
 /// Nothing happens, so nothing is written, and no write can tell that nobody reads.
 #[test]
 fn a_closed_pipe_ends_quietly_even_when_nothing_happens() {
-    for format in ["json", "text"] {
-        in_netns(format, || {
-            let arguments = ["--format", format, "--interval", "10ms"];
-            let server = server();
-            let _connection = Pair::to(&server);
-            let mut child = program(Path::new(PROGRAM), &arguments).spawn().unwrap();
-            let mut stdout = BufReader::new(child.stdout.take().unwrap());
-            let mut line = String::new();
-            stdout.read_line(&mut line).unwrap();
-            drop(stdout);
-            let closed = Instant::now();
-            let output = child.wait_with_output().unwrap();
-            let lasted = closed.elapsed();
-            assert_eq!(output.status.code(), Some(0));
-            // The promise is 2 s; a machine under load is given more.
-            assert!(lasted < Duration::from_secs(6), "{lasted:?}");
-            let said = String::from_utf8(output.stderr).unwrap();
-            assert!(!said.contains("roken pipe"), "{said}");
-        });
-    }
+    in_netns_each(["json", "text"], |format| {
+        let arguments = ["--format", format, "--interval", "10ms"];
+        let server = server();
+        let _connection = Pair::to(&server);
+        let mut command = program(Path::new(PROGRAM), &arguments);
+        let mut child = while_nobody_closes(|| command.spawn()).unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        stdout.read_line(&mut line).unwrap();
+        drop(stdout);
+        let closed = Instant::now();
+        let output = child.wait_with_output().unwrap();
+        let lasted = closed.elapsed();
+        assert_eq!(output.status.code(), Some(0));
+        // The promise is 2 s; a machine under load is given more.
+        assert!(lasted < Duration::from_secs(6), "{lasted:?}");
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(!said.contains("roken pipe"), "{said}");
+    });
 }
 
 #[test]
@@ -229,7 +234,8 @@ fn lines_for_people_tell_the_same() {
     through_both_sources(|source| {
         let arguments = ["--format", "text", "--interval", "10ms", "--source", source];
         let server = server();
-        let mut child = program(Path::new(PROGRAM), &arguments).spawn().unwrap();
+        let mut command = program(Path::new(PROGRAM), &arguments);
+        let mut child = while_nobody_closes(|| command.spawn()).unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut next_with = |wanted: &str| {
             let mut all = lines.by_ref().map(Result::unwrap);

@@ -6,8 +6,8 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 
 use crate::sockets::{Pair, server};
-use crate::watcher::{NOBODY, PROGRAM, Watcher, program};
-use crate::{in_netns, through_both_sources};
+use crate::watcher::{NOBODY, PROGRAM, Watcher, program, run_to_end};
+use crate::{in_netns_each, through_both_sources};
 
 /// A copy where everybody may run it: the build's own directory may be closed to others.
 struct Copy {
@@ -65,12 +65,12 @@ fn an_ordinary_user_sees_the_same() {
 #[test]
 fn an_ordinary_user_can_run_an_experiment() {
     let copy = Copy::new("lab");
-    in_netns("lab", || {
-        let arguments = ["lab", "close", "--format", "text", "--step", "60ms"];
+    in_netns_each(["close"], |experiment| {
+        let arguments = ["lab", experiment, "--format", "text", "--step", "200ms"];
         let mut command = program(&copy.program(), &arguments);
         command.args(["--interval", "10ms"]);
         command.uid(NOBODY).gid(NOBODY).current_dir("/");
-        let output = command.output().unwrap();
+        let output = run_to_end(command);
         let text = String::from_utf8(output.stdout).unwrap();
         assert_eq!(output.status.code(), Some(0), "{text}");
         let last = text.lines().last().unwrap();
