@@ -146,10 +146,16 @@ fn alone(track: &Track) -> (Code, Evidence) {
 
 /// Both ends were visible and neither left a TIME_WAIT, which an orderly close always does.
 fn both_vanished(tracks: &[&Track]) -> (Code, Evidence) {
+    let is_opening = |state| matches!(state, TcpState::SynSent | TcpState::SynRecv);
+    if tracks.iter().any(|track| is_opening(track.last().state)) {
+        return (
+            Code::Unknown,
+            Evidence("an end was last seen in the handshake: refused, timed out, or reset"),
+        );
+    }
     let silent = |track: &&Track| {
         let last = track.last();
         last.state.has_fin_in_flight() && last.retransmits > 0
-            || matches!(last.state, TcpState::SynSent | TcpState::SynRecv)
     };
     if tracks.iter().any(silent) {
         return (
