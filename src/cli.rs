@@ -15,6 +15,7 @@ use crate::model::TcpState;
 use crate::model::filter::{Family, Filter, Network, PortSet, Selection};
 use crate::source::feed::Choice;
 use crate::view::palette::ColorMode;
+use crate::view::plain::plain;
 
 /// Both ends of every TCP connection on one time axis, moving through teardown.
 #[derive(Debug, Parser)]
@@ -307,7 +308,8 @@ impl Refusal {
                     .collect();
                 let line = lines.join(" ");
                 let line = line.strip_prefix("error: ").unwrap_or(&line);
-                Self::Usage(line.to_owned())
+                // It echoes what was typed, less the escapes that clap knows.
+                Self::Usage(plain(line).into_owned())
             }
         }
     }

@@ -137,7 +137,7 @@ fn alone(track: &Track) -> (Code, Evidence) {
     match track.last_living() {
         TcpState::LastAck => (
             Code::Orderly,
-            Evidence("LAST_ACK ended; the other end is not visible here, so its ACK is assumed"),
+            Evidence("LAST_ACK ended; the other end was not seen here, so its ACK is assumed"),
         ),
         TcpState::FinWait2 if !unwatched_too_long(track) => (
             Code::Aborted,
@@ -145,17 +145,23 @@ fn alone(track: &Track) -> (Code, Evidence) {
         ),
         _ => (
             Code::Unknown,
-            Evidence("the end vanished between two looks, and the other end is not visible here"),
+            Evidence("the end vanished between two looks, and the other end was not seen here"),
         ),
     }
 }
 
 /// Both ends were visible and neither left a TIME_WAIT, which an orderly close always does.
 fn both_vanished(tracks: &[&Track]) -> (Code, Evidence) {
+    let is_opening = |state| matches!(state, TcpState::SynSent | TcpState::SynRecv);
+    if tracks.iter().any(|track| is_opening(track.last().state)) {
+        return (
+            Code::Unknown,
+            Evidence("an end was last seen in the handshake: refused, timed out, or reset"),
+        );
+    }
     let silent = |track: &&Track| {
         let last = track.last();
         last.state.has_fin_in_flight() && last.retransmits > 0
-            || matches!(last.state, TcpState::SynSent | TcpState::SynRecv)
     };
     if tracks.iter().any(silent) {
         return (

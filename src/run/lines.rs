@@ -153,8 +153,16 @@ fn late_opening(changes: &[Change], connection: &Connection) -> Change {
                 _ => None,
             })
     };
+    // An end that joins in these changes is told when they come to it.
+    let joins = |side: Side| {
+        changes.iter().any(|change| {
+            matches!(change, Change::Joined { conn, side: of, .. }
+                if *conn == connection.id() && *of == side)
+        })
+    };
     let ends = Side::BOTH.map(|side| {
-        connection.end(side).map(|track| Found {
+        let track = connection.end(side).filter(|_| !joins(side));
+        track.map(|track| Found {
             state: leaves(side).unwrap_or_else(|| track.state()),
             age: leaves(side)
                 .is_none()

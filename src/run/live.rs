@@ -91,6 +91,12 @@ pub(super) fn watch(config: &Live) -> anyhow::Result<Outcome> {
 
 /// Watches, with an experiment going on beside it.
 pub(super) fn run(config: &Live, experimenter: Option<Experimenter>) -> anyhow::Result<Outcome> {
+    let (to_main, messages) = mpsc::sync_channel(WAITING_MESSAGES);
+    // Before anything is shown: whoever reads the first line may ask for the end at once.
+    let tell = to_main.clone();
+    signals::spawn(move || tell.try_send(Message::End).is_ok())
+        .context("install signal handlers")?;
+
     let mut opening = vec![clock::anchor(SourceName::SockDiag)];
     opening.push(events_off(config.no_events));
     let request = Request {
@@ -100,16 +106,12 @@ pub(super) fn run(config: &Live, experimenter: Option<Experimenter>) -> anyhow::
     let mut feed = Feed::open(config.source, request, config.interval, &mut opening)?;
     feed.look(&mut opening)?;
 
-    let (to_main, messages) = mpsc::sync_channel(WAITING_MESSAGES);
     let (questions, asks) = mpsc::channel();
     let mut show: Box<dyn Show> = match config.format {
         Format::Tui => Box::new(ScreenShow::open(config, to_main.clone())?),
         Format::Text | Format::Json => Box::new(LineShow::open(config, &opening)?),
     };
     spawn_source(feed, asks, to_main.clone())?;
-    let tell = to_main.clone();
-    signals::spawn(move || tell.try_send(Message::End).is_ok())
-        .context("install signal handlers")?;
 
     let mut main = Main {
         tracker: Tracker::default(),

@@ -150,8 +150,10 @@ impl Connection {
     }
 
     /// Whether the present state of the visible end, looking from the free side, can belong to
-    /// the same incarnation as a socket in `state`: whoever is in TIME_WAIT has seen the peer
-    /// send its FIN.
+    /// the same incarnation as a socket in `state`, which was looked at later: whoever is in
+    /// TIME_WAIT has seen the peer send its FIN. A client in SYN_SENT may talk to the TIME_WAIT of
+    /// the life before; a server in SYN_RECV can't, since its client gave up its own TIME_WAIT
+    /// before the SYN. So a TIME_WAIT seen after that is the same life, over within one look.
     pub(super) fn can_take(&self, side: Side, state: TcpState) -> bool {
         let fin_sent = |state| {
             matches!(
@@ -163,7 +165,7 @@ impl Connection {
             && self.end(side.other()).is_some_and(|there| {
                 !there.is_gone()
                     && (there.state() != TcpState::TimeWait || fin_sent(state))
-                    && (state != TcpState::TimeWait || !is_opening(there.state()))
+                    && (state != TcpState::TimeWait || there.state() != TcpState::SynSent)
             })
     }
 }
@@ -200,7 +202,7 @@ pub(super) fn found_since(
         // as a full orphan (tcp_rcv_state_process, net/ipv4/tcp_input.c).
         (TcpState::FinWait2, Some(timeout)) => {
             let waited = timeout.min(TIME_WAIT_LENGTH).saturating_sub(remaining);
-            When::Before(at.minus(waited))
+            When::Before(at.minus(waited.saturating_sub(JIFFY)))
         }
         _ => When::Before(at),
     }

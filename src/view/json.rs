@@ -362,10 +362,14 @@ fn transition(side: Side, step: &Transition, connection: &Connection) -> Transit
 }
 
 /// The one call that a look alone can tell: only `shutdown(SHUT_WR)` sends a FIN and leaves the
-/// receive side open.
+/// receive side open. Told once, with the first state after the FIN that was seen: FIN_WAIT2 when
+/// FIN_WAIT1 was passed between two looks, and so has no beginning.
 fn call(step: &Transition) -> Option<&'static str> {
-    let is_first_fin = matches!(step.to, TcpState::FinWait1 | TcpState::FinWait2)
-        && step.from != TcpState::FinWait1;
+    let is_first_fin = match step.to {
+        TcpState::FinWait1 => true,
+        TcpState::FinWait2 => step.in_from.is_none(),
+        _ => false,
+    };
     let seen = step.seen?;
     let shutdown = seen.shutdown?;
     let only_send = shutdown.send() && !shutdown.receive();

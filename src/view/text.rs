@@ -59,7 +59,8 @@ impl Lines {
 
     fn end(&self, side: Side, found: Option<&Found>, connection: &Connection) -> String {
         let state = match found {
-            None => "not visible here".to_owned(),
+            // On another host, in another namespace, or gone when we came.
+            None => "not seen here".to_owned(),
             Some(found) if found.state == TcpState::Close => "new".to_owned(),
             Some(found) => {
                 let age = found

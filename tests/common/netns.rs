@@ -57,8 +57,12 @@ fn enter() -> io::Result<()> {
 }
 
 /// Brings an interface up (SIOCSIFFLAGS): neither std nor rustix can.
-#[allow(unsafe_code, reason = "an ioctl that no safe crate of ours wraps")]
-fn set_up(interface: &str) -> io::Result<()> {
+#[allow(
+    unsafe_code,
+    dead_code,
+    reason = "an ioctl that no safe crate of ours wraps; not every test file needs it"
+)]
+pub fn set_up(interface: &str) -> io::Result<()> {
     let any = socket(AddressFamily::INET, SocketType::DGRAM, None)?;
     // SAFETY: all zeroes is a valid ifreq: bytes and integers.
     let mut request: libc::ifreq = unsafe { mem::zeroed() };

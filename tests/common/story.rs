@@ -1,0 +1,324 @@
+//! What the program told of a run, and the rules that every such story obeys, whatever happened.
+//!
+//! The rules are written down here a second time, from the promise of the machine output and from
+//! RFC 9293, on purpose: a test that borrowed the program's own tables would agree with its
+//! mistakes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+
+use serde_json::Value;
+
+use crate::sockets::{Between, Pair};
+
+/// All lines of a run, found to obey the rules.
+pub struct Story {
+    /// In the order in which they were printed.
+    pub lines: Vec<Value>,
+}
+
+/// Something that truly happened: this end entered this state.
+#[derive(Clone, Debug)]
+pub struct Truth {
+    /// The end.
+    pub local: SocketAddr,
+    /// Whom it talks to.
+    pub remote: SocketAddr,
+    /// The state.
+    pub state: &'static str,
+    /// When.
+    pub when: Between,
+}
+
+impl Truth {
+    /// Of end A.
+    pub fn of_a(pair: &Pair, state: &'static str, when: Between) -> Self {
+        Self {
+            local: pair.a,
+            remote: pair.b,
+            state,
+            when,
+        }
+    }
+
+    /// Of end B.
+    pub fn of_b(pair: &Pair, state: &'static str, when: Between) -> Self {
+        Self {
+            local: pair.b,
+            remote: pair.a,
+            state,
+            when,
+        }
+    }
+}
+
+impl Story {
+    /// Checks the rules.
+    pub fn of(lines: Vec<Value>) -> Self {
+        let mut rules = Rules::default();
+        for (index, line) in lines.iter().enumerate() {
+            if let Err(why) = rules.check(index, line) {
+                panic!("{why}: {line}\n{}", describe(&lines));
+            }
+        }
+        assert!(
+            rules.lanes.values().all(|lane| lane.inferred.is_none()),
+            "an inferred state leads nowhere:\n{}",
+            describe(&lines)
+        );
+        Self { lines }
+    }
+
+    /// The lines of one type.
+    pub fn all(&self, kind: &'static str) -> impl Iterator<Item = &Value> {
+        self.lines.iter().filter(move |line| line["type"] == kind)
+    }
+
+    /// The numbers of the connections between two addresses, oldest first.
+    pub fn conns(&self, pair: &Pair) -> Vec<u64> {
+        let (a, b) = (pair.a.to_string(), pair.b.to_string());
+        self.all("open")
+            .filter(|line| line["a"] == *a && line["b"] == *b)
+            .map(|line| line["conn"].as_u64().unwrap())
+            .collect()
+    }
+
+    /// The lines about connections between two addresses.
+    fn about(&self, pair: &Pair) -> Vec<Value> {
+        let conns = self.conns(pair);
+        let is_about = |line: &&Value| line["conn"].as_u64().is_some_and(|c| conns.contains(&c));
+        self.lines.iter().filter(is_about).cloned().collect()
+    }
+
+    /// The number of the only connection between two addresses.
+    pub fn conn(&self, pair: &Pair) -> u64 {
+        match self.conns(pair).as_slice() {
+            [conn] => *conn,
+            other => panic!(
+                "{} is {other:?} in\n{}",
+                pair.a,
+                describe(&self.about(pair))
+            ),
+        }
+    }
+
+    /// The steps of one end.
+    pub fn steps(&self, conn: u64, end: &'static str) -> impl Iterator<Item = &Value> {
+        self.all("transition")
+            .filter(move |line| line["conn"] == conn && line["end"] == end)
+    }
+
+    /// The states that one end was told to enter, in order.
+    pub fn path(&self, conn: u64, end: &'static str) -> Vec<&str> {
+        self.steps(conn, end)
+            .map(|line| line["to"].as_str().unwrap())
+            .collect()
+    }
+
+    /// The step of one end into a state.
+    pub fn step(&self, conn: u64, end: &'static str, to: &str) -> &Value {
+        self.steps(conn, end)
+            .find(|line| line["to"] == to)
+            .unwrap_or_else(|| panic!("no {end} -> {to} in\n{}", describe(&self.lines)))
+    }
+
+    /// The verdict of a connection.
+    pub fn verdict(&self, conn: u64) -> &Value {
+        let closed = self
+            .all("closed")
+            .find(|line| line["conn"] == conn)
+            .unwrap_or_else(|| panic!("#{conn} is not closed in\n{}", describe(&self.lines)));
+        &closed["verdict"]
+    }
+
+    /// The true moment lies within what is told of it, where it is told. A state that an end
+    /// passed too quickly for a look may be missing, or inferred.
+    pub fn agrees_with(&self, truths: &[Truth]) {
+        for truth in truths {
+            let told = self.all("transition").filter(|line| {
+                line["local"] == *truth.local.to_string()
+                    && line["remote"] == *truth.remote.to_string()
+                    && line["to"] == truth.state
+            });
+            for line in told {
+                let (from, to) = (ns(line, "not_before_ns"), ns(line, "not_after_ns"));
+                assert!(
+                    from <= truth.when.latest && truth.when.earliest <= to,
+                    "{truth:?} is told otherwise: {line}\n{}",
+                    describe(&self.lines)
+                );
+            }
+        }
+    }
+
+    /// No end is told to have been in one of these states.
+    pub fn never_tells(&self, states: &[&str]) {
+        let told = self
+            .all("transition")
+            .find(|line| states.iter().any(|state| line["to"] == *state));
+        assert_eq!(told, None, "\n{}", describe(&self.lines));
+    }
+}
+
+/// A number of nanoseconds of a line.
+pub fn ns(line: &Value, field: &str) -> u64 {
+    line[field]
+        .as_u64()
+        .unwrap_or_else(|| panic!("{field} in {line}"))
+}
+
+/// The lines, for the message of a test that failed.
+pub fn describe(lines: &[Value]) -> String {
+    lines.iter().map(|line| format!("{line}\n")).collect()
+}
+
+#[derive(Default)]
+struct Rules {
+    lanes: BTreeMap<(u64, String), Lane>,
+    closed: BTreeSet<u64>,
+    newest_conn: u64,
+    newest_at: u64,
+}
+
+struct Lane {
+    state: String,
+    /// Bounds of an inferred step whose end is to come.
+    inferred: Option<(u64, u64)>,
+    not_before: u64,
+}
+
+impl Rules {
+    fn check(&mut self, index: usize, line: &Value) -> Result<(), String> {
+        let kind = line["type"].as_str().ok_or("no type")?;
+        ensure((kind == "session") == (index == 0), "session comes first")?;
+        match kind {
+            "session" => ensure(line["version"] == 1, "version")?,
+            "open" | "end" | "transition" | "closed" => self.check_order(line)?,
+            "source" | "clock" | "note" | "conclusion" => {}
+            "lost" => return Err("a quiet namespace loses nothing".to_owned()),
+            _ => return Err("a type that is not promised".to_owned()),
+        }
+        match kind {
+            "open" => self.open(line),
+            "end" => self.joined(line),
+            "transition" => self.transition(line),
+            "closed" => self.over(line),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_order(&mut self, line: &Value) -> Result<(), String> {
+        let at = ns(line, "at_ns");
+        ensure(self.newest_at <= at, "told after something later")?;
+        self.newest_at = at;
+        Ok(())
+    }
+
+    fn open(&mut self, line: &Value) -> Result<(), String> {
+        let conn = ns(line, "conn");
+        ensure(conn > self.newest_conn, "a number that is used again")?;
+        self.newest_conn = conn;
+        for end in ["a", "b"] {
+            let state = &line[format!("{end}_state")];
+            if let Some(state) = state.as_str() {
+                self.begin(conn, end, state)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn joined(&mut self, line: &Value) -> Result<(), String> {
+        let conn = ns(line, "conn");
+        ensure(conn <= self.newest_conn, "an end of nothing")?;
+        let (end, state) = (line["end"].as_str(), line["state"].as_str());
+        self.begin(conn, end.ok_or("no end")?, state.ok_or("no state")?)
+    }
+
+    fn begin(&mut self, conn: u64, end: &str, state: &str) -> Result<(), String> {
+        ensure(followers(state).is_some(), "no such state")?;
+        let lane = Lane {
+            state: state.to_owned(),
+            inferred: None,
+            not_before: 0,
+        };
+        let before = self.lanes.insert((conn, end.to_owned()), lane);
+        ensure(before.is_none(), "an end that was told before")
+    }
+
+    fn transition(&mut self, line: &Value) -> Result<(), String> {
+        let conn = ns(line, "conn");
+        let key = (conn, line["end"].as_str().ok_or("no end")?.to_owned());
+        let is_closed = self.closed.contains(&conn);
+        let lane = self.lanes.get_mut(&key).ok_or("an end never opened")?;
+        let (from, to) = (&line["from"], line["to"].as_str().ok_or("no state")?);
+        ensure(*from == *lane.state, "the chain is broken")?;
+        ensure(leads_to(&lane.state, to), "a way that TCP does not have")?;
+        ensure(
+            !is_closed || (*from == "TIME_WAIT" && to == "CLOSE"),
+            "more than the end of TIME_WAIT after the end",
+        )?;
+        let (not_before, not_after) = (ns(line, "not_before_ns"), ns(line, "not_after_ns"));
+        ensure(not_before <= not_after, "bounds the wrong way round")?;
+        ensure(lane.not_before <= not_before, "before the step before")?;
+        ensure(ns(line, "at_ns") == not_after, "at is not the upper bound")?;
+        if let Some(bounds) = lane.inferred {
+            ensure(bounds == (not_before, not_after), "bounds not shared")?;
+        }
+        lane.inferred = match line["certainty"].as_str() {
+            Some("inferred") => Some((not_before, not_after)),
+            Some("sampled") => None,
+            _ => return Err("a certainty that a look cannot have".to_owned()),
+        };
+        lane.not_before = not_before;
+        to.clone_into(&mut lane.state);
+        Ok(())
+    }
+
+    fn over(&mut self, line: &Value) -> Result<(), String> {
+        let conn = ns(line, "conn");
+        ensure(self.closed.insert(conn), "closed twice")?;
+        let mut ends = self
+            .lanes
+            .range((conn, String::new())..(conn + 1, String::new()));
+        ensure(
+            ends.all(|(_, lane)| ["CLOSE", "TIME_WAIT"].contains(&&*lane.state)),
+            "closed while an end lives",
+        )
+    }
+}
+
+fn ensure(holds: bool, why: &str) -> Result<(), String> {
+    if holds { Ok(()) } else { Err(why.to_owned()) }
+}
+
+/// What RFC 9293 lets follow in one step; every state may end in CLOSE by a reset.
+fn followers(state: &str) -> Option<&'static [&'static str]> {
+    Some(match state {
+        "CLOSE" => &["SYN_SENT", "SYN_RECV"],
+        "SYN_SENT" => &["SYN_RECV", "ESTABLISHED", "CLOSE"],
+        "SYN_RECV" => &["ESTABLISHED", "FIN_WAIT1", "CLOSE"],
+        "ESTABLISHED" => &["FIN_WAIT1", "CLOSE_WAIT", "CLOSE"],
+        "FIN_WAIT1" => &["FIN_WAIT2", "CLOSING", "TIME_WAIT", "CLOSE"],
+        "FIN_WAIT2" => &["TIME_WAIT", "CLOSE"],
+        "CLOSING" => &["TIME_WAIT", "CLOSE"],
+        "CLOSE_WAIT" => &["LAST_ACK", "CLOSE"],
+        "LAST_ACK" | "TIME_WAIT" => &["CLOSE"],
+        _ => return None,
+    })
+}
+
+/// Whether some legal way leads there, not through the end of the life.
+fn leads_to(from: &str, to: &str) -> bool {
+    let mut open: Vec<&str> = followers(from).unwrap_or_default().to_vec();
+    let mut known: BTreeSet<&str> = open.iter().copied().collect();
+    while let Some(state) = open.pop() {
+        if state == to {
+            return true;
+        }
+        if state != "CLOSE" {
+            let next = followers(state).unwrap_or_default();
+            open.extend(next.iter().filter(|state| known.insert(state)));
+        }
+    }
+    false
+}
