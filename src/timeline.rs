@@ -14,6 +14,7 @@ mod ending;
 mod ingest;
 mod opening;
 pub mod pair;
+mod resets;
 mod retain;
 pub mod track;
 
@@ -26,6 +27,7 @@ use crate::model::{
     Shutdown, SockId, SourceName, TcpState, Timestamp,
 };
 pub use pair::{ConnId, Connection, Side};
+use resets::Resets;
 pub use track::{Age, Certainty, Entry, Span, Track, When};
 
 type Fast = foldhash::fast::RandomState;
@@ -234,6 +236,7 @@ pub struct Tracker {
     listeners: BTreeMap<SockId, Listener>,
     looks: HashMap<SourceName, Looks, Fast>,
     host: HostFacts,
+    resets: Resets,
     /// Closed connections, oldest first.
     settled: VecDeque<ConnId>,
     retention: usize,
@@ -262,6 +265,7 @@ impl Tracker {
             listeners: BTreeMap::new(),
             looks: HashMap::default(),
             host: HostFacts::default(),
+            resets: Resets::default(),
             settled: VecDeque::new(),
             retention,
             next: 1,
@@ -288,7 +292,10 @@ impl Tracker {
                 begun,
                 answer,
             } => self.ingest_lookup(asked, *begun, answer, at, source),
-            Body::Host(facts) => self.host = *facts,
+            Body::Host(facts) => {
+                self.resets.note(&self.host, facts, at);
+                self.host = *facts;
+            }
             Body::Lost { count, .. } => {
                 self.totals.losses += 1;
                 self.totals.lost += count.unwrap_or(0);

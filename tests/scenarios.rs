@@ -80,6 +80,10 @@ struct Step {
 struct Host {
     fin_timeout_s: Option<u64>,
     overflows: Option<u64>,
+    /// Resets counted so far, by this time.
+    resets: Option<u64>,
+    #[serde(default)]
+    at: u64,
     #[serde(default)]
     fast_open: bool,
 }
@@ -265,13 +269,14 @@ fn observation(step: &Step, default: Option<&str>) -> Observation {
         .as_ref()
         .expect("a step is a look, a lookup, unchanged or host");
     Observation {
-        at: at(0),
+        at: at(host.at),
         source,
         body: Body::Host(HostFacts {
             scope: scope(),
             fin_timeout: host.fin_timeout_s.map(Duration::from_secs),
             time_wait_overflows: host.overflows,
             server_fast_open: host.fast_open,
+            resets: host.resets,
             ..HostFacts::default()
         }),
     }

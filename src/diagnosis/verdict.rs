@@ -1,9 +1,9 @@
 //! How a connection ended, as far as its two tracks can tell.
 //!
-//! An orderly close leaves a TIME_WAIT on exactly one end, a simultaneous one on both. So where
-//! both ends were visible, none at all is as telling as one. The trap: looks can miss every state
-//! of a short teardown, and what was not seen must not be made up: everything that the rules
-//! below do not decide is `unknown`.
+//! An orderly close leaves a TIME_WAIT on exactly one end, a simultaneous one on both. The trap:
+//! looks can miss every state of a short teardown, even the TIME_WAIT when a reset cuts it short,
+//! and what was not seen must not be made up: everything that the rules below do not decide is
+//! `unknown`.
 
 use std::time::Duration;
 
@@ -127,7 +127,7 @@ fn how_it_ended(connection: &Connection) -> (Code, Evidence) {
     }
     match tracks.as_slice() {
         [only] => alone(only),
-        [_, _] => both_vanished(&tracks),
+        [_, _] => both_vanished(&tracks, connection.reset_counted()),
         _ => (Code::Unknown, Evidence("no end was seen")),
     }
 }
@@ -141,7 +141,7 @@ fn alone(track: &Track) -> (Code, Evidence) {
         ),
         TcpState::FinWait2 if !unwatched_too_long(track) => (
             Code::Aborted,
-            Evidence("FIN_WAIT2 ended before its time without a TIME_WAIT, so a reset ended it"),
+            Evidence("FIN_WAIT2 ended before its time and left no TIME_WAIT, so a reset ended it"),
         ),
         _ => (
             Code::Unknown,
@@ -150,8 +150,13 @@ fn alone(track: &Track) -> (Code, Evidence) {
     }
 }
 
-/// Both ends were visible and neither left a TIME_WAIT, which an orderly close always does.
-fn both_vanished(tracks: &[&Track]) -> (Code, Evidence) {
+/// Both ends were visible and neither left a TIME_WAIT.
+///
+/// The trap: an orderly close leaves one, but a reset can cut it short at once (RFC 1337). On
+/// loopback that happens by itself, when a late ACK of the peer is answered after the peer is
+/// gone: 160 of 25,000 healthy connections in a run, and none of them counted as a reset. So a
+/// reset is claimed only when the host counted one.
+fn both_vanished(tracks: &[&Track], reset_counted: bool) -> (Code, Evidence) {
     let is_opening = |state| matches!(state, TcpState::SynSent | TcpState::SynRecv);
     if tracks.iter().any(|track| is_opening(track.last().state)) {
         return (
@@ -175,9 +180,18 @@ fn both_vanished(tracks: &[&Track]) -> (Code, Evidence) {
             Evidence("the looks were so far apart that a TIME_WAIT can have come and gone"),
         );
     }
+    if reset_counted {
+        return (
+            Code::Aborted,
+            Evidence("both ends vanished, neither left a TIME_WAIT, and the host counted a reset"),
+        );
+    }
     (
-        Code::Aborted,
-        Evidence("both ends vanished and neither left a TIME_WAIT, so a reset ended it"),
+        Code::Unknown,
+        Evidence(
+            "both ends vanished and neither left a TIME_WAIT: a reset met the last data, or cut \
+             the TIME_WAIT of an orderly close short",
+        ),
     )
 }
 

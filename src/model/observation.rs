@@ -156,6 +156,9 @@ pub struct HostFacts {
     pub time_wait_overflows: Option<u64>,
     /// `TcpExt: ListenOverflows`: handshakes dropped at a full accept queue.
     pub listen_overflows: Option<u64>,
+    /// `Tcp: EstabResets` of /proc/net/snmp: sockets that went from ESTABLISHED or CLOSE_WAIT
+    /// straight to CLOSE.
+    pub resets: Option<u64>,
     /// `net.ipv4.tcp_fastopen` lets servers accept before the handshake has ended (bit 1).
     pub server_fast_open: bool,
 }

@@ -3,11 +3,12 @@
 //! The trap: /proc/net is the network namespace of the process, not of the thread; all paths here
 //! go through `thread-self`.
 
-use std::fs;
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
 use crate::model::observation::HostFacts;
-use crate::model::{Body, Observation, Scope, SourceName, Timestamp};
+use crate::model::{Body, Observation, Scope, SourceName};
 use crate::source::clock;
 
 /// The network namespace of the calling thread.
@@ -20,35 +21,80 @@ pub fn scope() -> Scope {
 
 /// Reads what is worth knowing. What can't be read is `None`.
 pub fn facts(scope: Scope) -> HostFacts {
-    let netstat = fs::read_to_string("/proc/thread-self/net/netstat").unwrap_or_default();
+    let read =
+        |name| fs::read_to_string(format!("/proc/thread-self/net/{name}")).unwrap_or_default();
+    let (netstat, snmp) = (read("netstat"), read("snmp"));
     HostFacts {
         scope,
         fin_timeout: sysctl("tcp_fin_timeout").map(Duration::from_secs),
         max_tw_buckets: sysctl("tcp_max_tw_buckets"),
         time_wait_overflows: counter(&netstat, "TcpExt:", "TCPTimeWaitOverflow"),
         listen_overflows: counter(&netstat, "TcpExt:", "ListenOverflows"),
+        resets: resets(&snmp),
         // TFO_SERVER_ENABLE, include/net/tcp.h
         server_fast_open: sysctl("tcp_fastopen").is_some_and(|bits| bits & 2 != 0),
     }
 }
 
-/// The facts as an observation.
-pub fn observe(facts: HostFacts, source: SourceName, at: Timestamp) -> Observation {
-    Observation {
-        at,
-        source,
-        body: Body::Host(facts),
+/// The facts as they were last read.
+pub struct Watched {
+    known: HostFacts,
+    said: bool,
+    source: SourceName,
+    /// Held open: it is read at every look.
+    snmp: Option<File>,
+    text: Vec<u8>,
+}
+
+impl Watched {
+    /// Reads the facts for the first time.
+    pub fn new(scope: Scope, source: SourceName) -> Self {
+        Self {
+            known: facts(scope),
+            said: false,
+            source,
+            snmp: File::open("/proc/thread-self/net/snmp").ok(),
+            text: vec![0; 8 << 10],
+        }
+    }
+
+    /// Before a look: says all facts the first time, and then when resets were counted since the
+    /// look before. The count bounds when a reset can have been.
+    pub fn before_look(&mut self, out: &mut Vec<Observation>) {
+        let resets = self.resets();
+        if !self.said || resets != self.known.resets {
+            self.known.resets = resets;
+            self.say(out);
+        }
+    }
+
+    /// Before "gone" is said: whether a TIME_WAIT found no room, and whether a reset was counted,
+    /// must be known by then.
+    pub fn before_gone(&mut self, out: &mut Vec<Observation>) {
+        let facts = facts(self.known.scope);
+        if facts != self.known {
+            self.known = facts;
+            self.say(out);
+        }
+    }
+
+    fn say(&mut self, out: &mut Vec<Observation>) {
+        self.said = true;
+        out.push(Observation {
+            at: clock::now(),
+            source: self.source,
+            body: Body::Host(self.known),
+        });
+    }
+
+    fn resets(&mut self) -> Option<u64> {
+        let length = self.snmp.as_ref()?.read_at(&mut self.text, 0).ok()?;
+        resets(std::str::from_utf8(self.text.get(..length)?).ok()?)
     }
 }
 
-/// Reads the facts anew and says them when they have changed: before a lookup's "gone" is
-/// judged, the count of TIME_WAITs that found no room must be known.
-pub fn refresh(known: &mut HostFacts, source: SourceName, out: &mut Vec<Observation>) {
-    let facts = facts(known.scope);
-    if facts != *known {
-        *known = facts;
-        out.push(observe(facts, source, clock::now()));
-    }
+fn resets(snmp: &str) -> Option<u64> {
+    counter(snmp, "Tcp:", "EstabResets")
 }
 
 fn sysctl(name: &str) -> Option<u64> {
@@ -56,7 +102,7 @@ fn sysctl(name: &str) -> Option<u64> {
     text.trim().parse().ok()
 }
 
-/// A counter of /proc/net/netstat: a line of names and a line of numbers behind one prefix.
+/// A counter of /proc/net/netstat or snmp: a line of names and a line of numbers behind one prefix.
 fn counter(netstat: &str, prefix: &str, name: &str) -> Option<u64> {
     let mut lines = netstat.lines().filter(|line| line.starts_with(prefix));
     let names = lines.next()?.split_whitespace();
@@ -94,5 +140,6 @@ mod tests {
         let facts = facts(scope());
         assert!(facts.scope.netns.is_some());
         assert!(facts.fin_timeout.is_some());
+        assert!(facts.resets.is_some());
     }
 }

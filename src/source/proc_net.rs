@@ -9,7 +9,6 @@ pub mod parse;
 use std::fs::File;
 use std::io::{self, Read};
 
-use crate::model::observation::HostFacts;
 use crate::model::{
     Answer, Body, FourTuple, Look, Observation, Sample, SockId, SourceName, TcpState, Timestamp,
 };
@@ -34,8 +33,7 @@ pub struct ProcNet {
     text: Vec<u8>,
     /// Asked for, to be answered after the next look.
     asked: Vec<SockId>,
-    host: HostFacts,
-    host_said: bool,
+    host: host::Watched,
     /// Rows that the last look could not read: said when the number changes.
     unreadable: usize,
 }
@@ -47,8 +45,7 @@ impl ProcNet {
             table: Table::new(SourceName::Proc),
             text: Vec::new(),
             asked: Vec::new(),
-            host: host::facts(request.scope),
-            host_said: false,
+            host: host::Watched::new(request.scope, SourceName::Proc),
             unreadable: 0,
             request,
         }
@@ -102,7 +99,7 @@ impl ProcNet {
         if self.asked.is_empty() {
             return;
         }
-        host::refresh(&mut self.host, SourceName::Proc, out);
+        self.host.before_gone(out);
         self.table.flush(at, out);
         for asked in std::mem::take(&mut self.asked) {
             let answer = match self.find(&asked) {
@@ -144,10 +141,7 @@ impl Poller for ProcNet {
     }
 
     fn look(&mut self, out: &mut Vec<Observation>) -> Result<(), SourceError> {
-        if !self.host_said {
-            self.host_said = true;
-            out.push(host::observe(self.host, self.name(), clock::now()));
-        }
+        self.host.before_look(out);
         let begun = clock::now();
         self.table.begin();
         let unreadable = self.read_all()?;

@@ -11,7 +11,6 @@ pub mod wire;
 
 use std::io;
 
-use crate::model::observation::HostFacts;
 use crate::model::{Body, Cookie, Look, Observation, SockId, SourceName, TcpState, Timestamp};
 use crate::source::table::Table;
 use crate::source::{Poller, Request, SourceError, clock, host};
@@ -133,9 +132,8 @@ pub struct SockDiag {
     dumper: Dumper,
     lookups: Lookups,
     table: Table<Cookie>,
-    host: HostFacts,
+    host: host::Watched,
     time_waits_seen: Option<Timestamp>,
-    host_said: bool,
     /// Rows that the last look could not read: said when the number changes.
     unreadable: u64,
 }
@@ -151,10 +149,9 @@ impl SockDiag {
             dumper: Dumper::open(&request.filter)?,
             lookups: Lookups::open()?,
             table: Table::new(SourceName::SockDiag),
-            host: host::facts(scope),
+            host: host::Watched::new(scope, SourceName::SockDiag),
             request,
             time_waits_seen: None,
-            host_said: false,
             unreadable: 0,
         })
     }
@@ -234,10 +231,7 @@ impl Poller for SockDiag {
     }
 
     fn look(&mut self, out: &mut Vec<Observation>) -> Result<(), SourceError> {
-        if !self.host_said {
-            self.host_said = true;
-            out.push(host::observe(self.host, self.name(), clock::now()));
-        }
+        self.host.before_look(out);
         let begun = clock::now();
         let look = self.next_look(begun);
         self.table.begin();
@@ -279,7 +273,7 @@ impl Poller for SockDiag {
             Err(error) => return Err(error.into()),
         };
         if answers.iter().any(lookup::Answered::is_gone) {
-            host::refresh(&mut self.host, SourceName::SockDiag, out);
+            self.host.before_gone(out);
         }
         for answer in answers {
             answer.settle(&mut self.table);

@@ -23,7 +23,7 @@ impl Tracker {
             return;
         };
         let seen = self.last_seen(track, source);
-        let (asked, other) = (*track.id(), self.other_to_ask(end));
+        let (asked, other) = (*track.id(), self.other_to_ask(end, track.id()));
         if let Some(track) = self.track_mut(end) {
             track.seen = seen;
             track.presence = Presence::Missing;
@@ -47,9 +47,19 @@ impl Tracker {
         }
     }
 
-    fn other_to_ask(&self, end: EndRef) -> Option<SockId> {
-        let other = self.connections.get(&end.conn)?.end(end.side.other())?;
-        (other.presence == Presence::Present && !other.is_over()).then_some(*other.id())
+    /// The other end, unless it is known to be over. One that was never seen is asked for by its
+    /// 4-tuple: it may be in the TIME_WAIT that the look left out, or have been skipped.
+    fn other_to_ask(&self, end: EndRef, this: &SockId) -> Option<SockId> {
+        match self.connections.get(&end.conn)?.end(end.side.other()) {
+            Some(other) => {
+                (other.presence == Presence::Present && !other.is_over()).then_some(*other.id())
+            }
+            None => (!this.tuple.is_own_mirror()).then_some(SockId {
+                cookie: None,
+                tuple: this.tuple.mirror(),
+                scope: this.scope,
+            }),
+        }
     }
 
     /// Ends a track: the socket is in no table any more.

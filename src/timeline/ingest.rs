@@ -254,6 +254,7 @@ impl Tracker {
             replaced: false,
             overflows_at_open: self.host.time_wait_overflows,
             time_wait_unreliable: false,
+            reset_counted: false,
         };
         self.connections.insert(id, Box::new(connection));
         self.unopened.push(id);
@@ -286,6 +287,7 @@ impl Tracker {
         };
         self.changes.extend(steps(connection, end.side, first));
         if connection.close_if_over(at) {
+            connection.reset_counted = self.resets.claim(connection);
             self.settled.push_back(end.conn);
             self.changes.push(Change::Closed { conn: end.conn, at });
         }

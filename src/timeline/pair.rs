@@ -73,6 +73,8 @@ pub struct Connection {
     pub(super) overflows_at_open: Option<u64>,
     /// TIME_WAITs were dropped for want of room during its life, so that none proves nothing.
     pub(super) time_wait_unreliable: bool,
+    /// The host counted a reset while its ends vanished, and no other connection has claimed it.
+    pub(super) reset_counted: bool,
 }
 
 impl Connection {
@@ -124,6 +126,11 @@ impl Connection {
     /// Whether the host dropped TIME_WAITs during its life, so that the lack of one proves nothing.
     pub const fn time_wait_unreliable(&self) -> bool {
         self.time_wait_unreliable
+    }
+
+    /// Whether the host counted a reset while the ends vanished.
+    pub const fn reset_counted(&self) -> bool {
+        self.reset_counted
     }
 
     /// Whether one visible end satisfies the selection, now or earlier.

@@ -61,12 +61,14 @@ impl Answered {
 
     /// Brings the table to what was answered.
     pub(super) fn settle(&self, table: &mut Table<Cookie>) {
-        let Some(cookie) = self.asked.cookie else {
-            return;
-        };
-        match &self.answer {
-            Answer::Found(sample) => table.found(cookie, sample, self.device, self.at),
-            Answer::Gone | Answer::Other(_) => table.gone(&cookie),
+        match (&self.answer, self.asked.cookie) {
+            (Answer::Found(sample), _) => {
+                if let Some(cookie) = sample.id.cookie {
+                    table.found(cookie, sample, self.device, self.at);
+                }
+            }
+            (Answer::Gone | Answer::Other(_), Some(cookie)) => table.gone(&cookie),
+            (Answer::Gone | Answer::Other(_), None) => {}
         }
     }
 
@@ -103,8 +105,8 @@ impl Lookups {
         })
     }
 
-    /// Asks for each of these sockets, in order. Those without a cookie are not of this source
-    /// and get no answer.
+    /// Asks for each of these sockets, in order. One without a cookie was never seen: whoever has
+    /// its 4-tuple is the answer.
     pub(super) fn ask(
         &mut self,
         asked: &[SockId],
@@ -112,10 +114,7 @@ impl Lookups {
         table: &Table<Cookie>,
     ) -> Result<Vec<Answered>, DiagError> {
         let mut answers = Vec::with_capacity(asked.len());
-        let ours: Vec<(SockId, u32)> = asked
-            .iter()
-            .filter_map(|id| Some((*id, table.device(&id.cookie?))))
-            .collect();
+        let ours: Vec<(SockId, u32)> = asked.iter().map(|id| (*id, device(id, table))).collect();
         for batch in ours.chunks(BATCH) {
             self.ask_batch(batch, scope, &mut answers)?;
         }
@@ -141,7 +140,10 @@ impl Lookups {
         let mut successors = self.round(&gone, scope, false)?.into_iter();
         for (&(asked, device), reply) in batch.iter().zip(replies) {
             let (answer, device) = match reply {
-                Reply::Row(row) => (Answer::Found(row.sample), row.device),
+                Reply::Row(row) if has_tuple(&row.sample, &asked) => {
+                    (Answer::Found(row.sample), row.device)
+                }
+                Reply::Row(_) => (Answer::Gone, device),
                 Reply::NoEntry => (successor(&asked, successors.next()), device),
                 Reply::Unreadable => continue,
             };
@@ -207,12 +209,26 @@ fn reply_of(message: Message<'_>, scope: Scope, at: Timestamp) -> Result<Reply, 
     }
 }
 
+/// The interface to ask by: what the socket is bound to, as far as it was ever seen.
+fn device(id: &SockId, table: &Table<Cookie>) -> u32 {
+    match id.cookie {
+        Some(cookie) => table.device(&cookie),
+        None => id.tuple.local.interface().unwrap_or(0),
+    }
+}
+
+/// Whether the row is of the 4-tuple that was asked for. For one that is not there the kernel
+/// hands out its listener.
+fn has_tuple(sample: &Sample, asked: &SockId) -> bool {
+    sample.id.tuple == asked.tuple
+}
+
 /// Whether somebody else has the 4-tuple of a socket that is gone.
 fn successor(asked: &SockId, reply: Option<Reply>) -> Answer {
-    let same_tuple =
-        |sample: &Sample| sample.id.tuple == asked.tuple && sample.state != TcpState::Listen;
     match reply {
-        Some(Reply::Row(row)) if same_tuple(&row.sample) => {
+        Some(Reply::Row(row))
+            if has_tuple(&row.sample, asked) && row.sample.state != TcpState::Listen =>
+        {
             if row.sample.id.cookie == asked.cookie {
                 Answer::Found(row.sample)
             } else {
