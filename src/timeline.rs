@@ -44,8 +44,7 @@ pub enum Change {
         conn: ConnId,
         /// When.
         at: Timestamp,
-        /// What each end was found in; CLOSE for one that was born between two looks, and whose
-        /// way to its present state follows as [`Change::Moved`].
+        /// What each end was first seen in.
         ends: [Option<Found>; 2],
     },
     /// The other end of a known connection was found, already in `found.state`.
@@ -94,10 +93,21 @@ impl Change {
 pub struct Found {
     /// Its state.
     pub state: TcpState,
+    /// Whether it was there before.
+    pub came: Came,
     /// How long it had been in it.
     pub age: Option<Age>,
     /// Its cookie.
     pub cookie: Option<Cookie>,
+}
+
+/// How an end came to be seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Came {
+    /// Born between two looks: its way from CLOSE to its state follows as [`Change::Moved`].
+    Born,
+    /// It was there when we came, or was overlooked before.
+    Found,
 }
 
 /// One step of an end.

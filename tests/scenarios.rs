@@ -23,7 +23,8 @@ use tcpwatch::model::{
     Sample, Scope, Shutdown, SockId, SourceName, TcpState, Timer, TimerKind, Timestamp,
 };
 use tcpwatch::timeline::{
-    Certainty, Change, ConnId, Connection, DEFAULT_RETENTION, Side, Track, Tracker, When,
+    Came, Certainty, Change, ConnId, Connection, DEFAULT_RETENTION, Found, Side, Track, Tracker,
+    When,
 };
 
 #[derive(Debug, Deserialize)]
@@ -342,14 +343,14 @@ fn check_changes(changes: &[Change]) {
                 assert!(opened.insert(*conn), "opened twice");
                 for side in Side::BOTH {
                     if let Some(found) = ends[side as usize] {
-                        states.insert((*conn, side), found.state);
+                        states.insert((*conn, side), chain_start(found));
                     }
                 }
             }
             Change::Joined {
                 conn, side, found, ..
             } => {
-                assert!(states.insert((*conn, *side), found.state).is_none());
+                assert!(states.insert((*conn, *side), chain_start(*found)).is_none());
             }
             Change::Moved { conn, side, step } => {
                 let state = states
@@ -360,6 +361,13 @@ fn check_changes(changes: &[Change]) {
             }
             Change::Closed { conn, .. } => assert!(closed.insert(*conn), "closed twice"),
         }
+    }
+}
+
+fn chain_start(found: Found) -> TcpState {
+    match found.came {
+        Came::Born => TcpState::Close,
+        Came::Found => found.state,
     }
 }
 

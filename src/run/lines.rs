@@ -15,7 +15,7 @@ use crate::model::{Body, Observation, Timestamp};
 use crate::run::complain;
 use crate::run::live::{Flow, Show};
 use crate::source::host;
-use crate::timeline::{Change, ConnId, Connection, Found, Side, Tracker};
+use crate::timeline::{Came, Change, ConnId, Connection, Found, Side, Tracker};
 use crate::view::json::{self, Session, SourceInfo};
 use crate::view::text::{self, Lines};
 use crate::view::tui::Input;
@@ -164,6 +164,7 @@ fn late_opening(changes: &[Change], connection: &Connection) -> Change {
         let track = connection.end(side).filter(|_| !joins(side));
         track.map(|track| Found {
             state: leaves(side).unwrap_or_else(|| track.state()),
+            came: Came::Found,
             age: leaves(side)
                 .is_none()
                 .then(|| track.present_age(at))

@@ -5,7 +5,7 @@
 
 use crate::model::{Endpoint, TcpState, Timestamp};
 use crate::timeline::ingest::steps;
-use crate::timeline::{Change, ConnId, EndRef, Found, Side, Track, Tracker};
+use crate::timeline::{Came, Change, ConnId, EndRef, Found, Side, Track, Tracker};
 
 impl Tracker {
     /// Decides which end is A, and shows what was met.
@@ -103,13 +103,14 @@ impl Tracker {
 }
 
 fn found(track: &Track, at: Timestamp) -> Found {
-    let state = track.spans.first().map_or(TcpState::Close, |s| s.state);
+    let starts_in = track.spans().first().map(|span| span.state);
     Found {
-        state,
-        age: match state {
-            TcpState::Close => None,
-            _ => track.age(0, at),
+        state: track.state(),
+        came: match starts_in {
+            Some(TcpState::Close) => Came::Born,
+            _ => Came::Found,
         },
+        age: track.present_age(at),
         cookie: track.id().cookie,
     }
 }

@@ -6,7 +6,7 @@
 use crate::diagnosis::verdict::judge;
 use crate::model::{Body, Descriptor, Observation, SourceState, TcpState, Timestamp};
 use crate::timeline::{
-    Certainty, Change, Connection, Found, SeenBeside, Side, Track, Transition, When,
+    Came, Certainty, Change, Connection, Found, SeenBeside, Side, Track, Transition, When,
 };
 use crate::view::duration::{age as brief_age, brief};
 use crate::view::palette::{ColorMode, painted};
@@ -61,7 +61,7 @@ impl Lines {
         let state = match found {
             // On another host, in another namespace, or gone when we came.
             None => "not seen here".to_owned(),
-            Some(found) if found.state == TcpState::Close => "new".to_owned(),
+            Some(found) if found.came == Came::Born => "new".to_owned(),
             Some(found) => {
                 let age = found
                     .age

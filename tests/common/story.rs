@@ -185,6 +185,7 @@ struct Lane {
     /// Bounds of an inferred step whose end is to come.
     inferred: Option<(u64, u64)>,
     not_before: u64,
+    has_moved: bool,
 }
 
 impl Rules {
@@ -240,15 +241,28 @@ impl Rules {
             state: state.to_owned(),
             inferred: None,
             not_before: 0,
+            has_moved: false,
         };
         let before = self.lanes.insert((conn, end.to_owned()), lane);
         ensure(before.is_none(), "an end that was told before")
+    }
+
+    /// An end whose birth was seen is opened in its present state, and then its way there is told,
+    /// from CLOSE on.
+    fn restart_at_birth(&mut self, key: &(u64, String), from: &Value) {
+        if let Some(lane) = self.lanes.get_mut(key)
+            && *from == "CLOSE"
+            && !lane.has_moved
+        {
+            lane.state = "CLOSE".to_owned();
+        }
     }
 
     fn transition(&mut self, line: &Value) -> Result<(), String> {
         let conn = ns(line, "conn");
         let key = (conn, line["end"].as_str().ok_or("no end")?.to_owned());
         let is_closed = self.closed.contains(&conn);
+        self.restart_at_birth(&key, &line["from"]);
         let lane = self.lanes.get_mut(&key).ok_or("an end never opened")?;
         let (from, to) = (&line["from"], line["to"].as_str().ok_or("no state")?);
         ensure(*from == *lane.state, "the chain is broken")?;
@@ -270,6 +284,7 @@ impl Rules {
             _ => return Err("a certainty that a look cannot have".to_owned()),
         };
         lane.not_before = not_before;
+        lane.has_moved = true;
         to.clone_into(&mut lane.state);
         Ok(())
     }
