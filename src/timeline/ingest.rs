@@ -38,6 +38,11 @@ impl Tracker {
                 self.listeners.insert(sample.id, Listener::of(sample));
             }
         }
+        // Then who is gone: or the first end of a new life would be paired with the second of the
+        // old one.
+        for sample in poll.appeared.iter().chain(&poll.changed) {
+            self.end_the_life_before(sample, sight);
+        }
         for sample in &poll.appeared {
             self.meet(sample, sight);
         }
@@ -118,6 +123,18 @@ impl Tracker {
         match self.find(&sample.id) {
             Some(end) if self.continues(end, sample) => self.follow(end, sample, sight),
             _ => self.begin(sample, sight),
+        }
+    }
+
+    /// One table, one socket a 4-tuple: whoever had it before is gone.
+    fn end_the_life_before(&mut self, sample: &Sample, sight: Sight) {
+        if matches!(sample.state, TcpState::Listen | TcpState::Close) {
+            return;
+        }
+        let id = &sample.id;
+        let before = self.by_tuple.get(&(id.scope, id.tuple)).copied();
+        if let Some(end) = before.filter(|end| !self.continues(*end, sample)) {
+            self.end_track(end, sight.at, sight.source, true);
         }
     }
 
