@@ -10,6 +10,7 @@
 //! none, by inode and state. Lower bounds come from the look that last covered the *old* state:
 //! one without TIME_WAIT says nothing of a socket in TIME_WAIT.
 
+mod incarnation;
 mod ingest;
 pub mod pair;
 mod retain;

@@ -3,7 +3,7 @@
 //! Connections that a look shows for the first time are opened only when the whole look is in, so
 //! that both ends and the listeners are known when it is decided which end is A.
 
-use crate::model::tcp::{can_follow, passed_between};
+use crate::model::tcp::passed_between;
 use crate::model::{Answer, Ask, Poll, Sample, SockId, SourceName, TcpState, Timestamp};
 use crate::timeline::pair::{found_since, is_opening};
 use crate::timeline::track::Presence;
@@ -38,11 +38,7 @@ impl Tracker {
                 self.listeners.insert(sample.id, Listener::of(sample));
             }
         }
-        // Then who is gone: or the first end of a new life would be paired with the second of the
-        // old one.
-        for sample in poll.appeared.iter().chain(&poll.changed) {
-            self.end_the_life_before(sample, sight);
-        }
+        self.end_the_lives_before(poll, at, source);
         for sample in &poll.appeared {
             self.meet(sample, sight);
         }
@@ -111,7 +107,7 @@ impl Tracker {
         self.connections.get_mut(&end.conn)?.ends[end.side as usize].as_mut()
     }
 
-    fn track(&self, end: EndRef) -> Option<&Track> {
+    pub(super) fn track(&self, end: EndRef) -> Option<&Track> {
         self.connections.get(&end.conn)?.end(end.side)
     }
 
@@ -122,44 +118,14 @@ impl Tracker {
         }
         match self.find(&sample.id) {
             Some(end) if self.continues(end, sample) => self.follow(end, sample, sight),
-            _ => self.begin(sample, sight),
+            _ => match self.renamed(sample) {
+                Some(end) => {
+                    self.rename(end, sample);
+                    self.follow(end, sample, sight);
+                }
+                None => self.begin(sample, sight),
+            },
         }
-    }
-
-    /// One table, one socket a 4-tuple: whoever had it before is gone.
-    fn end_the_life_before(&mut self, sample: &Sample, sight: Sight) {
-        if matches!(sample.state, TcpState::Listen | TcpState::Close) {
-            return;
-        }
-        let id = &sample.id;
-        let before = self.by_tuple.get(&(id.scope, id.tuple)).copied();
-        if let Some(end) = before.filter(|end| !self.continues(*end, sample)) {
-            self.end_track(end, sight.at, sight.source, true);
-        }
-    }
-
-    /// Whether the row can be the same incarnation. Cookies decide; without them a file that is
-    /// another, or a state that cannot follow, is another life.
-    fn continues(&self, end: EndRef, sample: &Sample) -> bool {
-        let Some(track) = self.track(end) else {
-            return false;
-        };
-        if let (Some(known), Some(seen)) = (track.id.cookie, sample.id.cookie) {
-            return known == seen;
-        }
-        let same_file = match (track.last.inode, sample.inode) {
-            (Some(known), Some(seen)) => known == seen,
-            // Only accept() gives a socket its file late (sock_graft, net/core/sock.c).
-            (None, Some(_)) => matches!(
-                track.last.state,
-                TcpState::SynRecv | TcpState::Established | TcpState::CloseWait
-            ),
-            _ => true,
-        };
-        let fast_open = self.host.server_fast_open;
-        same_file
-            && !track.is_gone()
-            && (track.state() == sample.state || can_follow(track.state(), sample.state, fast_open))
     }
 
     /// The newest moment at which the end is proven to have been in its present state.
@@ -280,7 +246,7 @@ impl Tracker {
         }
     }
 
-    fn index(&mut self, end: EndRef, id: &SockId) {
+    pub(super) fn index(&mut self, end: EndRef, id: &SockId) {
         self.by_tuple.insert((id.scope, id.tuple), end);
         if let Some(cookie) = id.cookie {
             self.by_cookie.insert((id.scope, cookie), end);
@@ -422,7 +388,13 @@ impl Tracker {
     }
 
     /// Ends a track: the socket is in no table any more.
-    fn end_track(&mut self, end: EndRef, at: Timestamp, source: SourceName, replaced: bool) {
+    pub(super) fn end_track(
+        &mut self,
+        end: EndRef,
+        at: Timestamp,
+        source: SourceName,
+        replaced: bool,
+    ) {
         let Some(track) = self.track(end).filter(|track| !track.is_gone()) else {
             return;
         };
