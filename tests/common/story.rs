@@ -102,6 +102,12 @@ impl Story {
         }
     }
 
+    /// All of it is about one connection.
+    pub fn has_one_connection(&self) {
+        let opened = self.all("open").count();
+        assert_eq!(opened, 1, "\n{}", describe(&self.lines));
+    }
+
     /// The steps of one end.
     pub fn steps(&self, conn: u64, end: &'static str) -> impl Iterator<Item = &Value> {
         self.all("transition")
