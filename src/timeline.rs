@@ -11,6 +11,7 @@
 //! one without TIME_WAIT says nothing of a socket in TIME_WAIT.
 
 mod ending;
+mod incarnation;
 mod ingest;
 mod opening;
 pub mod pair;

@@ -3,7 +3,7 @@
 //! Connections that a look shows for the first time are opened only when the whole look is in, so
 //! that both ends and the listeners are known when it is decided which end is A.
 
-use crate::model::tcp::{can_follow, passed_between};
+use crate::model::tcp::passed_between;
 use crate::model::{Answer, Poll, Sample, SockId, SourceName, TcpState, Timestamp};
 use crate::timeline::pair::found_since;
 use crate::timeline::track::Presence;
@@ -42,6 +42,7 @@ impl Tracker {
                 self.listeners.insert(sample.id, Listener::of(sample));
             }
         }
+        self.end_the_lives_before(poll, at, source);
         for sample in &poll.appeared {
             self.meet(sample, sight);
         }
@@ -121,32 +122,14 @@ impl Tracker {
         }
         match self.find(&sample.id) {
             Some(end) if self.continues(end, sample) => self.follow(end, sample, sight),
-            _ => self.begin(sample, sight),
+            _ => match self.renamed(sample) {
+                Some(end) => {
+                    self.rename(end, sample);
+                    self.follow(end, sample, sight);
+                }
+                None => self.begin(sample, sight),
+            },
         }
-    }
-
-    /// Whether the row can be the same incarnation. Cookies decide; without them a file that is
-    /// another, or a state that cannot follow, is another life.
-    fn continues(&self, end: EndRef, sample: &Sample) -> bool {
-        let Some(track) = self.track(end) else {
-            return false;
-        };
-        if let (Some(known), Some(seen)) = (track.id().cookie, sample.id.cookie) {
-            return known == seen;
-        }
-        let same_file = match (track.last.inode, sample.inode) {
-            (Some(known), Some(seen)) => known == seen,
-            // Only accept() gives a socket its file late (sock_graft, net/core/sock.c).
-            (None, Some(_)) => matches!(
-                track.last.state,
-                TcpState::SynRecv | TcpState::Established | TcpState::CloseWait
-            ),
-            _ => true,
-        };
-        let fast_open = self.host.server_fast_open;
-        same_file
-            && !track.is_gone()
-            && (track.state() == sample.state || can_follow(track.state(), sample.state, fast_open))
     }
 
     /// The newest moment at which the end is proven to have been in its present state.

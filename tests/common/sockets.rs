@@ -64,10 +64,15 @@ pub fn stamped<T>(call: impl FnOnce() -> T) -> (Between, T) {
 /// A close() meanwhile, by another test in another thread, would close nothing.
 static STARTING: RwLock<()> = RwLock::new(());
 
-/// Starts a process while nobody closes.
+/// Starts a process while nobody closes, until it has lost its copies. The start itself returns a
+/// little earlier, so its end is told by a pipe of which the process has a copy, too.
 pub fn while_nobody_closes<T>(start: impl FnOnce() -> T) -> T {
     let _alone = STARTING.write().unwrap_or_else(PoisonError::into_inner);
-    start()
+    let (mut copies, copy) = std::io::pipe().unwrap();
+    let started = start();
+    drop(copy);
+    assert_eq!(copies.read(&mut [0]).unwrap(), 0);
+    started
 }
 
 /// Makes a call that closes, while no process is being started.
@@ -256,6 +261,8 @@ fn state_name(code: u8) -> &'static str {
         4 => "FIN_WAIT1",
         5 => "FIN_WAIT2",
         6 => "TIME_WAIT",
+        // A socket that the question caught on its way out; the next answer is another.
+        7 => "CLOSE",
         8 => "CLOSE_WAIT",
         9 => "LAST_ACK",
         11 => "CLOSING",
@@ -287,6 +294,8 @@ fn until_the_kernel_shows(
             begun.elapsed() < PATIENCE,
             "{local} -> {remote} is in {shown:?}, not {state:?}"
         );
-        std::thread::yield_now();
+        // Not a wait for something to happen, but room for it: threads that ask without pause
+        // starve the one that moves the segments.
+        std::thread::sleep(Duration::from_micros(100));
     }
 }

@@ -84,7 +84,7 @@ impl Story {
     }
 
     /// The lines about connections between two addresses.
-    fn about(&self, pair: &Pair) -> Vec<Value> {
+    pub fn about(&self, pair: &Pair) -> Vec<Value> {
         let conns = self.conns(pair);
         let is_about = |line: &&Value| line["conn"].as_u64().is_some_and(|c| conns.contains(&c));
         self.lines.iter().filter(is_about).cloned().collect()
@@ -100,6 +100,12 @@ impl Story {
                 describe(&self.about(pair))
             ),
         }
+    }
+
+    /// All of it is about one connection.
+    pub fn has_one_connection(&self) {
+        let opened = self.all("open").count();
+        assert_eq!(opened, 1, "\n{}", describe(&self.lines));
     }
 
     /// The steps of one end.
@@ -120,6 +126,19 @@ impl Story {
         self.steps(conn, end)
             .find(|line| line["to"] == to)
             .unwrap_or_else(|| panic!("no {end} -> {to} in\n{}", describe(&self.lines)))
+    }
+
+    /// The cookies of a connection's ends, as far as they are told.
+    pub fn cookies(&self, conn: u64) -> BTreeSet<u64> {
+        let of_both = self
+            .all("open")
+            .flat_map(|line| ["a_cookie", "b_cookie"].map(|field| (&line["conn"], &line[field])));
+        let of_one = self.all("end").map(|line| (&line["conn"], &line["cookie"]));
+        of_both
+            .chain(of_one)
+            .filter(|(of, _)| **of == conn)
+            .filter_map(|(_, cookie)| cookie.as_u64())
+            .collect()
     }
 
     /// The verdict of a connection.

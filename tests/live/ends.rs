@@ -19,7 +19,7 @@ fn both_ends_over_ipv6_are_one_connection() {
         pair.close_server();
         assert_eq!(watcher.sees_closed(&pair)["code"], "orderly");
         let story = watcher.finish();
-        assert_eq!(story.all("open").count(), 1);
+        story.has_one_connection();
         let open = story.all("open").next().unwrap();
         assert!(open["a"].as_str().unwrap().starts_with("[::1]:"));
     });
@@ -40,7 +40,7 @@ fn an_ipv4_client_of_a_dual_stack_server_is_one_connection() {
         pair.close_client();
         assert_eq!(watcher.sees_closed(&pair)["first_closer"], "b");
         let story = watcher.finish();
-        assert_eq!(story.all("open").count(), 1);
+        story.has_one_connection();
     });
 }
 
@@ -61,7 +61,7 @@ fn a_socket_connected_to_itself_is_a_connection_with_one_end() {
         assert_ne!(verdict["code"], "aborted");
         let story = watcher.finish();
         let conn = story.conn(&pair);
-        assert_eq!(story.all("open").count(), 1);
+        story.has_one_connection();
         assert_eq!(story.path(conn, "a").last(), Some(&"TIME_WAIT"));
         assert_eq!(story.path(conn, "b"), [""; 0]);
     });

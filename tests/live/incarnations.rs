@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use crate::sockets::{Pair, connect_from, server};
+use crate::story::describe;
 use crate::through_both_sources;
 use crate::watcher::Watcher;
 
@@ -29,9 +30,11 @@ fn a_four_tuple_used_again_is_another_connection() {
 
         let mut second = Pair::of(connect_from(first.a, addr));
         second.accept(&server);
-        let again = watcher.wait_for("a second connection", |line| {
-            line["type"] == "open" && line["conn"] == 2
-        });
+        for end in ["a", "b"] {
+            watcher.wait_for("both ends of a second connection", |line| {
+                line["conn"] == 2 && line["end"] == end && line["to"] == "ESTABLISHED"
+            });
+        }
         second.close_client();
         second.server_reads_to_end();
         second.close_server();
@@ -49,13 +52,10 @@ fn a_four_tuple_used_again_is_another_connection() {
         for conn in [1, 2] {
             assert_eq!(story.verdict(conn)["code"], "orderly");
         }
-        let before = story.all("open").next().unwrap();
-        let cookies = ["a_cookie", "b_cookie"].map(|field| (&before[field], &again[field]));
-        for (before, again) in cookies {
-            assert_eq!(before.is_u64(), source == "sock-diag");
-            assert_eq!(again.is_u64(), source == "sock-diag");
-            assert!(before.is_null() || before != again);
-        }
+        let mut cookies = story.cookies(1);
+        cookies.extend(story.cookies(2));
+        // /proc knows none; sock_diag has one for each end of each life.
+        assert_eq!(cookies.len(), if source == "proc" { 0 } else { 4 });
     });
 }
 
@@ -80,14 +80,23 @@ fn lives_that_follow_each_other_between_two_looks_are_not_mixed_up() {
         pair.shut_client();
         watcher.sees_held_fin_wait2(&pair);
         let story = watcher.finish();
-        // Looks may miss whole lives; what they tell is never a way through two of them.
+        // Looks may miss whole lives; what they tell is never a way through two of them. /proc has
+        // no name for a socket but its 4-tuple, so that there the rules of the story must do.
+        if source == "proc" {
+            return;
+        }
         let conns = story.conns(&pair);
-        assert!((1..=41).contains(&conns.len()));
         let newest = *conns.last().unwrap();
-        assert_eq!(story.path(newest, "a").last(), Some(&"FIN_WAIT2"));
+        let told = || describe(&story.about(&pair));
+        assert_eq!(
+            story.path(newest, "a").last(),
+            Some(&"FIN_WAIT2"),
+            "\n{}",
+            told()
+        );
         for conn in &conns[..conns.len() - 1] {
-            assert_eq!(story.path(*conn, "a").last(), Some(&"CLOSE"));
-            assert_ne!(story.verdict(*conn)["code"], "aborted", "#{conn}");
+            assert_ne!(story.verdict(*conn)["code"], "aborted", "\n{}", told());
+            assert_ne!(story.path(*conn, "a").last(), Some(&"FIN_WAIT2"));
         }
     });
 }

@@ -1,0 +1,220 @@
+//! Which incarnation a row belongs to: the life that is known, or another on the same 4-tuple.
+//!
+//! The cookie decides, where there is one. The traps: the kernel can give one life two of them,
+//! when a look meets its handshake at the wrong moment; and the rows of a look come one by one,
+//! so that an end of a new life can be met while the other end's old life still looks alive.
+
+use crate::model::tcp::can_follow;
+use crate::model::{Poll, Sample, SourceName, TcpState, Timestamp};
+use crate::timeline::{EndRef, Track, Tracker};
+
+impl Tracker {
+    /// One table, one socket a 4-tuple: whoever had one before that a row of this look shows in
+    /// another life is gone. Before any row is met, or the first end of a new life would be paired
+    /// with the second of the old one.
+    pub(super) fn end_the_lives_before(&mut self, poll: &Poll, at: Timestamp, source: SourceName) {
+        if poll.first {
+            return;
+        }
+        // Again when one was ended: who is gone is evidence for the other end
+        // ([`Tracker::renamed`]).
+        while self.end_those_before(poll, at, source) {}
+    }
+
+    /// Says whether there was one. A change that comes under a cookie is of the life that has it.
+    fn end_those_before(&mut self, poll: &Poll, at: Timestamp, source: SourceName) -> bool {
+        let nameless = poll.changed.iter().filter(|s| s.id.cookie.is_none());
+        let mut any = false;
+        for sample in poll.appeared.iter().chain(nameless) {
+            any |= self.end_the_life_before(sample, at, source);
+        }
+        any
+    }
+
+    fn end_the_life_before(&mut self, sample: &Sample, at: Timestamp, source: SourceName) -> bool {
+        if matches!(sample.state, TcpState::Listen | TcpState::Close) {
+            return false;
+        }
+        let id = &sample.id;
+        let ended = self
+            .by_tuple
+            .get(&(id.scope, id.tuple))
+            .copied()
+            .filter(|end| self.track(*end).is_some_and(|track| !track.is_gone()))
+            .filter(|end| !self.continues(*end, sample) && self.renamed(sample).is_none());
+        if let Some(end) = ended {
+            self.end_track(end, at, source, true);
+        }
+        ended.is_some()
+    }
+
+    /// Whether the row can be the same incarnation. Cookies decide; without them a file that is
+    /// another, or a state that cannot follow, is another life.
+    pub(super) fn continues(&self, end: EndRef, sample: &Sample) -> bool {
+        let Some(track) = self.track(end) else {
+            return false;
+        };
+        if let (Some(known), Some(seen)) = (track.id().cookie, sample.id.cookie) {
+            return known == seen;
+        }
+        let same_file = match (track.last.inode, sample.inode) {
+            (Some(known), Some(seen)) => known == seen,
+            // Only accept() gives a socket its file late (sock_graft, net/core/sock.c).
+            (None, Some(_)) => matches!(
+                track.last.state,
+                TcpState::SynRecv | TcpState::Established | TcpState::CloseWait
+            ),
+            _ => true,
+        };
+        let fast_open = self.host.server_fast_open;
+        same_file
+            && !track.is_gone()
+            && (track.state() == sample.state || can_follow(track.state(), sample.state, fast_open))
+    }
+
+    /// The handshake that this socket came from, under another cookie: a look that meets a request
+    /// socket for the first time gives it one, and when the kernel has just made the connection
+    /// from it, that one does not inherit it (inet_csk_clone_lock, net/ipv4/inet_connection_sock.c).
+    pub(super) fn renamed(&self, sample: &Sample) -> Option<EndRef> {
+        let id = &sample.id;
+        let end = self.by_tuple.get(&(id.scope, id.tuple)).copied()?;
+        let track = self.track(end)?;
+        let is_client_gone = self
+            .connections
+            .get(&end.conn)?
+            .end(end.side.other())
+            .is_some_and(Track::is_gone);
+        let fast_open = self.host.server_fast_open;
+        (track.state() == TcpState::SynRecv
+            && !track.is_gone()
+            && !is_client_gone
+            && sample.state != TcpState::SynRecv
+            && can_follow(TcpState::SynRecv, sample.state, fast_open))
+        .then_some(end)
+    }
+
+    /// Takes over the new cookie.
+    pub(super) fn rename(&mut self, end: EndRef, sample: &Sample) {
+        let known = self.track(end).and_then(|track| track.id().cookie);
+        if let Some(cookie) = known {
+            self.by_cookie.remove(&(sample.id.scope, cookie));
+        }
+        self.index(end, &sample.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+    use crate::model::{
+        Body, Cookie, Endpoint, FourTuple, Look, Observation, Queues, Scope, SockId,
+    };
+    use crate::timeline::Side;
+
+    const CLIENT: u16 = 40_000;
+    const SERVER: u16 = 80;
+
+    fn row((from, to): (u16, u16), state: TcpState, cookie: u64) -> Sample {
+        let end = |port| Endpoint::from((Ipv4Addr::LOCALHOST, port));
+        let tuple = FourTuple {
+            local: end(from),
+            remote: end(to),
+        };
+        Sample {
+            id: SockId {
+                scope: Scope::default(),
+                cookie: Some(Cookie(cookie)),
+                tuple,
+            },
+            state,
+            queues: Queues::Absent,
+            timer: None,
+            retransmits: 0,
+            inode: None,
+            uid: None,
+            shutdown: None,
+            cgroup: None,
+        }
+    }
+
+    fn client(state: TcpState, cookie: u64) -> Sample {
+        row((CLIENT, SERVER), state, cookie)
+    }
+
+    fn server(state: TcpState, cookie: u64) -> Sample {
+        row((SERVER, CLIENT), state, cookie)
+    }
+
+    /// What came of these looks, 10 ns apart, the first of them before anything was there: the
+    /// states of both ends of each connection.
+    fn after(looks: &[&[Sample]]) -> Vec<[Option<TcpState>; 2]> {
+        let mut tracker = Tracker::default();
+        for (index, rows) in [&[][..]].iter().chain(looks).enumerate() {
+            let at = index as u64 * 10;
+            tracker.ingest(&Observation {
+                at: Timestamp::from_nanos(at + 5),
+                source: SourceName::SockDiag,
+                body: Body::Poll(Poll {
+                    begun: Timestamp::from_nanos(at),
+                    look: Look::Whole,
+                    complete: true,
+                    first: index == 0,
+                    appeared: rows.to_vec(),
+                    changed: Vec::new(),
+                    missing: Vec::new(),
+                }),
+            });
+        }
+        let states = |connection: &crate::timeline::Connection| {
+            Side::BOTH.map(|side| connection.end(side).map(Track::state))
+        };
+        tracker.connections().map(states).collect()
+    }
+
+    #[test]
+    fn a_life_that_ends_within_one_look_is_one_connection() {
+        let rows = [server(TcpState::SynRecv, 1), client(TcpState::TimeWait, 2)];
+        let lanes = [Some(TcpState::TimeWait), Some(TcpState::SynRecv)];
+        assert_eq!(after(&[&rows]), [lanes]);
+    }
+
+    #[test]
+    fn a_client_in_syn_sent_is_not_of_the_life_that_left_a_time_wait() {
+        let rows = [client(TcpState::SynSent, 1), server(TcpState::TimeWait, 2)];
+        assert_eq!(after(&[&rows]).len(), 2);
+    }
+
+    #[test]
+    fn a_handshake_and_its_connection_are_one_life_under_two_cookies() {
+        let first = [
+            client(TcpState::Established, 1),
+            server(TcpState::SynRecv, 2),
+        ];
+        let second = [server(TcpState::Established, 3)];
+        let lanes = [Some(TcpState::Established), Some(TcpState::Established)];
+        assert_eq!(after(&[&first, &second]), [lanes]);
+    }
+
+    #[test]
+    fn the_ends_of_a_new_life_find_each_other_in_any_order() {
+        let first = [client(TcpState::TimeWait, 1), server(TcpState::SynRecv, 2)];
+        let (a, b) = (
+            client(TcpState::FinWait2, 3),
+            server(TcpState::CloseWait, 4),
+        );
+        let newest = [Some(TcpState::FinWait2), Some(TcpState::CloseWait)];
+        for second in [[a, b], [b, a]] {
+            assert_eq!(after(&[&first, &second]).last(), Some(&newest));
+        }
+        // The server's new end looks like the old handshake's, but for the client's.
+        let first = [
+            client(TcpState::Established, 1),
+            server(TcpState::SynRecv, 2),
+        ];
+        for second in [[a, b], [b, a]] {
+            assert_eq!(after(&[&first, &second]).last(), Some(&newest));
+        }
+    }
+}
