@@ -9,20 +9,19 @@ use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::sync::{PoisonError, RwLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::net::{
     AddressFamily, SocketFlags, SocketType, bind, connect, listen, socket_with, sockopt,
 };
-use rustix::time::{ClockId, clock_gettime};
+use tcpwatch::source::clock;
 
 /// For whatever must come: long enough for a machine under load.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// `CLOCK_MONOTONIC`, as in the program's output.
 pub fn now_ns() -> u64 {
-    let now = clock_gettime(ClockId::Monotonic);
-    u64::try_from(now.tv_sec).unwrap() * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap()
+    clock::now().nanos()
 }
 
 /// When something truly happened.
@@ -275,7 +274,7 @@ fn until_the_kernel_shows(
     remote: SocketAddr,
     state: Option<&'static str>,
 ) -> Between {
-    let begun = Instant::now();
+    let begun = clock::now();
     let mut earliest = now_ns();
     let mut shown_at_once = true;
     loop {
@@ -291,11 +290,11 @@ fn until_the_kernel_shows(
         }
         (earliest, shown_at_once) = (asked, false);
         assert!(
-            begun.elapsed() < PATIENCE,
+            clock::now().since(begun) < PATIENCE,
             "{local} -> {remote} is in {shown:?}, not {state:?}"
         );
         // Not a wait for something to happen, but room for it: threads that ask without pause
         // starve the one that moves the segments.
-        std::thread::sleep(Duration::from_micros(100));
+        std::thread::park_timeout(Duration::from_micros(100));
     }
 }

@@ -9,10 +9,10 @@ use std::path::Path;
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
-use std::time::Instant;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+use tcpwatch::source::clock;
 
 use crate::sockets::{PATIENCE, Pair, while_nobody_closes};
 use crate::story::{Story, describe};
@@ -112,9 +112,9 @@ impl Watcher {
         if let Some(line) = self.seen.iter().find(|line| wanted(line)) {
             return line.clone();
         }
-        let begun = Instant::now();
+        let begun = clock::now();
         loop {
-            let left = PATIENCE.saturating_sub(begun.elapsed());
+            let left = PATIENCE.saturating_sub(clock::now().since(begun));
             match self.lines.recv_timeout(left) {
                 Ok(line) => {
                     let line = parsed(&line);
@@ -196,9 +196,9 @@ impl Watcher {
 
     /// Waits for the program's own end; the story, checked, and the exit status.
     pub fn rest(mut self) -> (Story, Option<i32>) {
-        let begun = Instant::now();
+        let begun = clock::now();
         loop {
-            let left = PATIENCE.saturating_sub(begun.elapsed());
+            let left = PATIENCE.saturating_sub(clock::now().since(begun));
             match self.lines.recv_timeout(left) {
                 Ok(line) => self.seen.push(parsed(&line)),
                 Err(RecvTimeoutError::Disconnected) => break,
