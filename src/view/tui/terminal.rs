@@ -66,7 +66,8 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// Takes the terminal. A panic of any thread gives it back before it is printed.
+    /// Takes the terminal. A panic of any thread gives it back before it is printed, and ends the
+    /// program: without one of its threads, a picture would show the past as the present.
     pub fn enter() -> io::Result<Self> {
         install_panic_hook();
         let buffer = FrameBuffer(Vec::with_capacity(1 << 16));
@@ -110,13 +111,21 @@ fn take() -> io::Result<()> {
     write_all(greeting().as_bytes(), || true).inspect_err(|_| restore())
 }
 
+/// The status of a program that panicked.
+const PANICKED: i32 = 101;
+
 fn install_panic_hook() {
     static INSTALLED: Once = Once::new();
     INSTALLED.call_once(|| {
+        // The thread that holds the guard unwinds; what is to be dropped is dropped.
+        let holder = std::thread::current().id();
         let print = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
             restore();
             print(panic);
+            if std::thread::current().id() != holder {
+                std::process::exit(PANICKED);
+            }
         }));
     });
 }
