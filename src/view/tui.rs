@@ -61,6 +61,8 @@ pub enum Input {
     Key(KeyEvent),
     /// The terminal has another size.
     Resize,
+    /// We were stopped and go on: somebody else had the terminal.
+    Continued,
     /// The terminal is gone, or can't be read any more.
     TerminalGone,
 }
@@ -168,6 +170,7 @@ impl App {
         match input {
             Input::TerminalGone => Reaction::Quit,
             Input::Resize => Reaction::Redraw,
+            Input::Continued => Reaction::Repaint,
             Input::Key(key) => match keys::action_of(&key) {
                 Some(action) => self.act(action, tracker, now),
                 None => Reaction::Nothing,

@@ -24,6 +24,7 @@ use ratatui::crossterm::{Command, execute, queue};
 use ratatui::{Frame, Terminal};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
+use rustix::process::Signal;
 
 use crate::view::tui::Input;
 
@@ -84,16 +85,26 @@ impl Guard {
         execute!(self.terminal.backend_mut(), EndSynchronizedUpdate)
     }
 
-    /// Makes the next frame send every cell again.
+    /// Makes the next frame send every cell again, to a terminal whose modes are ours again:
+    /// whoever wrote on it may have changed them too, as a shell does.
     pub fn repaint(&mut self) -> io::Result<()> {
+        if !ENTERED.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        // crossterm believes that nobody else changes modes: only turned off they can be turned on.
+        disable_raw_mode()?;
+        enable_raw_mode()?;
         let size = self.terminal.size()?;
         self.terminal.resize(size.into())
     }
 
     /// Stops the program as the shell's Ctrl-Z does, and returns when it goes on.
+    ///
+    /// The whole job is stopped, so that a wrapper (`make`, a script) stops with it. And it is
+    /// `SIGTSTP`: the kernel drops it where no shell could let us go on (`ssh -t`, a container).
     pub fn suspend(&mut self) -> io::Result<()> {
         restore();
-        signal_hook::low_level::emulate_default_handler(signal_hook::consts::SIGTSTP)?;
+        rustix::process::kill_current_process_group(Signal::TSTP)?;
         take()?;
         self.repaint()
     }
