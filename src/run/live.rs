@@ -94,7 +94,7 @@ pub(super) fn run(config: &Live, experimenter: Option<Experimenter>) -> anyhow::
     let (to_main, messages) = mpsc::sync_channel(WAITING_MESSAGES);
     // Before anything is shown: whoever reads the first line may ask for the end at once.
     let tell = to_main.clone();
-    signals::spawn(move || tell.try_send(Message::End).is_ok())
+    signals::spawn(move |message| tell.try_send(message).is_ok())
         .context("install signal handlers")?;
 
     let mut opening = vec![clock::anchor(SourceName::SockDiag)];

@@ -1,15 +1,20 @@
-//! Signals become a message to the main thread; a thread of their own waits for them.
+//! Signals become messages to the main thread; a thread of their own waits for them.
 //!
-//! The trap: the main thread can be stuck in a write to a terminal that is gone, and its channel
+//! The traps: the main thread can be stuck in a write to a terminal that is gone, and its channel
 //! full. So nothing here blocks, and when main has not ended a second after the signal, this
-//! thread restores the terminal and ends the program.
+//! thread restores the terminal and ends the program. And a signal that was ignored when we came
+//! (`nohup`, a job of a script) has to stay ignored.
 
 use std::io;
 use std::thread;
 use std::time::Duration;
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use procfs::process::Process;
+use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
+
+use crate::run::live::Message;
+use crate::view::tui::Input;
 
 /// How long the main thread has to end in good order.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -17,25 +22,45 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const RETRY: Duration = Duration::from_millis(10);
 
 /// Calls `tell`, which must not block and says whether it was heard, when the program is asked to
-/// end.
+/// end, and when it goes on after a stop.
 ///
 /// # Errors
 /// When the handlers can't be installed.
-pub(super) fn spawn(tell: impl Fn() -> bool + Send + 'static) -> io::Result<()> {
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+pub(super) fn spawn(tell: impl Fn(Message) -> bool + Send + 'static) -> io::Result<()> {
+    let ignored = ignored();
+    let wanted = [SIGINT, SIGTERM, SIGHUP, SIGCONT]
+        .into_iter()
+        .filter(|signal| ignored & (1 << (signal - 1)) == 0);
+    let mut signals = Signals::new(wanted)?;
     thread::Builder::new()
         .name("signals".into())
         .spawn(move || {
-            if let Some(signal) = signals.forever().next() {
-                let mut left = PATIENCE;
-                while !tell() && !left.is_zero() {
-                    thread::park_timeout(RETRY);
-                    left = left.saturating_sub(RETRY);
+            for signal in signals.forever() {
+                if signal == SIGCONT {
+                    // Not heard, it costs a picture until Ctrl-L; waiting could cost the end.
+                    let _ = tell(Message::Input(Input::Continued));
+                } else {
+                    end(signal, &tell);
                 }
-                thread::park_timeout(left);
-                crate::view::tui::terminal::restore();
-                std::process::exit(128 + signal);
             }
         })?;
     Ok(())
+}
+
+/// The signals that are ignored, as the bits of `/proc/self/status`; none when it can't be read.
+fn ignored() -> u64 {
+    Process::myself()
+        .and_then(|process| process.status())
+        .map_or(0, |status| status.sigign)
+}
+
+fn end(signal: i32, tell: &impl Fn(Message) -> bool) -> ! {
+    let mut left = PATIENCE;
+    while !tell(Message::End) && !left.is_zero() {
+        thread::park_timeout(RETRY);
+        left = left.saturating_sub(RETRY);
+    }
+    thread::park_timeout(left);
+    crate::view::tui::terminal::restore();
+    std::process::exit(128 + signal);
 }
