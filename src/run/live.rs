@@ -22,6 +22,7 @@ use crate::source::feed::Feed;
 use crate::source::{Request, SourceError, clock, host};
 use crate::timeline::{Change, Tracker};
 use crate::view::tui::Input;
+use crate::view::tui::terminal::end_on_panic;
 
 /// Messages wait here when the main thread is busy; a full channel makes the source look later.
 const WAITING_MESSAGES: usize = 256;
@@ -91,6 +92,7 @@ pub(super) fn watch(config: &Live) -> anyhow::Result<Outcome> {
 
 /// Watches, with an experiment going on beside it.
 pub(super) fn run(config: &Live, experimenter: Option<Experimenter>) -> anyhow::Result<Outcome> {
+    end_on_panic();
     let (to_main, messages) = mpsc::sync_channel(WAITING_MESSAGES);
     // Before anything is shown: whoever reads the first line may ask for the end at once.
     let tell = to_main.clone();

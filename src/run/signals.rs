@@ -2,8 +2,9 @@
 //!
 //! The traps: the main thread can be stuck in a write to a terminal that is gone, and its channel
 //! full. So nothing here blocks, and when main has not ended a second after the signal, this
-//! thread restores the terminal and ends the program. And a signal that was ignored when we came
-//! (`nohup`, a job of a script) has to stay ignored.
+//! thread restores the terminal and ends the program. And SIGHUP, when it was ignored before we
+//! came (`nohup`), has to stay ignored. Not so SIGINT: a script's background job comes with it
+//! ignored, and who sends it there means it.
 
 use std::io;
 use std::thread;
@@ -27,10 +28,10 @@ const RETRY: Duration = Duration::from_millis(10);
 /// # Errors
 /// When the handlers can't be installed.
 pub(super) fn spawn(tell: impl Fn(Message) -> bool + Send + 'static) -> io::Result<()> {
-    let ignored = ignored();
-    let wanted = [SIGINT, SIGTERM, SIGHUP, SIGCONT]
-        .into_iter()
-        .filter(|signal| ignored & (1 << (signal - 1)) == 0);
+    let mut wanted = vec![SIGINT, SIGTERM, SIGCONT];
+    if !is_ignored(SIGHUP) {
+        wanted.push(SIGHUP);
+    }
     let mut signals = Signals::new(wanted)?;
     thread::Builder::new()
         .name("signals".into())
@@ -47,11 +48,12 @@ pub(super) fn spawn(tell: impl Fn(Message) -> bool + Send + 'static) -> io::Resu
     Ok(())
 }
 
-/// The signals that are ignored, as the bits of `/proc/self/status`; none when it can't be read.
-fn ignored() -> u64 {
-    Process::myself()
+/// Whether the signal is ignored, by `/proc/self/status`; not, when that can't be read.
+fn is_ignored(signal: i32) -> bool {
+    let ignored = Process::myself()
         .and_then(|process| process.status())
-        .map_or(0, |status| status.sigign)
+        .map_or(0, |status| status.sigign);
+    ignored & (1 << (signal - 1)) != 0
 }
 
 fn end(signal: i32, tell: &impl Fn(Message) -> bool) -> ! {

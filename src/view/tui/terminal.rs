@@ -70,7 +70,7 @@ impl Guard {
     /// Takes the terminal. A panic of any thread gives it back before it is printed, and ends the
     /// program: without one of its threads, a picture would show the past as the present.
     pub fn enter() -> io::Result<Self> {
-        install_panic_hook();
+        end_on_panic();
         let buffer = FrameBuffer(Vec::with_capacity(1 << 16));
         let terminal = Terminal::new(CrosstermBackend::new(buffer))?;
         take()?;
@@ -125,7 +125,9 @@ fn take() -> io::Result<()> {
 /// The status of a program that panicked.
 const PANICKED: i32 = 101;
 
-fn install_panic_hook() {
+/// From now on a panic of any thread gives the terminal back, is printed, and ends the program: a
+/// program that goes on without one of its threads shows a world that has stopped.
+pub fn end_on_panic() {
     static INSTALLED: Once = Once::new();
     INSTALLED.call_once(|| {
         // The thread that holds the guard unwinds; what is to be dropped is dropped.
