@@ -24,7 +24,7 @@ use crate::view::plain::plain;
     version,
     args_conflicts_with_subcommands = true,
     disable_help_subcommand = true,
-    after_help = "Exit status: 0 done, 1 nothing matched (list), 2 trouble or wrong usage."
+    after_help = "Exit status: 0 done; 1 nothing matched (list), or not shown (lab); 2 trouble or wrong usage."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -51,13 +51,13 @@ enum Command {
 #[command(next_help_heading = "Filter")]
 struct FilterArgs {
     /// Either port: 50008, a list 80,443, a range 8000-8099
-    #[arg(long, value_name = "PORTS")]
+    #[arg(long, value_name = "PORTS", allow_negative_numbers = true)]
     port: Vec<PortSet>,
     /// The port of one end itself
-    #[arg(long, value_name = "PORTS")]
+    #[arg(long, value_name = "PORTS", allow_negative_numbers = true)]
     local_port: Vec<PortSet>,
     /// The port that one end talks to
-    #[arg(long, value_name = "PORTS")]
+    #[arg(long, value_name = "PORTS", allow_negative_numbers = true)]
     remote_port: Vec<PortSet>,
     /// Either address: 10.0.0.7, ::1, a network 10.0.0.0/8
     #[arg(long, value_name = "ADDR[/LEN]", value_delimiter = ',')]
@@ -77,10 +77,10 @@ struct FilterArgs {
 #[command(next_help_heading = "Options")]
 struct WatchArgs {
     /// Time between two looks (1ms to 1h); stretched by itself when a look is costly
-    #[arg(long, value_name = "TIME", default_value = "100ms", value_parser = interval)]
+    #[arg(long, value_name = "TIME", default_value = "100ms", value_parser = interval, allow_negative_numbers = true)]
     interval: Duration,
     /// End after this time
-    #[arg(long, value_name = "TIME", value_parser = duration)]
+    #[arg(long, value_name = "TIME", value_parser = duration, allow_negative_numbers = true)]
     duration: Option<Duration>,
     /// The screen, lines, or JSON (default: the screen on a terminal, else lines)
     #[arg(long, value_enum)]
@@ -117,10 +117,10 @@ struct LabArgs {
     /// Which experiment
     experiment: Option<String>,
     /// Time between two steps
-    #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = interval)]
+    #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = interval, allow_negative_numbers = true)]
     step: Duration,
     /// The server's port (default: a free one)
-    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "PORT", value_parser = one_port, allow_negative_numbers = true)]
     port: Option<u16>,
     /// Over IPv6
     #[arg(long, conflicts_with = "dual_stack")]
@@ -316,6 +316,13 @@ impl Refusal {
 }
 
 fn live(filter: Filter, args: WatchArgs, source: &SourceArgs) -> Result<Live, Refusal> {
+    if args.format == Some(Format::Tui) && !is_terminal() {
+        return Err(Refusal::Usage(
+            "--format tui: the screen needs a terminal for input and output (allowed here: \
+             text, json)"
+                .into(),
+        ));
+    }
     let no_events = match args.events {
         Events::Auto => "this version has no source of kernel events yet",
         Events::Off => "--events off",
@@ -357,11 +364,15 @@ fn lab(args: LabArgs) -> Result<Config, Refusal> {
 }
 
 fn default_format() -> Format {
-    if std::io::stdout().is_terminal() && std::io::stdin().is_terminal() {
+    if is_terminal() {
         Format::Tui
     } else {
         Format::Text
     }
+}
+
+fn is_terminal() -> bool {
+    std::io::stdout().is_terminal() && std::io::stdin().is_terminal()
 }
 
 impl FilterArgs {
@@ -412,6 +423,18 @@ impl SourceArgs {
         } else {
             ColorMode::Off
         }
+    }
+}
+
+fn one_port(text: &str) -> Result<u16, String> {
+    let not_one = || {
+        let text = text.escape_default();
+        format!("'{text}' is not a port (allowed: one of 1 to 65535)")
+    };
+    let ports: PortSet = text.parse().map_err(|_| not_one())?;
+    match ports.ranges() {
+        [(first, last)] if first == last => Ok(*first),
+        _ => Err(not_one()),
     }
 }
 
@@ -480,7 +503,12 @@ mod tests {
             (&["--format", "xml"], "'xml'", "json"),
             (&["--events", "on"], "--events on", "auto, off"),
             (&["list", "--port", "70000"], "'70000'", "1 to 65535"),
-            (&["lab", "close", "--port", "0"], "'0'", "1..="),
+            (&["lab", "close", "--port", "0"], "'0'", "1 to 65535"),
+            (&["lab", "close", "--port", "1-9"], "'1-9'", "1 to 65535"),
+            (&["--port", "-1"], "'-1'", "1 to 65535"),
+            (&["--port", "5001-"], "'5001-'", "1 to 65535"),
+            (&["--port", "80,"], "'80,'", "1 to 65535"),
+            (&["--interval", "-1"], "'-1'", "1ms to 1h"),
             (&["--port", "1", "list"], "list", "cannot be used with"),
             (&["--bogus"], "'--bogus'", ""),
         ] {

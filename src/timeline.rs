@@ -248,6 +248,8 @@ pub struct Tracker {
     looks: HashMap<SourceName, Looks, Fast>,
     host: HostFacts,
     resets: Resets,
+    /// Ends that a look misses and whose reset would have been counted.
+    missing_that_count: u64,
     /// Closed connections, oldest first.
     settled: VecDeque<ConnId>,
     retention: usize,
@@ -277,6 +279,7 @@ impl Tracker {
             looks: HashMap::default(),
             host: HostFacts::default(),
             resets: Resets::default(),
+            missing_that_count: 0,
             settled: VecDeque::new(),
             retention,
             next: 1,

@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use crate::model::{Descriptor, TcpState, TimerKind};
+use crate::model::{Descriptor, TcpState};
 use crate::timeline::{Connection, Entry, Side, Track, When};
 
 /// How a connection ended.
@@ -119,35 +119,66 @@ fn how_it_ended(connection: &Connection) -> (Code, Evidence) {
             Evidence("the host dropped TIME_WAITs for want of room, so that none proves nothing"),
         );
     }
-    if tracks.iter().any(|track| ran_out_in_fin_wait2(track)) {
+    if is_orphaned(connection) {
         return (
             Code::Orphaned,
             Evidence("FIN_WAIT2 ran out without the peer's FIN"),
         );
     }
     match tracks.as_slice() {
-        [only] => alone(only),
+        [only] => alone(only, connection.reset_counted()),
         [_, _] => both_vanished(&tracks, connection.reset_counted()),
         _ => (Code::Unknown, Evidence("no end was seen")),
     }
 }
 
 /// One visible end, gone without TIME_WAIT.
-fn alone(track: &Track) -> (Code, Evidence) {
+fn alone(track: &Track, reset_counted: bool) -> (Code, Evidence) {
+    if was_retransmitting(track) {
+        return (Code::Unknown, RETRANSMITTING);
+    }
     match track.last_living() {
+        TcpState::SynSent | TcpState::SynRecv => (Code::Unknown, NEVER_ESTABLISHED),
         TcpState::LastAck => (
             Code::Orderly,
             Evidence("LAST_ACK ended; the other end was not seen here, so its ACK is assumed"),
         ),
-        TcpState::FinWait2 if !unwatched_too_long(track) => (
+        TcpState::FinWait2 if vanished_before_its_time(track) => (
             Code::Aborted,
-            Evidence("FIN_WAIT2 ended before its time and left no TIME_WAIT, so a reset ended it"),
+            Evidence(
+                "FIN_WAIT2 ended before its time and left no TIME_WAIT: a reset, instead of the \
+                 peer's FIN or just after it",
+            ),
+        ),
+        TcpState::Established | TcpState::CloseWait if reset_counted => (
+            Code::Aborted,
+            Evidence("the end vanished, left no TIME_WAIT, and the host counted a reset"),
         ),
         _ => (
             Code::Unknown,
             Evidence("the end vanished between two looks, and the other end was not seen here"),
         ),
     }
+}
+
+const RETRANSMITTING: Evidence =
+    Evidence("an end was retransmitting when it vanished: a timeout or a reset");
+const NEVER_ESTABLISHED: Evidence =
+    Evidence("it was last seen in the handshake: refused, timed out, reset, or given up");
+
+/// Its FIN, or data before it, was sent again and again.
+fn was_retransmitting(track: &Track) -> bool {
+    let last = track.last();
+    last.state.has_fin_in_flight() && last.retransmits > 0
+}
+
+/// A mini-socket in FIN_WAIT2 that was seen, and not seen any more, before its timer was due.
+fn vanished_before_its_time(track: &Track) -> bool {
+    let last = track.last();
+    let (Some(timer), Some(end)) = (last.timer, track.spans().last()) else {
+        return false;
+    };
+    last.is_mini_socket() && end.from.not_after() < timer.deadline
 }
 
 /// Both ends were visible and neither left a TIME_WAIT.
@@ -159,20 +190,10 @@ fn alone(track: &Track) -> (Code, Evidence) {
 fn both_vanished(tracks: &[&Track], reset_counted: bool) -> (Code, Evidence) {
     let is_opening = |state| matches!(state, TcpState::SynSent | TcpState::SynRecv);
     if tracks.iter().any(|track| is_opening(track.last().state)) {
-        return (
-            Code::Unknown,
-            Evidence("an end was last seen in the handshake: refused, timed out, or reset"),
-        );
+        return (Code::Unknown, NEVER_ESTABLISHED);
     }
-    let silent = |track: &&Track| {
-        let last = track.last();
-        last.state.has_fin_in_flight() && last.retransmits > 0
-    };
-    if tracks.iter().any(silent) {
-        return (
-            Code::Unknown,
-            Evidence("an end was retransmitting when it vanished: a timeout or a reset"),
-        );
+    if tracks.iter().any(|track| was_retransmitting(track)) {
+        return (Code::Unknown, RETRANSMITTING);
     }
     if tracks.iter().any(|track| unwatched_too_long(track)) {
         return (
@@ -206,24 +227,41 @@ fn unwatched_too_long(track: &Track) -> bool {
     })
 }
 
-/// Gone from an orphan FIN_WAIT2 when its timer was due.
-fn ran_out_in_fin_wait2(track: &Track) -> bool {
-    /// The kernel's timers are up to a jiffy late, and the deadline is known to a jiffy.
-    const SLACK: Duration = Duration::from_millis(20);
-    let last = track.last();
-    if !track.is_gone() || last.state != TcpState::FinWait2 || !last.is_mini_socket() {
-        return false;
-    }
-    let (Some(timer), Some(end)) = (last.timer, track.spans().last()) else {
-        return false;
-    };
-    timer.kind == TimerKind::TimeWait && end.from.not_after().plus(SLACK) >= timer.deadline
+/// Gone from an orphan FIN_WAIT2 when its timer was due: seen until shortly before, or outlived by
+/// the other end. Across a longer gap a reset looks the same.
+fn is_orphaned(connection: &Connection) -> bool {
+    /// Room for a look or two, and for a timer that is late.
+    const NEAR: Duration = Duration::from_millis(500);
+    const JIFFY: Duration = Duration::from_millis(10);
+    connection.visible().any(|(side, track)| {
+        let last = track.last();
+        let (Some(timer), Some(end)) = (last.timer, track.spans().last()) else {
+            return false;
+        };
+        let outlived = connection.end(side.other()).is_some_and(|other| {
+            let until = other.spans().last().and_then(|span| span.from.not_before());
+            !other.is_gone() || until >= Some(timer.deadline)
+        });
+        track.is_gone()
+            && last.state == TcpState::FinWait2
+            && last.is_mini_socket()
+            && end.from.not_after().plus(JIFFY) >= timer.deadline
+            && (outlived || end.from.not_before() >= Some(timer.deadline.minus(NEAR)))
+    })
 }
 
 fn first_closer(connection: &Connection, code: Code) -> Option<Side> {
     if code == Code::Simultaneous {
         return None;
     }
+    // Of a simultaneous close with a peer elsewhere, TIME_WAIT shows no more than of any other.
+    // One here would have been in TIME_WAIT too.
+    let can_be_simultaneous = |track: &Track| {
+        connection.visible().count() == 1
+            && !track.tuple().remote.addr().is_loopback()
+            && track.passed(TcpState::TimeWait)
+            && !track.passed(TcpState::FinWait2)
+    };
     let closed_first = |side: Side| {
         let here = connection.end(side);
         let there = connection.end(side.other());
@@ -231,6 +269,7 @@ fn first_closer(connection: &Connection, code: Code) -> Option<Side> {
             [TcpState::FinWait1, TcpState::FinWait2, TcpState::TimeWait]
                 .iter()
                 .any(|&state| track.passed(state))
+                && !can_be_simultaneous(track)
         };
         let received_fin_first = |track: &Track| {
             [TcpState::CloseWait, TcpState::LastAck]
@@ -280,6 +319,7 @@ fn sentence(who: Option<Side>, how: Option<How>, code: Code, evidence: Evidence)
         ),
         (Some(side), None) => format!("{} closed first", name(side)),
         (None, _) if code == Code::Simultaneous => "both ends closed at once".to_owned(),
+        (None, _) if evidence.0 == NEVER_ESTABLISHED.0 => return evidence.0.to_owned(),
         (None, _) => "who closed first was not seen".to_owned(),
     };
     format!("{beginning}; {}", evidence.0)

@@ -22,7 +22,7 @@ pub enum FilterError {
     EmptyRange(String, String),
     /// No port at all.
     #[error(
-        "the list of ports is empty (allowed: 1 to 65535, lists as 80,443, ranges as 8000-8099)"
+        "the list of ports has an empty place (allowed: 1 to 65535, lists as 80,443, ranges as 8000-8099)"
     )]
     NoPort,
     /// Not an address.
@@ -120,6 +120,9 @@ fn parse_range(item: &str) -> Result<(u16, u16), FilterError> {
         let port = parse_port(item)?;
         return Ok((port, port));
     };
+    if first.is_empty() || last.is_empty() {
+        return Err(FilterError::Port(item.escape_default().to_string()));
+    }
     let (first, last) = (parse_port(first.trim())?, parse_port(last.trim())?);
     if first > last {
         let text = item.escape_default().to_string();

@@ -248,11 +248,12 @@ impl Sample {
         }
     }
 
-    /// Bytes sent or queued that the peer has not acknowledged; the FIN's one is taken off.
+    /// Bytes sent or queued that the peer has not acknowledged; the one of a FIN or SYN is taken
+    /// off.
     pub fn unacked(&self) -> Option<u32> {
         match self.queues {
             Queues::Stream { send, .. } => {
-                Some(send.saturating_sub(self.state.has_fin_in_flight().into()))
+                Some(send.saturating_sub(self.state.has_control_in_flight().into()))
             }
             Queues::Accept { .. } | Queues::Absent => None,
         }

@@ -109,6 +109,11 @@ impl TcpState {
         matches!(self, Self::FinWait1 | Self::LastAck | Self::Closing)
     }
 
+    /// Our SYN or FIN is not acknowledged, and counts one in the send queue.
+    pub const fn has_control_in_flight(self) -> bool {
+        matches!(self, Self::SynSent) || self.has_fin_in_flight()
+    }
+
     /// The states that may come next, as a mask (RFC 9293 section 3.3.2; Linux `tcp_input.c`).
     ///
     /// `fast_open` adds the edges of a socket that was accepted before its handshake ended: only

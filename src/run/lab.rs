@@ -61,6 +61,7 @@ pub(super) fn run(config: &Lab) -> anyhow::Result<Outcome> {
     };
     let experimenter = Experimenter {
         experiment,
+        step: config.step,
         stage: Stage::Ready(Box::new(conductor)),
         began: clock::now(),
         format: watch.format,
@@ -85,6 +86,7 @@ enum Stage {
 /// An experiment as the main loop sees it.
 pub(super) struct Experimenter {
     experiment: &'static Experiment,
+    step: Duration,
     stage: Stage,
     /// When the steps began: older connections of the port are not the experiment's.
     began: Timestamp,
@@ -109,6 +111,12 @@ impl Experimenter {
         let tell = move |announcement| to_main.send(Message::Lab(announcement)).is_ok();
         self.stage = Stage::Running(conductor.run(tell)?);
         Ok(())
+    }
+
+    /// How long its steps take together.
+    pub(super) fn span(&self) -> Duration {
+        let steps = u32::try_from(self.experiment.steps.len()).unwrap_or(u32::MAX);
+        self.step.saturating_mul(steps)
     }
 
     /// Takes in what the experiment tells, as a note for the timeline.
@@ -181,7 +189,10 @@ impl Experimenter {
     /// The end of the program. When the screen is left, its conclusion stays on the terminal.
     pub(super) fn end(self) -> Outcome {
         let Some(conclusion) = &self.conclusion else {
-            // Left by the user, in the middle.
+            complain(&format!(
+                "lab {}: left before it was finished",
+                self.experiment.name
+            ));
             return Outcome::Done;
         };
         if self.format == Format::Tui {

@@ -219,6 +219,7 @@ impl Show for LineShow {
         &mut self,
         experiment: &str,
         conclusion: &Conclusion,
+        _: &Tracker,
         now: Timestamp,
     ) -> anyhow::Result<()> {
         let line = match self.format {

@@ -4,9 +4,10 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use crate::cli::{List, ListFormat};
+use crate::model::{Body, Observation, SourceState};
 use crate::run::{Outcome, complain};
-use crate::source::feed::{Choice, Feed};
-use crate::source::{Request, clock, host};
+use crate::source::feed::Feed;
+use crate::source::{Request, host};
 use crate::timeline::{Connection, Tracker};
 use crate::view::{json, text};
 
@@ -22,9 +23,14 @@ pub(super) fn list(config: &List) -> anyhow::Result<Outcome> {
     let mut tracker = Tracker::new(usize::MAX);
     for observation in &observations {
         tracker.ingest(observation);
-        tell(observation, config.source);
+        tell(observation);
     }
-    let now = clock::now();
+    // The moment of the look: what comes after it is no age.
+    let now = observations
+        .iter()
+        .map(|observation| observation.at)
+        .max()
+        .unwrap_or_default();
     let selected: Vec<&Connection> = tracker
         .connections()
         .filter(|connection| connection.is_selected_by(&config.filter.selection))
@@ -54,16 +60,15 @@ pub(super) fn list(config: &List) -> anyhow::Result<Outcome> {
 }
 
 /// A fallback and a loss are worth a word; that all went as it should is not.
-fn tell(observation: &crate::model::Observation, choice: Choice) {
-    use crate::model::{Body, SourceState};
+fn tell(observation: &Observation) {
     match &observation.body {
         Body::Lost { count, why } => {
             let count = count.map_or_else(String::new, |count| format!("{count} "));
             complain(&format!("{}: lost: {count}{why}", observation.source));
         }
-        Body::Source(SourceState::Running { why: Some(_), .. }) if choice == Choice::Auto => {
+        Body::Source(SourceState::Off { .. }) => {
             if let Some(message) = text::source_message(observation) {
-                complain(&message);
+                complain(&format!("{message}; /proc is read instead"));
             }
         }
         _ => {}

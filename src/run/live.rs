@@ -78,6 +78,7 @@ pub(super) trait Show {
         &mut self,
         experiment: &str,
         conclusion: &Conclusion,
+        tracker: &Tracker,
         now: Timestamp,
     ) -> anyhow::Result<()>;
 
@@ -110,7 +111,10 @@ pub(super) fn run(config: &Live, experimenter: Option<Experimenter>) -> anyhow::
 
     let (questions, asks) = mpsc::channel();
     let mut show: Box<dyn Show> = match config.format {
-        Format::Tui => Box::new(ScreenShow::open(config, to_main.clone())?),
+        Format::Tui => {
+            let span = experimenter.as_ref().map(Experimenter::span);
+            Box::new(ScreenShow::open(config, to_main.clone(), span)?)
+        }
         Format::Text | Format::Json => Box::new(LineShow::open(config, &opening)?),
     };
     spawn_source(feed, asks, to_main.clone())?;
@@ -275,7 +279,7 @@ impl Main<'_> {
             return Ok(Flow::On);
         };
         let (name, conclusion) = experimenter.conclude(&self.tracker);
-        self.show.conclusion(name, conclusion, now)?;
+        self.show.conclusion(name, conclusion, &self.tracker, now)?;
         Ok(if experimenter.stays() {
             Flow::On
         } else {

@@ -32,9 +32,17 @@ pub(super) struct ScreenShow {
 
 impl ScreenShow {
     /// Takes the terminal, and starts the thread that reads its keys.
-    pub(super) fn open(config: &Live, to_main: SyncSender<Message>) -> anyhow::Result<Self> {
+    /// `span` is how much time is to be seen at first, when that is known.
+    pub(super) fn open(
+        config: &Live,
+        to_main: SyncSender<Message>,
+        span: Option<Duration>,
+    ) -> anyhow::Result<Self> {
         let mut app = App::new(config.filter.clone(), config.color, TimeZone::system());
         app.follow_newest();
+        if let Some(span) = span {
+            app.show_span(span);
+        }
         let guard = Guard::enter()
             .context("take the terminal for the screen (--format text needs no terminal)")?;
         spawn_keys(move |input| to_main.send(Message::Input(input)).is_ok())
@@ -104,6 +112,7 @@ impl Show for ScreenShow {
         &mut self,
         experiment: &str,
         conclusion: &Conclusion,
+        tracker: &Tracker,
         now: Timestamp,
     ) -> anyhow::Result<()> {
         self.app.note(&Observation {
@@ -114,6 +123,8 @@ impl Show for ScreenShow {
                 text: conclusion.line(experiment),
             },
         });
+        // What was to be seen has been seen: it must not slide away.
+        self.app.pause(tracker, now);
         self.is_stale = true;
         Ok(())
     }

@@ -7,7 +7,7 @@
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
-use crate::model::{Ask, Body, Observation, SockId, SourceName, SourceState};
+use crate::model::{Ask, Body, Observation, SockId, SourceName, SourceState, Timestamp};
 use crate::source::pace::Pace;
 use crate::source::proc_net::ProcNet;
 use crate::source::sock_diag::SockDiag;
@@ -28,6 +28,8 @@ pub struct Feed {
     request: Request,
     poller: Box<dyn Poller>,
     pace: Pace,
+    /// The period that was asked for.
+    asked: Duration,
     /// Why this source and not a better one.
     why: Option<String>,
     announced: Option<Announced>,
@@ -72,7 +74,8 @@ impl Feed {
             request,
             poller,
             pace: Pace::new(period),
-            why: why.filter(|_| choice == Choice::Auto),
+            why,
+            asked: period,
             announced: None,
         })
     }
@@ -139,9 +142,21 @@ impl Feed {
             body: Body::Source(SourceState::Running {
                 period: now.period,
                 cost: self.pace.cost(),
-                why: self.why.clone(),
+                why: self.why(now.period),
             }),
         });
+    }
+
+    /// Why this source, and why not as often as asked.
+    fn why(&self, period: Duration) -> Option<String> {
+        let stretched = (period > self.asked).then(|| {
+            format!(
+                "stretched from {:?}: a twentieth of a core at most",
+                self.asked
+            )
+        });
+        let reasons: Vec<String> = self.why.clone().into_iter().chain(stretched).collect();
+        (!reasons.is_empty()).then(|| reasons.join("; "))
     }
 
     /// Looks and answers until nobody listens: `send` says so by returning false, and the asking
@@ -154,14 +169,19 @@ impl Feed {
         asks: &Receiver<Vec<Ask>>,
         mut send: impl FnMut(Vec<Observation>) -> bool,
     ) -> Result<(), SourceError> {
+        let mut due: Option<Timestamp> = None;
         loop {
             let begun = clock::now();
             let mut out = Vec::new();
+            if due.is_some_and(|due| begun.since(due) > HELD_UP) {
+                out.push(held_up(self.poller.name(), begun));
+            }
             self.look(&mut out)?;
             if !out.is_empty() && !send(out) {
                 return Ok(());
             }
             let next = begun.plus(self.pace.period());
+            due = Some(next);
             loop {
                 let wait = next.since(clock::now());
                 match asks.recv_timeout(wait) {
@@ -177,6 +197,21 @@ impl Feed {
                 }
             }
         }
+    }
+}
+
+/// A look that comes later than this has left a gap worth a word: this program or the whole
+/// machine was stopped or starved.
+const HELD_UP: Duration = Duration::from_secs(1);
+
+fn held_up(source: SourceName, at: Timestamp) -> Observation {
+    Observation {
+        at,
+        source,
+        body: Body::Lost {
+            count: None,
+            why: "a look came more than a second late: what was shorter was not seen",
+        },
     }
 }
 

@@ -54,8 +54,9 @@ impl ProcNet {
     /// Reads one file into the table; says how many rows could not be read.
     fn read(&mut self, path: &str, kind: Text) -> io::Result<usize> {
         self.text.clear();
-        File::open(path)?.read_to_end(&mut self.text)?;
+        // Timers count from here: how long the rest of the file takes varies from look to look.
         let at = clock::now();
+        File::open(path)?.read_to_end(&mut self.text)?;
         let Self {
             request,
             table,
@@ -102,13 +103,19 @@ impl ProcNet {
         self.host.before_gone(out);
         self.table.flush(at, out);
         for asked in std::mem::take(&mut self.asked) {
+            let key = (asked.tuple, None);
             let answer = match self.find(&asked) {
                 Some(sample) => Answer::Found(*sample),
-                None => Answer::Gone,
+                None if self.table.was_missing_before(&key, begun) => {
+                    self.table.gone(&key);
+                    Answer::Gone
+                }
+                // Absent once: the next look answers.
+                None => {
+                    self.asked.push(asked);
+                    continue;
+                }
             };
-            if answer == Answer::Gone {
-                self.table.gone(&(asked.tuple, None));
-            }
             out.push(Observation {
                 at,
                 source: SourceName::Proc,

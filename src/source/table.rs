@@ -103,6 +103,13 @@ impl<K: Eq + Hash + Copy + Ord> Table<K> {
             .map(|entry| &entry.said)
     }
 
+    /// Whether a look before the one that began then lacked the socket too.
+    pub fn was_missing_before(&self, key: &K, begun: Timestamp) -> bool {
+        self.entries
+            .get(key)
+            .is_none_or(|entry| entry.missing_since.is_some_and(|since| since < begun))
+    }
+
     /// Some socket that the newest look shows and whose key satisfies the condition.
     pub fn any_present(&self, wanted: impl Fn(&K) -> bool) -> Option<&Sample> {
         self.entries

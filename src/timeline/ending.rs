@@ -4,6 +4,7 @@
 use crate::model::tcp::passed_between;
 use crate::model::{Ask, SockId, SourceName, TcpState, Timestamp};
 use crate::timeline::pair::is_opening;
+use crate::timeline::resets::counts_when_reset;
 use crate::timeline::track::Presence;
 use crate::timeline::{EndRef, Tracker};
 
@@ -24,6 +25,9 @@ impl Tracker {
         };
         let seen = self.last_seen(track, source);
         let (asked, other) = (*track.id(), self.other_to_ask(end, track.id()));
+        if track.presence == Presence::Present && counts_when_reset(track) {
+            self.missing_that_count += 1;
+        }
         if let Some(track) = self.track_mut(end) {
             track.seen = seen;
             track.presence = Presence::Missing;
@@ -62,6 +66,16 @@ impl Tracker {
         }
     }
 
+    /// A missing end is found, or gone: it is not missing any more.
+    pub(super) fn settle_missing(&mut self, end: EndRef) {
+        let counted = self
+            .track(end)
+            .is_some_and(|track| track.presence == Presence::Missing && counts_when_reset(track));
+        if counted {
+            self.missing_that_count = self.missing_that_count.saturating_sub(1);
+        }
+    }
+
     /// Ends a track: the socket is in no table any more.
     pub(super) fn end_track(
         &mut self,
@@ -74,7 +88,8 @@ impl Tracker {
             return;
         };
         let since = self.last_seen(track, source);
-        let before_last_ack = self.passed_before_last_ack(end);
+        let before_last_ack = self.passed_before_last_ack(end, since, replaced);
+        self.settle_missing(end);
         let last_ack = before_last_ack.map(|_| TcpState::LastAck);
         let passed = before_last_ack.into_iter().flatten().copied();
         let passed = passed.chain(last_ack);
@@ -94,10 +109,16 @@ impl Tracker {
     }
 
     /// The states that an end passed between its last sight and LAST_ACK, `None` unless that was
-    /// its last one: the other end is in TIME_WAIT, so it has this one's FIN, and closed first, or
-    /// this one would be in TIME_WAIT too. (A simultaneous close whose TIME_WAIT found no room is the exception, and is
-    /// known by the overflow count.)
-    fn passed_before_last_ack(&self, end: EndRef) -> Option<&'static [TcpState]> {
+    /// its last one. Two things show it. The other end is in TIME_WAIT: it has this one's FIN, and
+    /// closed first, or this one would be in TIME_WAIT too (a simultaneous close whose TIME_WAIT
+    /// found no room is the exception, and is known by the overflow count). Or this end was in
+    /// CLOSE_WAIT and the host has counted no socket that went from there straight to CLOSE.
+    fn passed_before_last_ack(
+        &self,
+        end: EndRef,
+        since: Timestamp,
+        replaced: bool,
+    ) -> Option<&'static [TcpState]> {
         let connection = self.connections.get(&end.conn)?;
         let track = connection.end(end.side)?;
         let overflowed = connection.overflows_at_open != self.host.time_wait_overflows;
@@ -106,8 +127,13 @@ impl Tracker {
             .is_some_and(|other| !other.is_gone() && other.state() == TcpState::TimeWait);
         let closes_second = matches!(track.state(), TcpState::Established | TcpState::CloseWait)
             || is_opening(track.state());
+        // Counts are read before "gone" is said, but not before a successor is met.
+        let was_not_reset = track.state() == TcpState::CloseWait
+            && !replaced
+            && self.host.resets.is_some()
+            && self.resets.none_since(since);
         let fast_open = self.host.server_fast_open;
-        (other_waits && closes_second && !overflowed)
-            .then(|| passed_between(track.state(), TcpState::LastAck, fast_open))
+        let is_shown = (other_waits && closes_second && !overflowed) || was_not_reset;
+        is_shown.then(|| passed_between(track.state(), TcpState::LastAck, fast_open))
     }
 }

@@ -54,21 +54,15 @@ impl Tracker {
         let Some(track) = self.track(end) else {
             return false;
         };
-        if let (Some(known), Some(seen)) = (track.id().cookie, sample.id.cookie) {
-            return known == seen;
-        }
-        let same_file = match (track.last.inode, sample.inode) {
-            (Some(known), Some(seen)) => known == seen,
-            // Only accept() gives a socket its file late (sock_graft, net/core/sock.c).
-            (None, Some(_)) => matches!(
-                track.last.state,
-                TcpState::SynRecv | TcpState::Established | TcpState::CloseWait
-            ),
-            _ => true,
-        };
         let fast_open = self.host.server_fast_open;
-        same_file
+        let same_socket = match (track.id().cookie, sample.id.cookie) {
+            (Some(known), Some(seen)) => known == seen,
+            _ => same_file(&track.last, sample),
+        };
+        // The cookie is the socket's, and a program can connect one socket again and again.
+        same_socket
             && !track.is_gone()
+            && *track.tuple() == sample.id.tuple
             && (track.state() == sample.state || can_follow(track.state(), sample.state, fast_open))
     }
 
@@ -100,6 +94,24 @@ impl Tracker {
             self.by_cookie.remove(&(sample.id.scope, cookie));
         }
         self.index(end, &sample.id);
+    }
+}
+
+/// Whether the files of two rows of one 4-tuple allow them to be of one life.
+fn same_file(known: &Sample, seen: &Sample) -> bool {
+    match (known.inode, seen.inode) {
+        (Some(known), Some(seen)) => known == seen,
+        // Only accept() gives a socket its file late (sock_graft, net/core/sock.c).
+        (None, Some(_)) => matches!(
+            known.state,
+            TcpState::SynRecv | TcpState::Established | TcpState::CloseWait
+        ),
+        // And only closing takes it away.
+        (Some(_), None) => !matches!(
+            seen.state,
+            TcpState::SynRecv | TcpState::Established | TcpState::CloseWait
+        ),
+        (None, None) => true,
     }
 }
 

@@ -6,6 +6,7 @@
 use crate::model::tcp::passed_between;
 use crate::model::{Answer, Poll, Sample, SockId, SourceName, TcpState, Timestamp};
 use crate::timeline::pair::found_since;
+use crate::timeline::resets::counts_when_reset;
 use crate::timeline::track::Presence;
 use crate::timeline::{
     Certainty, Change, ConnId, Connection, EndRef, Listener, Looks, SeenBeside, Side, Track,
@@ -127,7 +128,13 @@ impl Tracker {
                     self.rename(end, sample);
                     self.follow(end, sample, sight);
                 }
-                None => self.begin(sample, sight),
+                None => {
+                    if let Some(end) = self.find(&sample.id) {
+                        // The socket is in another life now.
+                        self.end_track(end, sight.at, sight.source, true);
+                    }
+                    self.begin(sample, sight);
+                }
             },
         }
     }
@@ -146,6 +153,9 @@ impl Tracker {
         let Some(track) = connection.ends[end.side as usize].as_mut() else {
             return;
         };
+        if track.presence == Presence::Missing && counts_when_reset(track) {
+            self.missing_that_count = self.missing_that_count.saturating_sub(1);
+        }
         let known = track.state();
         if known == sample.state {
             track.refresh(*sample, sight.begun);
@@ -176,7 +186,7 @@ impl Tracker {
             .get(&(scope, mirror))
             .copied()
             .filter(|_| !sample.id.tuple.is_own_mirror())
-            .filter(|end| self.has_room(*end, sample.state));
+            .filter(|end| self.has_room(*end, sample, sight));
         let end = match partner {
             Some(partner) => EndRef {
                 conn: partner.conn,
@@ -193,10 +203,19 @@ impl Tracker {
         }
     }
 
-    fn has_room(&self, end: EndRef, state: TcpState) -> bool {
-        self.connections
-            .get(&end.conn)
-            .is_some_and(|connection| connection.can_take(end.side.other(), state))
+    /// Whether the connection has a free place for this socket. Not beside an end that was in
+    /// TIME_WAIT before the look that shows the socket for the first time: that life was over.
+    fn has_room(&self, end: EndRef, sample: &Sample, sight: Sight) -> bool {
+        self.connections.get(&end.conn).is_some_and(|connection| {
+            let was_over = connection.end(end.side).is_some_and(|there| {
+                there.state() == TcpState::TimeWait
+                    && there
+                        .spans
+                        .last()
+                        .is_some_and(|span| span.from.not_after() < sight.begun)
+            });
+            connection.can_take(end.side.other(), sample.state) && !(sight.newborn && was_over)
+        })
     }
 
     fn first_track(&self, sample: &Sample, sight: Sight, replaced: Option<EndRef>) -> Track {
@@ -206,8 +225,14 @@ impl Tracker {
             .and_then(|looks| looks.covering(sample.state));
         // What took the place of another socket was born after that one was last seen.
         let predecessor = replaced.and_then(|end| self.track(end)).map(|old| old.seen);
+        let found_since = found_since(sample, self.host.fin_timeout, sight.at);
+        // What the timer says to be older was overlooked before.
+        let is_older = |since| match found_since {
+            When::Before(began) => sample.state == TcpState::TimeWait && began < since,
+            When::At(_) | When::Between(..) => false,
+        };
         match look.max(predecessor) {
-            Some(since) if sight.newborn || replaced.is_some() => {
+            Some(since) if (sight.newborn || replaced.is_some()) && !is_older(since) => {
                 let mut track = Track::born(*sample, (since, sight.at), sight.begun, sight.source);
                 let fast_open = self.host.server_fast_open;
                 let passed = passed_between(TcpState::Close, sample.state, fast_open);
@@ -216,10 +241,7 @@ impl Tracker {
                 track.refresh(*sample, sight.begun);
                 track
             }
-            _ => {
-                let since = found_since(sample, self.host.fin_timeout, sight.at);
-                Track::found(*sample, since, sight.begun, sight.source)
-            }
+            _ => Track::found(*sample, found_since, sight.begun, sight.source),
         }
     }
 
@@ -270,7 +292,7 @@ impl Tracker {
         };
         self.changes.extend(steps(connection, end.side, first));
         if connection.close_if_over(at) {
-            connection.reset_counted = self.resets.claim(connection);
+            connection.reset_counted = self.resets.claim(connection, self.missing_that_count);
             self.settled.push_back(end.conn);
             self.changes.push(Change::Closed { conn: end.conn, at });
         }

@@ -182,12 +182,13 @@ pub(super) const fn is_opening(state: TcpState) -> bool {
     matches!(state, TcpState::SynSent | TcpState::SynRecv)
 }
 
-/// How a mini-socket's timer dates the state that is found at attach.
+/// How a mini-socket's timer dates the state that is found at attach: at least so old.
 ///
-/// TIME_WAIT counts 60 s down from its beginning (`TCP_TIMEWAIT_LEN`, include/net/tcp.h), so the
-/// beginning is known to a jiffy. FIN_WAIT2 counts `tcp_fin_timeout` from the `close()`, which
-/// may come long after the state was entered, and `TCP_LINGER2` may have shortened it: the state
-/// is at least that old only when the timer is not longer than the host's.
+/// TIME_WAIT counts 60 s down (`TCP_TIMEWAIT_LEN`, include/net/tcp.h), and begins again at every
+/// segment that it has to answer. FIN_WAIT2 counts `tcp_fin_timeout` from the `close()`, which may
+/// come long after the state was entered. Of a timeout above 60 s the mini-socket has only the
+/// part above, after a full orphan had as much (`tcp_rcv_state_process`, net/ipv4/tcp_input.c).
+/// The trap that remains: a program can shorten its own with `TCP_LINGER2`, which no look shows.
 pub(super) fn found_since(
     sample: &crate::model::Sample,
     fin_timeout: Option<std::time::Duration>,
@@ -200,17 +201,14 @@ pub(super) fn found_since(
         Some(timer) if sample.is_mini_socket() => timer.deadline.since(at),
         _ => return When::Before(at),
     };
-    match (sample.state, fin_timeout) {
-        (TcpState::TimeWait, _) if remaining <= TIME_WAIT_LENGTH => {
-            let began = at.minus(TIME_WAIT_LENGTH - remaining);
-            When::Between(began.minus(JIFFY), began.plus(JIFFY).min(at))
+    let whole = match (sample.state, fin_timeout) {
+        (TcpState::TimeWait, _) => TIME_WAIT_LENGTH,
+        (TcpState::FinWait2, Some(timeout)) if timeout > TIME_WAIT_LENGTH => {
+            timeout - TIME_WAIT_LENGTH
         }
-        // Mini-sockets wait for 60 s at most, whatever tcp_fin_timeout says: the rest is spent
-        // as a full orphan (tcp_rcv_state_process, net/ipv4/tcp_input.c).
-        (TcpState::FinWait2, Some(timeout)) => {
-            let waited = timeout.min(TIME_WAIT_LENGTH).saturating_sub(remaining);
-            When::Before(at.minus(waited.saturating_sub(JIFFY)))
-        }
-        _ => When::Before(at),
-    }
+        (TcpState::FinWait2, Some(timeout)) => timeout,
+        _ => return When::Before(at),
+    };
+    let waited = whole.saturating_sub(remaining).saturating_sub(JIFFY);
+    When::Before(at.minus(waited))
 }

@@ -2,8 +2,8 @@
 //!
 //! Every end that goes from ESTABLISHED or CLOSE_WAIT straight to CLOSE counts one
 //! (`tcp_set_state`, net/ipv4/tcp.c). The trap: the count is the whole namespace's. So a
-//! connection claims only what was counted after its ends were last seen, and what it has claimed
-//! is gone for the others.
+//! connection claims only what was counted after its ends were last seen, all that it wants or
+//! nothing, and nothing while others that vanished with it may want the same.
 
 use std::collections::VecDeque;
 
@@ -17,8 +17,15 @@ const KEPT: usize = 64;
 /// Counted and not claimed.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Resets {
-    /// By when they were counted, and how many; the newest last.
-    unclaimed: VecDeque<(Timestamp, u64)>,
+    /// The newest last.
+    counts: VecDeque<Count>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Count {
+    /// By when they were counted.
+    at: Timestamp,
+    unclaimed: u64,
 }
 
 impl Resets {
@@ -28,34 +35,48 @@ impl Resets {
             return;
         };
         if now > before {
-            self.unclaimed.push_back((at, now - before));
+            self.counts.push_back(Count {
+                at,
+                unclaimed: now - before,
+            });
         }
-        if self.unclaimed.len() > KEPT {
-            self.unclaimed.pop_front();
+        if self.counts.len() > KEPT {
+            self.counts.pop_front();
         }
     }
 
+    /// Whether none at all was counted since then.
+    pub(super) fn none_since(&self, since: Timestamp) -> bool {
+        self.counts.back().is_none_or(|count| count.at <= since)
+    }
+
     /// Claims the resets of a connection whose ends have vanished without TIME_WAIT; says whether
-    /// there was one.
-    pub(super) fn claim(&mut self, connection: &Connection) -> bool {
+    /// there were as many as it wants. `others` are ends that a look misses as well and that may
+    /// want theirs.
+    pub(super) fn claim(&mut self, connection: &Connection, others: u64) -> bool {
         let tracks = || connection.visible().map(|(_, track)| track);
         if tracks().any(|track| track.passed(TcpState::TimeWait)) {
             return false;
         }
         let since = tracks().filter_map(vanished_after).min();
         let mut wanted = tracks().filter(|track| counts_when_reset(track)).count() as u64;
-        let mut is_counted = false;
-        for (_, unclaimed) in self
-            .unclaimed
-            .iter_mut()
-            .filter(|(at, _)| Some(*at) > since)
-        {
-            let claimed = wanted.min(*unclaimed);
-            *unclaimed -= claimed;
-            wanted -= claimed;
-            is_counted |= claimed > 0;
+        let recent = || self.counts.iter().filter(|count| Some(count.at) > since);
+        let counted: u64 = recent().map(|count| count.unclaimed).sum();
+        let is_enough = wanted > 0 && counted >= wanted + others;
+        if !is_enough && others > 0 {
+            // Too few for all of them: nobody can say whose they are.
+            wanted = counted;
         }
-        is_counted
+        for count in self
+            .counts
+            .iter_mut()
+            .filter(|count| Some(count.at) > since)
+        {
+            let claimed = wanted.min(count.unclaimed);
+            count.unclaimed -= claimed;
+            wanted -= claimed;
+        }
+        is_enough
     }
 }
 
@@ -63,7 +84,8 @@ fn vanished_after(track: &Track) -> Option<Timestamp> {
     track.spans().last()?.from.not_before()
 }
 
-fn counts_when_reset(track: &Track) -> bool {
+/// Whether a reset of this end would have been counted.
+pub(super) fn counts_when_reset(track: &Track) -> bool {
     matches!(
         track.last_living(),
         TcpState::Established | TcpState::CloseWait

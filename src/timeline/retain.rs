@@ -29,7 +29,10 @@ impl Tracker {
                 self.by_tuple.remove(&tuple);
             }
             if let Some(cookie) = track.id().cookie {
-                self.by_cookie.remove(&(connection.scope, cookie));
+                let name = (connection.scope, cookie);
+                if ours(self.by_cookie.get(&name)) {
+                    self.by_cookie.remove(&name);
+                }
             }
         }
     }

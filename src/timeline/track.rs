@@ -134,6 +134,8 @@ pub struct Track {
     /// The newest moment at which it is proven to have been in its present state.
     pub(super) seen: Timestamp,
     pub(super) presence: Presence,
+    /// Kept, since a selection asks for it of every connection.
+    seen_states: StateSet,
 }
 
 impl Track {
@@ -172,7 +174,12 @@ impl Track {
         // From an unseen birth to the end, the usual life.
         let mut spans = Vec::with_capacity(6);
         spans.push(span);
+        let seen_states = match span.state {
+            TcpState::Close => StateSet::EMPTY,
+            state => StateSet::EMPTY.with(state),
+        };
         Self {
+            seen_states,
             spans,
             last: sample,
             seen,
@@ -193,6 +200,7 @@ impl Track {
             .into_iter()
             .map(|state| (state, Certainty::Inferred))
             .chain([(to, Certainty::Sampled)]);
+        self.seen_states = self.seen_states.with(to);
         for (state, certainty) in states {
             self.spans.push(Span {
                 state,
@@ -287,16 +295,8 @@ impl Track {
     }
 
     /// States that were seen, not inferred; CLOSE before a birth is not one of them.
-    pub fn seen_states(&self) -> StateSet {
-        self.spans
-            .iter()
-            .enumerate()
-            .filter(|(index, span)| {
-                span.certainty != Certainty::Inferred
-                    && (*index > 0 || span.state != TcpState::Close)
-            })
-            .map(|(_, span)| span.state)
-            .collect()
+    pub const fn seen_states(&self) -> StateSet {
+        self.seen_states
     }
 
     /// The index of the span that holds at `at`; a state counts from the moment it was seen.

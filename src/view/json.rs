@@ -15,6 +15,7 @@ use crate::model::filter::Filter;
 use crate::model::time::nanos_of;
 use crate::model::{Body, Descriptor, Observation, SourceName, SourceState, TcpState, Timestamp};
 use crate::timeline::{Age, Change, Connection, Found, Side, Transition};
+use crate::view::plain::acts;
 
 pub use document::list;
 
@@ -201,7 +202,28 @@ impl From<Verdict> for VerdictInfo {
 }
 
 fn print(line: &Line<'_>) -> serde_json::Result<String> {
-    serde_json::to_string(line)
+    serde_json::to_string(line).map(inert)
+}
+
+/// JSON leaves DEL, C1 and bidirectional controls as they are; a terminal would act on them. The
+/// same text in JSON's own escapes.
+fn inert(json: String) -> String {
+    if !json.chars().any(acts) {
+        return json;
+    }
+    let mut units = [0; 2];
+    let mut text = String::with_capacity(json.len() + 16);
+    for c in json.chars() {
+        // Line breaks are those of a document, between its fields.
+        if acts(c) && c != '\n' {
+            for unit in c.encode_utf16(&mut units) {
+                text.push_str(&format!("\\u{unit:04x}"));
+            }
+        } else {
+            text.push(c);
+        }
+    }
+    text
 }
 
 /// The first line of live output.

@@ -23,7 +23,7 @@ pub fn plain(text: &str) -> Cow<'_, str> {
 }
 
 /// Whether the character does something instead of being seen.
-fn acts(c: char) -> bool {
+pub(crate) fn acts(c: char) -> bool {
     c.is_control()
         || matches!(
             c,

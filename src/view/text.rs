@@ -170,7 +170,8 @@ fn queued(seen: &SeenBeside) -> Option<String> {
         .into_iter()
         .filter_map(|(count, word)| {
             let count = count.filter(|&count| count > 0)?;
-            Some(format!("{count} bytes {word}"))
+            let s = if count == 1 { "" } else { "s" };
+            Some(format!("{count} byte{s} {word}"))
         })
         .collect();
     (!parts.is_empty()).then(|| parts.join(", "))

@@ -36,6 +36,8 @@ mod list;
 pub mod terminal;
 mod theme;
 
+use std::time::Duration;
+
 use jiff::tz::TimeZone;
 use ratatui::Frame;
 use ratatui::buffer::Buffer;
@@ -158,6 +160,18 @@ impl App {
     /// Chooses whichever connection was seen last, until the user chooses another.
     pub const fn follow_newest(&mut self) {
         self.focus = Focus::Newest;
+    }
+
+    /// Shows as much time as is `wanted`, until the user zooms.
+    pub fn show_span(&mut self, wanted: Duration) {
+        self.zoom = Zoom::showing(wanted);
+    }
+
+    /// Stops the picture at `now`, as the key does.
+    pub fn pause(&mut self, tracker: &Tracker, now: Timestamp) {
+        if matches!(self.follow, Follow::Live) {
+            self.toggle_pause(tracker, now);
+        }
     }
 
     /// Takes in what an observation says beside connections.

@@ -86,9 +86,11 @@ pub(super) fn send(
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => {
                 return Err(match error.raw_os_error() {
-                    Some(errno @ (libc::EPERM | libc::EACCES)) => {
+                    Some(errno @ (libc::EPERM | libc::EACCES | libc::ENOBUFS | libc::EBUSY)) => {
                         DiagError::refused(operation, errno)
                     }
+                    // No memory now; there will be again.
+                    Some(libc::ENOMEM | libc::EAGAIN) => DiagError::Overrun { operation },
                     _ => DiagError::Io { operation, error },
                 });
             }

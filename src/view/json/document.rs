@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::diagnosis::verdict::judge;
 use crate::model::{Descriptor, Timestamp};
 use crate::timeline::{Certainty, Connection, Side, Span, Track, When};
-use crate::view::json::{VERSION, VerdictInfo, age_ns};
+use crate::view::json::{VERSION, VerdictInfo, age_ns, inert};
 
 /// The document of `tcpwatch list`.
 ///
@@ -21,10 +21,11 @@ pub fn list<'a>(
         version: u32,
         connections: Vec<ConnectionInfo>,
     }
-    serde_json::to_string_pretty(&Document {
+    let document = serde_json::to_string_pretty(&Document {
         version: VERSION,
         connections: connections.map(|c| ConnectionInfo::new(c, now)).collect(),
-    })
+    });
+    document.map(inert)
 }
 
 #[derive(Serialize)]

@@ -30,6 +30,14 @@ impl Zoom {
         Duration::from_secs(SPANS[step])
     }
 
+    /// The closest one that shows all of `wanted`.
+    pub(super) fn showing(wanted: Duration) -> Self {
+        let all = SPANS
+            .iter()
+            .position(|&span| Duration::from_secs(span) >= wanted);
+        Self(all.unwrap_or(SPANS.len() - 1))
+    }
+
     pub(super) const fn closer(self) -> Self {
         Self(self.0.saturating_sub(1))
     }
