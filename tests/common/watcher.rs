@@ -181,6 +181,19 @@ impl Watcher {
             .clone()
     }
 
+    /// Waits until the connection is over, and is said to have ended like this; the verdict.
+    pub fn sees_end(&mut self, pair: &Pair, code: &str) -> Value {
+        let verdict = self.sees_closed(pair);
+        let kernel = (pair.client_state(), pair.server_state());
+        assert_eq!(
+            verdict["code"],
+            code,
+            "the kernel has {kernel:?}; seen:\n{}",
+            describe(&self.seen)
+        );
+        verdict
+    }
+
     /// Asks the program to end in good order, and takes in the rest.
     pub fn finish(self) -> Story {
         self.finish_by(Signal::TERM)

@@ -72,7 +72,7 @@ fn an_orphan_found_in_fin_wait2_has_its_age() {
         // The kernel keeps no such time of a CLOSE_WAIT.
         assert_eq!(open["b_age_ns"], Value::Null);
         pair.close_server();
-        assert_eq!(watcher.sees_closed(&pair)["code"], "orderly");
+        watcher.sees_end(&pair, "orderly");
         watcher.finish();
     });
 }
@@ -109,10 +109,10 @@ fn a_connection_found_established_has_no_age() {
         assert_eq!(open["a_age_ns"], Value::Null);
         assert_eq!(open["b_age_ns"], Value::Null);
         pair.close_client();
+        pair.client_enters("FIN_WAIT2");
         watcher.sees(&pair, "b", "CLOSE_WAIT");
         pair.close_server();
-        let verdict = watcher.sees_closed(&pair);
-        assert_eq!(verdict["code"], "orderly");
+        let verdict = watcher.sees_end(&pair, "orderly");
         assert_eq!(verdict["first_closer"], "a");
         // No step says where it came from.
         let story = watcher.finish();

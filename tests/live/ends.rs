@@ -17,7 +17,7 @@ fn both_ends_over_ipv6_are_one_connection() {
         pair.close_client();
         watcher.sees(&pair, "a", "FIN_WAIT2");
         pair.close_server();
-        assert_eq!(watcher.sees_closed(&pair)["code"], "orderly");
+        watcher.sees_end(&pair, "orderly");
         let story = watcher.finish();
         story.has_one_connection();
         let open = story.all("open").next().unwrap();

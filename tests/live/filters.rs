@@ -39,7 +39,7 @@ impl Scene {
             pair.close_server();
         }
         for index in (0..6).filter(|index| is_wanted(*index)) {
-            assert_eq!(watcher.sees_closed(&self.pairs[index])["code"], "orderly");
+            watcher.sees_end(&self.pairs[index], "orderly");
         }
         let story = watcher.finish();
         for (index, pair) in self.pairs.iter().enumerate() {
@@ -150,6 +150,7 @@ fn a_connection_that_comes_to_be_wanted_is_opened_in_the_state_it_leaves() {
         all.sees_established(&pair);
         all.sees_established(&other);
         pair.close_client();
+        pair.client_enters("FIN_WAIT2");
         watcher.sees(&pair, "b", "CLOSE_WAIT");
         pair.close_server();
         watcher.sees_closed(&pair);

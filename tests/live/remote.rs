@@ -128,8 +128,7 @@ fn a_connection_to_another_host_has_one_end() {
         pair.close_client();
         watcher.sees(&pair, "a", "FIN_WAIT2");
         pair.close_server();
-        let verdict = watcher.sees_closed(&pair);
-        assert_eq!(verdict["code"], "orderly");
+        let verdict = watcher.sees_end(&pair, "orderly");
         assert_eq!(verdict["first_closer"], "a");
         let story = watcher.finish();
         story.has_one_connection();

@@ -9,10 +9,6 @@ use crate::watcher::Watcher;
 
 const NEVER_AFTER_A_RESET: [&str; 3] = ["TIME_WAIT", "LAST_ACK", "CLOSING"];
 
-fn is_aborted(watcher: &mut Watcher, pair: &Pair) {
-    assert_eq!(watcher.sees_closed(pair)["code"], "aborted");
-}
-
 fn both_ended(story: &Story, pair: &Pair) {
     story.never_tells(&NEVER_AFTER_A_RESET);
     let conn = story.conn(pair);
@@ -30,7 +26,7 @@ fn a_close_with_linger_zero_is_an_abort() {
         watcher.sees_established(&pair);
         abort_on_close(pair.client.as_ref().unwrap());
         let reset = pair.close_client();
-        is_aborted(&mut watcher, &pair);
+        watcher.sees_end(&pair, "aborted");
         let story = watcher.finish();
         both_ended(&story, &pair);
         story.never_tells(&["FIN_WAIT1", "FIN_WAIT2", "CLOSE_WAIT"]);
@@ -49,7 +45,7 @@ fn a_close_with_unread_data_is_an_abort() {
         // Else the close could be quicker than the data.
         pair.server.as_ref().unwrap().peek(&mut [0]).unwrap();
         pair.close_server();
-        is_aborted(&mut watcher, &pair);
+        watcher.sees_end(&pair, "aborted");
         let story = watcher.finish();
         both_ended(&story, &pair);
         story.never_tells(&["FIN_WAIT1", "FIN_WAIT2", "CLOSE_WAIT"]);
@@ -67,7 +63,7 @@ fn an_answer_to_a_closed_socket_is_an_abort() {
         watcher.sees(&pair, "a", "FIN_WAIT2");
         watcher.sees(&pair, "b", "CLOSE_WAIT");
         pair.server.as_ref().unwrap().write_all(b"answer").unwrap();
-        is_aborted(&mut watcher, &pair);
+        watcher.sees_end(&pair, "aborted");
         let story = watcher.finish();
         both_ended(&story, &pair);
         let verdict = story.verdict(story.conn(&pair));
@@ -91,7 +87,7 @@ fn a_reset_that_nobody_accepted_is_an_abort() {
         assert_eq!(close_wait["descriptor"], "not_accepted");
         // Whoever waits in the queue of a listener that goes is reset.
         drop(server);
-        is_aborted(&mut watcher, &pair);
+        watcher.sees_end(&pair, "aborted");
         both_ended(&watcher.finish(), &pair);
     });
 }

@@ -22,8 +22,7 @@ fn a_close_is_told_step_by_step_on_both_lanes() {
         watcher.sees(&pair, "b", "CLOSE_WAIT");
         let last_ack = pair.close_server();
         let time_wait = pair.client_enters("TIME_WAIT");
-        let verdict = watcher.sees_closed(&pair);
-        assert_eq!(verdict["code"], "orderly");
+        let verdict = watcher.sees_end(&pair, "orderly");
         assert_eq!(verdict["first_closer"], "a");
         assert_eq!(verdict["how"], "close");
 
@@ -56,8 +55,7 @@ fn a_server_that_closes_first_is_named() {
         pair.close_server();
         watcher.sees(&pair, "b", "FIN_WAIT2");
         pair.close_client();
-        let verdict = watcher.sees_closed(&pair);
-        assert_eq!(verdict["code"], "orderly");
+        let verdict = watcher.sees_end(&pair, "orderly");
         assert_eq!(verdict["first_closer"], "b");
         let story = watcher.finish();
         let conn = story.conn(&pair);
@@ -87,8 +85,7 @@ fn a_shutdown_is_told_from_a_close_while_the_states_are_the_same() {
         assert_eq!(answer, "answer");
         drop(client);
 
-        let verdict = watcher.sees_closed(&pair);
-        assert_eq!(verdict["code"], "orderly");
+        let verdict = watcher.sees_end(&pair, "orderly");
         assert_eq!(verdict["first_closer"], "a");
         assert_eq!(verdict["how"], "shutdown");
         let story = watcher.finish();

@@ -50,8 +50,7 @@ fn watch_as_nobody(program: &Path, source: &str) {
     let fin_wait2 = watcher.sees(&pair, "a", "FIN_WAIT2");
     assert_eq!(fin_wait2["descriptor"], "gone");
     pair.close_server();
-    let verdict = watcher.sees_closed(&pair);
-    assert_eq!(verdict["code"], "orderly");
+    let verdict = watcher.sees_end(&pair, "orderly");
     assert_eq!(verdict["how"], "close");
     watcher.finish();
 }
