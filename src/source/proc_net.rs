@@ -54,9 +54,12 @@ impl ProcNet {
     /// Reads one file into the table; says how many rows could not be read.
     fn read(&mut self, path: &str, kind: Text) -> io::Result<usize> {
         self.text.clear();
-        // Timers count from here: how long the rest of the file takes varies from look to look.
-        let at = clock::now();
+        let begun = clock::now();
         File::open(path)?.read_to_end(&mut self.text)?;
+        // Timers count from here, so that an age is never too high. They are off by what the
+        // reading took, which varies.
+        let at = clock::now();
+        self.table.timers_wobble_by(at.since(begun));
         let Self {
             request,
             table,

@@ -46,6 +46,7 @@ pub struct Table<K> {
     any_look_done: bool,
     appeared: Vec<Sample>,
     changed: Vec<Sample>,
+    wobble: Duration,
     unchanged_whole: Quiet,
     unchanged_without_time_wait: Quiet,
 }
@@ -70,6 +71,7 @@ impl<K: Eq + Hash + Copy + Ord> Table<K> {
             any_look_done: false,
             appeared: Vec::new(),
             changed: Vec::new(),
+            wobble: TIMER_WOBBLE,
             unchanged_whole: Quiet::default(),
             unchanged_without_time_wait: Quiet::default(),
         }
@@ -126,6 +128,11 @@ impl<K: Eq + Hash + Copy + Ord> Table<K> {
         }
     }
 
+    /// Deadlines come this much less surely than the kernel's jiffies make them.
+    pub fn timers_wobble_by(&mut self, more: Duration) {
+        self.wobble = TIMER_WOBBLE + more;
+    }
+
     /// A look begins.
     pub fn begin(&mut self) {
         self.generation += 1;
@@ -154,7 +161,7 @@ impl<K: Eq + Hash + Copy + Ord> Table<K> {
         entry.missing_since = None;
         // A socket can be bound to a device at any time, and no other field tells.
         entry.device = device;
-        if differs(&entry.said, sample, entry.said_at, at) {
+        if differs(&entry.said, sample, entry.said_at, at, self.wobble) {
             entry.said = *sample;
             entry.said_at = at;
             self.changed.push(*sample);
@@ -301,7 +308,13 @@ fn is_covered(said: &Sample, look: Look, at: Timestamp) -> bool {
 
 /// Whether the new sight is worth saying. What every segment of a busy connection moves is said
 /// at once when it comes or goes, and else once a second.
-fn differs(said: &Sample, new: &Sample, said_at: Timestamp, at: Timestamp) -> bool {
+fn differs(
+    said: &Sample,
+    new: &Sample,
+    said_at: Timestamp,
+    at: Timestamp,
+    wobble: Duration,
+) -> bool {
     if said.state != new.state
         || said.inode != new.inode
         || said.uid != new.uid
@@ -313,7 +326,7 @@ fn differs(said: &Sample, new: &Sample, said_at: Timestamp, at: Timestamp) -> bo
         return true;
     }
     let is_due = at.since(said_at) >= BUSY_PERIOD;
-    queues_differ(said.queues, new.queues, is_due) || timers_differ(said, new, is_due)
+    queues_differ(said.queues, new.queues, is_due) || timers_differ(said, new, is_due, wobble)
 }
 
 fn queues_differ(said: Queues, new: Queues, is_due: bool) -> bool {
@@ -332,7 +345,7 @@ fn queues_differ(said: Queues, new: Queues, is_due: bool) -> bool {
     }
 }
 
-fn timers_differ(said: &Sample, new: &Sample, is_due: bool) -> bool {
+fn timers_differ(said: &Sample, new: &Sample, is_due: bool, wobble: Duration) -> bool {
     let moved_by_traffic = |sample: &Sample| {
         sample
             .timer
@@ -343,7 +356,7 @@ fn timers_differ(said: &Sample, new: &Sample, is_due: bool) -> bool {
     }
     match (said.timer, new.timer) {
         (Some(said), Some(new)) => {
-            said.kind != new.kind || said.deadline.distance(new.deadline) > TIMER_WOBBLE
+            said.kind != new.kind || said.deadline.distance(new.deadline) > wobble
         }
         (said, new) => said.is_some() != new.is_some(),
     }
