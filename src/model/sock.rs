@@ -128,8 +128,9 @@ pub struct Scope {
     pub netns: Option<u64>,
 }
 
-/// The kernel's name for one incarnation of a socket (`SO_COOKIE`). It survives from SYN_RECV to
-/// TIME_WAIT, is never used again while the host is up, and is not ordered.
+/// The kernel's name for a socket (`SO_COOKIE`). It survives from SYN_RECV to TIME_WAIT, is never
+/// given to another while the host is up, and is not ordered. A program can connect its socket
+/// again, so only together with the 4-tuple it names an incarnation.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Cookie(pub u64);
 

@@ -116,8 +116,8 @@ impl TcpState {
 
     /// The states that may come next, as a mask (RFC 9293 section 3.3.2; Linux `tcp_input.c`).
     ///
-    /// `fast_open` adds the edges of a socket that was accepted before its handshake ended: only
-    /// then can SYN_RECV be closed or meet a FIN.
+    /// `fast_open` adds the edges of a whole socket in SYN_RECV, accepted before its handshake
+    /// ended (or opened from both sides): it can be closed, and meet a FIN.
     const fn followers(self, fast_open: bool) -> u16 {
         const CLOSE: u16 = TcpState::Close.bit();
         match self {

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::io::{self, BufWriter, StdoutLock, Write};
 use std::time::Duration;
 
+use anyhow::Context;
 use jiff::tz::TimeZone;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -21,6 +22,7 @@ use crate::view::text::{self, Lines};
 use crate::view::tui::Input;
 use crate::view::wall::WallClock;
 
+const WRITING: &str = "write to standard output";
 /// How often to look whether anybody still reads our output.
 const READER_CHECK: Duration = Duration::from_secs(1);
 
@@ -56,7 +58,7 @@ impl LineShow {
         if show.format == Format::Json {
             let line = json::session(&show.session(config, opening))?;
             show.line(&line)?;
-            show.out.flush()?;
+            show.flush()?;
         }
         Ok(show)
     }
@@ -81,8 +83,12 @@ impl LineShow {
         }
     }
 
-    fn line(&mut self, line: &str) -> io::Result<()> {
-        writeln!(self.out, "{line}")
+    fn line(&mut self, line: &str) -> anyhow::Result<()> {
+        writeln!(self.out, "{line}").context(WRITING)
+    }
+
+    fn flush(&mut self) -> anyhow::Result<()> {
+        self.out.flush().context(WRITING)
     }
 
     fn observation(&mut self, observation: &Observation) -> anyhow::Result<()> {
@@ -127,7 +133,7 @@ impl LineShow {
             Format::Json => json::change(change, connection)?,
             Format::Text | Format::Tui => self.lines.change(change, connection),
         };
-        Ok(self.line(&line)?)
+        self.line(&line)
     }
 
     fn forget_dropped(&mut self, tracker: &Tracker) {
@@ -198,7 +204,7 @@ impl Show for LineShow {
 
     fn settle(&mut self, tracker: &Tracker, _: Timestamp) -> anyhow::Result<Flow> {
         self.opened = true;
-        self.out.flush()?;
+        self.flush()?;
         self.forget_dropped(tracker);
         Ok(if reader_is_gone() {
             Flow::End
@@ -229,11 +235,11 @@ impl Show for LineShow {
             }
             Format::Text | Format::Tui => conclusion.line(experiment),
         };
-        Ok(self.line(&line)?)
+        self.line(&line)
     }
 
     fn conclude(&mut self) -> anyhow::Result<()> {
-        Ok(self.out.flush()?)
+        self.flush()
     }
 }
 

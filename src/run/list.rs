@@ -3,6 +3,8 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
+use anyhow::Context;
+
 use crate::cli::{List, ListFormat};
 use crate::model::{Body, Observation, SourceState};
 use crate::run::{Outcome, complain};
@@ -50,8 +52,9 @@ pub(super) fn list(config: &List) -> anyhow::Result<Outcome> {
         ListFormat::Text => text::list(selected.iter().copied(), now, config.color),
     };
     let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes())?;
-    out.flush()?;
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .context("write to standard output")?;
     Ok(if selected.is_empty() {
         Outcome::NothingMatched
     } else {

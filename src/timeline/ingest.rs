@@ -157,6 +157,9 @@ impl Tracker {
             self.missing_that_count = self.missing_that_count.saturating_sub(1);
         }
         let known = track.state();
+        // A SYN_RECV with a file was accepted early, or opened from both sides: it can be closed.
+        let can_close = known == TcpState::SynRecv && track.last.inode.is_some();
+        let fast_open = fast_open || can_close;
         if known == sample.state {
             track.refresh(*sample, sight.begun);
             return;

@@ -59,6 +59,9 @@ impl Lines {
 
     fn end(&self, side: Side, found: Option<&Found>, connection: &Connection) -> String {
         let state = match found {
+            None if connection.endpoint(side) == connection.endpoint(side.other()) => {
+                "itself".to_owned()
+            }
             // On another host, in another namespace, or gone when we came.
             None => "not seen here".to_owned(),
             Some(found) if found.came == Came::Born => "new".to_owned(),
