@@ -28,6 +28,8 @@ mod attach;
 mod crowd;
 #[path = "live/ends.rs"]
 mod ends;
+#[path = "live/fallback.rs"]
+mod fallback;
 #[path = "live/filters.rs"]
 mod filters;
 #[path = "live/incarnations.rs"]
