@@ -31,7 +31,7 @@ impl Tracker {
         let id = &sample.id;
         let before = self.by_tuple.get(&(id.scope, id.tuple)).copied();
         let ended = before.filter(|end| !self.continues(*end, sample));
-        if let Some(end) = ended.filter(|_| self.renamed(sample).is_none()) {
+        if let Some(end) = ended.filter(|_| self.renamed(sample, source).is_none()) {
             self.end_track(end, at, source, true);
         }
     }
@@ -60,24 +60,41 @@ impl Tracker {
             && (track.state() == sample.state || can_follow(track.state(), sample.state, fast_open))
     }
 
-    /// The handshake that this socket came from, under another cookie: a look that meets a request
-    /// socket for the first time gives it one, and when the kernel has just made the connection
-    /// from it, that one does not inherit it (inet_csk_clone_lock, net/ipv4/inet_connection_sock.c).
-    pub(super) fn renamed(&self, sample: &Sample) -> Option<EndRef> {
+    /// The same life under another cookie. The kernel gives a socket its cookie when a look first
+    /// meets it. In that very moment it may be making the next socket of this life from it, which
+    /// then does not inherit it: the connection from the handshake's (inet_csk_clone_lock,
+    /// net/ipv4/inet_connection_sock.c), or the mini-socket from the connection's (tcp_time_wait,
+    /// net/ipv4/tcp_minisocks.c). So this can be only where no later look showed the first one.
+    ///
+    /// It could also be two lives, of which one ended and the other came as far between two looks;
+    /// unless the other end shows that, one is the better guess by far.
+    pub(super) fn renamed(&self, sample: &Sample, source: SourceName) -> Option<EndRef> {
         let id = &sample.id;
         let end = self.by_tuple.get(&(id.scope, id.tuple)).copied()?;
         let track = self.track(end)?;
-        let is_client_gone = self
+        let is_heir = match track.state() {
+            TcpState::SynRecv => sample.state != TcpState::SynRecv,
+            TcpState::SynSent | TcpState::TimeWait => false,
+            _ => sample.is_mini_socket(),
+        };
+        let is_other_gone = self
             .connections
             .get(&end.conn)?
             .end(end.side.other())
             .is_some_and(Track::is_gone);
+        let first_sight = track
+            .spans
+            .iter()
+            .find(|span| span.state != TcpState::Close)?
+            .from
+            .not_after();
         let fast_open = self.host.server_fast_open;
-        (track.state() == TcpState::SynRecv
+        (is_heir
             && !track.is_gone()
-            && !is_client_gone
-            && sample.state != TcpState::SynRecv
-            && can_follow(TcpState::SynRecv, sample.state, fast_open))
+            && !is_other_gone
+            && self.last_seen(track, source) <= first_sight
+            && (track.state() == sample.state
+                || can_follow(track.state(), sample.state, fast_open)))
         .then_some(end)
     }
 
@@ -97,7 +114,8 @@ mod tests {
 
     use super::*;
     use crate::model::{
-        Body, Cookie, Endpoint, FourTuple, Look, Observation, Queues, Scope, SockId,
+        Body, Cookie, Endpoint, FourTuple, Look, Observation, Queues, Scope, SockId, Timer,
+        TimerKind,
     };
     use crate::timeline::Side;
 
@@ -133,6 +151,17 @@ mod tests {
 
     fn server(state: TcpState, cookie: u64) -> Sample {
         row((SERVER, CLIENT), state, cookie)
+    }
+
+    fn mini(sample: Sample) -> Sample {
+        let timer = Timer {
+            kind: TimerKind::TimeWait,
+            deadline: Timestamp::from_nanos(60_000_000_000),
+        };
+        Sample {
+            timer: Some(timer),
+            ..sample
+        }
     }
 
     /// What came of these looks, 10 ns apart, the first of them before anything was there: the
@@ -183,6 +212,16 @@ mod tests {
         let second = [server(TcpState::Established, 3)];
         let lanes = [Some(TcpState::Established), Some(TcpState::Established)];
         assert_eq!(after(&[&first, &second]), [lanes]);
+    }
+
+    #[test]
+    fn a_connection_and_its_mini_socket_are_one_life_under_two_cookies() {
+        let first = [client(TcpState::FinWait2, 1)];
+        let second = [mini(client(TcpState::TimeWait, 2))];
+        let lanes = [Some(TcpState::TimeWait), None];
+        assert_eq!(after(&[&first, &second]), [lanes]);
+        // Not when the first was there to stay.
+        assert_eq!(after(&[&first, &[], &second]).len(), 2);
     }
 
     #[test]

@@ -118,7 +118,7 @@ impl Tracker {
         }
         match self.find(&sample.id) {
             Some(end) if self.continues(end, sample) => self.follow(end, sample, sight),
-            _ => match self.renamed(sample) {
+            _ => match self.renamed(sample, sight.source) {
                 Some(end) => {
                     self.rename(end, sample);
                     self.follow(end, sample, sight);
@@ -129,7 +129,7 @@ impl Tracker {
     }
 
     /// The newest moment at which the end is proven to have been in its present state.
-    fn last_seen(&self, track: &Track, source: SourceName) -> Timestamp {
+    pub(super) fn last_seen(&self, track: &Track, source: SourceName) -> Timestamp {
         let look = match track.presence {
             Presence::Present => self
                 .looks
