@@ -164,9 +164,8 @@ mod tests {
         }
     }
 
-    /// What came of these looks, 10 ns apart, the first of them before anything was there: the
-    /// states of both ends of each connection.
-    fn after(looks: &[&[Sample]]) -> Vec<[Option<TcpState>; 2]> {
+    /// A tracker after these looks, 10 ns apart, and one before them that showed nothing.
+    fn tracker(looks: &[&[Sample]]) -> Tracker {
         let mut tracker = Tracker::default();
         for (index, rows) in [&[][..]].iter().chain(looks).enumerate() {
             let at = index as u64 * 10;
@@ -184,10 +183,15 @@ mod tests {
                 }),
             });
         }
+        tracker
+    }
+
+    /// The states of both ends of each connection after these looks.
+    fn after(looks: &[&[Sample]]) -> Vec<[Option<TcpState>; 2]> {
         let states = |connection: &crate::timeline::Connection| {
             Side::BOTH.map(|side| connection.end(side).map(Track::state))
         };
-        tracker.connections().map(states).collect()
+        tracker(looks).connections().map(states).collect()
     }
 
     #[test]
@@ -242,6 +246,26 @@ mod tests {
         ];
         for second in [[a, b], [b, a]] {
             assert_eq!(after(&[&first, &second]).last(), Some(&newest));
+        }
+    }
+
+    #[test]
+    fn an_end_that_a_look_skipped_is_not_younger_than_the_other() {
+        let first = [client(TcpState::Established, 1)];
+        let second = [server(TcpState::Established, 2)];
+        let tracker = tracker(&[&first, &second]);
+        let connection = tracker.connections().next().unwrap();
+        for side in Side::BOTH {
+            let born = connection.end(side).unwrap().spans()[1].from;
+            assert_eq!(born.not_before(), Some(Timestamp::from_nanos(0)));
+        }
+    }
+
+    #[test]
+    fn a_socket_connected_to_itself_is_end_a_whatever_it_was_met_in() {
+        for state in [TcpState::SynRecv, TcpState::Established] {
+            let rows = [row((CLIENT, CLIENT), state, 1)];
+            assert_eq!(after(&[&rows]), [[Some(state), None]]);
         }
     }
 }

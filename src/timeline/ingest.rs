@@ -170,7 +170,6 @@ impl Tracker {
             // One table, one socket a 4-tuple: whoever had it before is gone.
             self.end_track(end, sight.at, sight.source, true);
         }
-        let track = self.first_track(sample, sight, replaced);
         let mirror = sample.id.tuple.mirror();
         let partner = self
             .by_tuple
@@ -178,6 +177,7 @@ impl Tracker {
             .copied()
             .filter(|_| !sample.id.tuple.is_own_mirror())
             .filter(|end| self.has_room(*end, sample.state));
+        let track = self.first_track(sample, sight, replaced, partner);
         let end = match partner {
             Some(partner) => EndRef {
                 conn: partner.conn,
@@ -200,15 +200,29 @@ impl Tracker {
             .is_some_and(|connection| connection.can_take(end.side.other(), state))
     }
 
-    fn first_track(&self, sample: &Sample, sight: Sight, replaced: Option<EndRef>) -> Track {
+    fn first_track(
+        &self,
+        sample: &Sample,
+        sight: Sight,
+        replaced: Option<EndRef>,
+        partner: Option<EndRef>,
+    ) -> Track {
         let look = self
             .looks
             .get(&sight.source)
             .and_then(|looks| looks.covering(sample.state));
+        // A partner that is past SYN_SENT has talked to this end: the looks that showed it alone
+        // have skipped this one, and prove nothing.
+        let met = partner
+            .and_then(|end| self.track(end))
+            .filter(|track| track.state() != TcpState::SynSent);
+        let born_with = met.and_then(Track::not_born_before);
+        let is_newborn = sight.newborn && (met.is_none() || born_with.is_some());
+        let look = look.map(|look| look.min(born_with.unwrap_or(look)));
         // What took the place of another socket was born after that one was last seen.
         let predecessor = replaced.and_then(|end| self.track(end)).map(|old| old.seen);
         match look.max(predecessor) {
-            Some(since) if sight.newborn || replaced.is_some() => {
+            Some(since) if is_newborn || replaced.is_some() => {
                 let mut track = Track::born(*sample, (since, sight.at), sight.begun, sight.source);
                 let fast_open = self.host.server_fast_open;
                 let passed = passed_between(TcpState::Close, sample.state, fast_open);
@@ -290,6 +304,10 @@ impl Tracker {
         let Some(connection) = self.connections.get(&id) else {
             return;
         };
+        if connection.tuple.is_own_mirror() {
+            // It opened the connection, to itself.
+            return;
+        }
         let [first, second] = &connection.ends;
         let passed = |end: &Option<Track>, state| end.as_ref().is_some_and(|t| t.passed(state));
         let tuple = connection.tuple;
