@@ -71,6 +71,8 @@ impl ProcNet {
             let tuple = &sample.id.tuple;
             let wanted = match sample.state {
                 TcpState::Listen => filter.keeps_listener(&tuple.local),
+                // On its way out, and not in the state any more in which it was last seen.
+                TcpState::Close => false,
                 _ => filter.keeps(tuple),
             };
             if wanted {

@@ -184,6 +184,9 @@ impl SockDiag {
             let id = &row.sample.id;
             let wanted = match row.sample.state {
                 TcpState::Listen => filter.keeps_listener(&id.tuple.local),
+                // Caught on its way out, mostly into a mini-socket: it is not in the state in which
+                // it was last seen any more. As a row that is missing, it is asked for.
+                TcpState::Close => false,
                 _ => filter.keeps(&id.tuple),
             };
             if wanted && let Some(cookie) = id.cookie {

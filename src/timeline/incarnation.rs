@@ -41,7 +41,7 @@ impl Tracker {
             .get(&(id.scope, id.tuple))
             .copied()
             .filter(|end| self.track(*end).is_some_and(|track| !track.is_gone()))
-            .filter(|end| !self.continues(*end, sample) && self.renamed(sample).is_none());
+            .filter(|end| !self.continues(*end, sample) && self.renamed(sample, source).is_none());
         if let Some(end) = ended {
             self.end_track(end, at, source, true);
         }
@@ -66,24 +66,41 @@ impl Tracker {
             && (track.state() == sample.state || can_follow(track.state(), sample.state, fast_open))
     }
 
-    /// The handshake that this socket came from, under another cookie: a look that meets a request
-    /// socket for the first time gives it one, and when the kernel has just made the connection
-    /// from it, that one does not inherit it (inet_csk_clone_lock, net/ipv4/inet_connection_sock.c).
-    pub(super) fn renamed(&self, sample: &Sample) -> Option<EndRef> {
+    /// The same life under another cookie. The kernel gives a socket its cookie when a look first
+    /// meets it. In that very moment it may be making the next socket of this life from it, which
+    /// then does not inherit it: the connection from the handshake's (inet_csk_clone_lock,
+    /// net/ipv4/inet_connection_sock.c), or the mini-socket from the connection's (tcp_time_wait,
+    /// net/ipv4/tcp_minisocks.c). So this can be only where no later look showed the first one.
+    ///
+    /// It could also be two lives, of which one ended and the other came as far between two looks;
+    /// unless the other end shows that, one is the better guess by far.
+    pub(super) fn renamed(&self, sample: &Sample, source: SourceName) -> Option<EndRef> {
         let id = &sample.id;
         let end = self.by_tuple.get(&(id.scope, id.tuple)).copied()?;
         let track = self.track(end)?;
-        let is_client_gone = self
+        let is_heir = match track.state() {
+            TcpState::SynRecv => sample.state != TcpState::SynRecv,
+            TcpState::SynSent | TcpState::TimeWait => false,
+            _ => sample.is_mini_socket(),
+        };
+        let is_other_gone = self
             .connections
             .get(&end.conn)?
             .end(end.side.other())
             .is_some_and(Track::is_gone);
+        let first_sight = track
+            .spans
+            .iter()
+            .find(|span| span.state != TcpState::Close)?
+            .from
+            .not_after();
         let fast_open = self.host.server_fast_open;
-        (track.state() == TcpState::SynRecv
+        (is_heir
             && !track.is_gone()
-            && !is_client_gone
-            && sample.state != TcpState::SynRecv
-            && can_follow(TcpState::SynRecv, sample.state, fast_open))
+            && !is_other_gone
+            && self.last_seen(track, source) <= first_sight
+            && (track.state() == sample.state
+                || can_follow(track.state(), sample.state, fast_open)))
         .then_some(end)
     }
 
@@ -121,7 +138,8 @@ mod tests {
 
     use super::*;
     use crate::model::{
-        Body, Cookie, Endpoint, FourTuple, Look, Observation, Queues, Scope, SockId,
+        Body, Cookie, Endpoint, FourTuple, Look, Observation, Queues, Scope, SockId, Timer,
+        TimerKind,
     };
     use crate::timeline::Side;
 
@@ -159,9 +177,19 @@ mod tests {
         row((SERVER, CLIENT), state, cookie)
     }
 
-    /// What came of these looks, 10 ns apart, the first of them before anything was there: the
-    /// states of both ends of each connection.
-    fn after(looks: &[&[Sample]]) -> Vec<[Option<TcpState>; 2]> {
+    fn mini(sample: Sample) -> Sample {
+        let timer = Timer {
+            kind: TimerKind::TimeWait,
+            deadline: Timestamp::from_nanos(60_000_000_000),
+        };
+        Sample {
+            timer: Some(timer),
+            ..sample
+        }
+    }
+
+    /// A tracker after these looks, 10 ns apart, and one before them that showed nothing.
+    fn tracker(looks: &[&[Sample]]) -> Tracker {
         let mut tracker = Tracker::default();
         for (index, rows) in [&[][..]].iter().chain(looks).enumerate() {
             let at = index as u64 * 10;
@@ -179,10 +207,15 @@ mod tests {
                 }),
             });
         }
+        tracker
+    }
+
+    /// The states of both ends of each connection after these looks.
+    fn after(looks: &[&[Sample]]) -> Vec<[Option<TcpState>; 2]> {
         let states = |connection: &crate::timeline::Connection| {
             Side::BOTH.map(|side| connection.end(side).map(Track::state))
         };
-        tracker.connections().map(states).collect()
+        tracker(looks).connections().map(states).collect()
     }
 
     #[test]
@@ -210,6 +243,16 @@ mod tests {
     }
 
     #[test]
+    fn a_connection_and_its_mini_socket_are_one_life_under_two_cookies() {
+        let first = [client(TcpState::FinWait2, 1)];
+        let second = [mini(client(TcpState::TimeWait, 2))];
+        let lanes = [Some(TcpState::TimeWait), None];
+        assert_eq!(after(&[&first, &second]), [lanes]);
+        // Not when the first was there to stay.
+        assert_eq!(after(&[&first, &[], &second]).len(), 2);
+    }
+
+    #[test]
     fn the_ends_of_a_new_life_find_each_other_in_any_order() {
         let first = [client(TcpState::TimeWait, 1), server(TcpState::SynRecv, 2)];
         let (a, b) = (
@@ -227,6 +270,26 @@ mod tests {
         ];
         for second in [[a, b], [b, a]] {
             assert_eq!(after(&[&first, &second]).last(), Some(&newest));
+        }
+    }
+
+    #[test]
+    fn an_end_that_a_look_skipped_is_not_younger_than_the_other() {
+        let first = [client(TcpState::Established, 1)];
+        let second = [server(TcpState::Established, 2)];
+        let tracker = tracker(&[&first, &second]);
+        let connection = tracker.connections().next().unwrap();
+        for side in Side::BOTH {
+            let born = connection.end(side).unwrap().spans()[1].from;
+            assert_eq!(born.not_before(), Some(Timestamp::from_nanos(0)));
+        }
+    }
+
+    #[test]
+    fn a_socket_connected_to_itself_is_end_a_whatever_it_was_met_in() {
+        for state in [TcpState::SynRecv, TcpState::Established] {
+            let rows = [row((CLIENT, CLIENT), state, 1)];
+            assert_eq!(after(&[&rows]), [[Some(state), None]]);
         }
     }
 }

@@ -123,7 +123,7 @@ impl Tracker {
         }
         match self.find(&sample.id) {
             Some(end) if self.continues(end, sample) => self.follow(end, sample, sight),
-            _ => match self.renamed(sample) {
+            _ => match self.renamed(sample, sight.source) {
                 Some(end) => {
                     self.rename(end, sample);
                     self.follow(end, sample, sight);
@@ -182,7 +182,6 @@ impl Tracker {
             // One table, one socket a 4-tuple: whoever had it before is gone.
             self.end_track(end, sight.at, sight.source, true);
         }
-        let track = self.first_track(sample, sight, replaced);
         let mirror = sample.id.tuple.mirror();
         let partner = self
             .by_tuple
@@ -190,6 +189,7 @@ impl Tracker {
             .copied()
             .filter(|_| !sample.id.tuple.is_own_mirror())
             .filter(|end| self.has_room(*end, sample, sight));
+        let track = self.first_track(sample, sight, replaced, partner);
         let end = match partner {
             Some(partner) => EndRef {
                 conn: partner.conn,
@@ -221,11 +221,25 @@ impl Tracker {
         })
     }
 
-    fn first_track(&self, sample: &Sample, sight: Sight, replaced: Option<EndRef>) -> Track {
+    fn first_track(
+        &self,
+        sample: &Sample,
+        sight: Sight,
+        replaced: Option<EndRef>,
+        partner: Option<EndRef>,
+    ) -> Track {
         let look = self
             .looks
             .get(&sight.source)
             .and_then(|looks| looks.covering(sample.state));
+        // A partner that is past SYN_SENT has talked to this end: the looks that showed it alone
+        // have skipped this one, and prove nothing.
+        let met = partner
+            .and_then(|end| self.track(end))
+            .filter(|track| track.state() != TcpState::SynSent);
+        let born_with = met.and_then(Track::not_born_before);
+        let is_newborn = sight.newborn && (met.is_none() || born_with.is_some());
+        let look = look.map(|look| look.min(born_with.unwrap_or(look)));
         // What took the place of another socket was born after that one was last seen.
         let predecessor = replaced.and_then(|end| self.track(end)).map(|old| old.seen);
         let found_since = found_since(sample, self.host.fin_timeout, sight.at);
@@ -235,7 +249,7 @@ impl Tracker {
             When::At(_) | When::Between(..) => false,
         };
         match look.max(predecessor) {
-            Some(since) if (sight.newborn || replaced.is_some()) && !is_older(since) => {
+            Some(since) if (is_newborn || replaced.is_some()) && !is_older(since) => {
                 let mut track = Track::born(*sample, (since, sight.at), sight.begun, sight.source);
                 let fast_open = self.host.server_fast_open;
                 let passed = passed_between(TcpState::Close, sample.state, fast_open);

@@ -49,6 +49,10 @@ impl Tracker {
         let Some(connection) = self.connections.get(&id) else {
             return;
         };
+        if connection.tuple.is_own_mirror() {
+            // It opened the connection, to itself.
+            return;
+        }
         let [first, second] = &connection.ends;
         let passed = |end: &Option<Track>, state| end.as_ref().is_some_and(|t| t.passed(state));
         let tuple = connection.tuple;

@@ -187,6 +187,12 @@ impl Track {
         }
     }
 
+    /// The lower bound of its birth, `None` for one that was found.
+    pub(super) fn not_born_before(&self) -> Option<Timestamp> {
+        let first = self.spans.first()?;
+        (first.state == TcpState::Close).then(|| first.from.not_after())
+    }
+
     /// Enters `to`, through `passed`, all within the same bounds.
     pub(super) fn advance(
         &mut self,

@@ -78,10 +78,15 @@ pub fn while_nobody_closes<T>(start: impl FnOnce() -> T) -> T {
     started
 }
 
-/// Makes a call that closes, while no process is being started.
-fn closing(close: impl FnOnce()) -> Between {
+/// Does something while no process is being started.
+pub fn while_nobody_starts<T>(act: impl FnOnce() -> T) -> T {
     let _together = STARTING.read().unwrap_or_else(PoisonError::into_inner);
-    stamped(close).0
+    act()
+}
+
+/// Makes a call that closes.
+fn closing(close: impl FnOnce()) -> Between {
+    while_nobody_starts(|| stamped(close).0)
 }
 
 /// A TCP socket that no child inherits.

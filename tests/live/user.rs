@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 
-use crate::sockets::{Pair, server};
+use crate::sockets::{Pair, server, while_nobody_starts};
 use crate::watcher::{NOBODY, PROGRAM, Watcher, program, run_to_end};
 use crate::{in_netns_each, through_both_sources};
 
@@ -24,7 +24,8 @@ impl Copy {
         let everybody = fs::Permissions::from_mode(0o755);
         fs::set_permissions(&directory, everybody.clone()).unwrap();
         let copy = Self { directory };
-        fs::copy(PROGRAM, copy.program()).unwrap();
+        // A process that is being started would hold the copy open for writing: ETXTBSY.
+        while_nobody_starts(|| fs::copy(PROGRAM, copy.program())).unwrap();
         fs::set_permissions(copy.program(), everybody).unwrap();
         copy
     }
