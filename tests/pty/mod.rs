@@ -120,9 +120,11 @@ impl Setup {
             .stdin(slave.try_clone().unwrap())
             .stdout(slave.try_clone().unwrap())
             .stderr(Stdio::piped());
-        // SAFETY: both are system calls without memory of their own, as fork() demands it.
+        // SAFETY: these are system calls without memory of their own, as fork() demands it.
         unsafe {
             self.command.pre_exec(|| {
+                // The tests may run under nohup, which a shell can't undo for its jobs.
+                libc::signal(libc::SIGHUP, libc::SIG_DFL);
                 rustix::process::setsid()?;
                 rustix::process::ioctl_tiocsctty(rustix::stdio::stdin())?;
                 Ok(())
