@@ -3,12 +3,14 @@
 //! Everything else imports this room, so it knows nothing of the rest: no IO, no clock, no
 //! terminal. What a kernel does not say is `None` here, never 0.
 
+pub mod event;
 pub mod filter;
 pub mod observation;
 pub mod sock;
 pub mod tcp;
 pub mod time;
 
+pub use event::{Caller, Event, Moment, What};
 pub use observation::{Answer, Ask, Body, Look, Observation, Poll, SourceName, SourceState};
 pub use sock::{Cookie, Descriptor, Endpoint, FourTuple, Queues, Sample, Scope, SockId};
 pub use tcp::{Shutdown, TcpState, Timer, TimerKind};

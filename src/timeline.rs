@@ -10,6 +10,7 @@
 //! none, by inode and state. Lower bounds come from the look that last covered the *old* state:
 //! one without TIME_WAIT says nothing of a socket in TIME_WAIT.
 
+pub mod cause;
 mod ending;
 mod incarnation;
 mod ingest;
@@ -27,6 +28,7 @@ use crate::model::{
     Ask, Body, Cookie, Descriptor, Endpoint, FourTuple, Look, Observation, Queues, Sample, Scope,
     Shutdown, SockId, SourceName, TcpState, Timestamp,
 };
+pub use cause::{Call, Cause, Mark, MarkKind, Process, Reason, Why};
 pub use pair::{ConnId, Connection, Side};
 use resets::Resets;
 pub use track::{Age, Certainty, Entry, Span, Track, When};
@@ -68,6 +70,25 @@ pub enum Change {
         /// The step.
         step: Transition,
     },
+    /// Something happened to an end that did not move its state.
+    Marked {
+        /// The connection.
+        conn: ConnId,
+        /// Which end.
+        side: Side,
+        /// What.
+        mark: Mark,
+    },
+    /// An event says that the end was in another state than the one it was last known in: events
+    /// were lost in between.
+    Missed {
+        /// The connection.
+        conn: ConnId,
+        /// Which end.
+        side: Side,
+        /// When that was found out.
+        at: Timestamp,
+    },
     /// Every visible end is gone or in TIME_WAIT.
     Closed {
         /// The connection.
@@ -84,6 +105,8 @@ impl Change {
             Self::Opened { conn, .. }
             | Self::Joined { conn, .. }
             | Self::Moved { conn, .. }
+            | Self::Marked { conn, .. }
+            | Self::Missed { conn, .. }
             | Self::Closed { conn, .. } => *conn,
         }
     }
@@ -127,8 +150,10 @@ pub struct Transition {
     /// How long `from` lasted, taken between the moments the two were seen; `None` when the
     /// beginning of `from` is not known or it was never seen.
     pub in_from: Option<std::time::Duration>,
-    /// What the look showed beside the state; `None` for states that no look showed.
+    /// What the look or the event showed beside the state; `None` for states that nothing showed.
     pub seen: Option<SeenBeside>,
+    /// Why it was made.
+    pub why: Why,
 }
 
 /// What a look showed beside a state.
@@ -305,6 +330,7 @@ impl Tracker {
                 asked,
                 begun,
                 answer,
+                ..
             } => self.ingest_lookup(asked, *begun, answer, at, source),
             Body::Host(facts) => {
                 self.resets.note(&self.host, facts, at);
@@ -314,7 +340,7 @@ impl Tracker {
                 self.totals.losses += 1;
                 self.totals.lost += count.unwrap_or(0);
             }
-            Body::Source(_) | Body::Clock { .. } | Body::Note { .. } => {}
+            Body::Event(_) | Body::Source(_) | Body::Clock { .. } | Body::Note { .. } => {}
         }
     }
 

@@ -222,6 +222,7 @@ fn answers(told: &[Observation], expected: &[SockId]) -> Vec<Answer> {
                 asked,
                 begun,
                 answer,
+                ..
             } => {
                 assert!(begun <= told.at);
                 Some((asked, answer))

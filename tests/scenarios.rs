@@ -168,6 +168,7 @@ fn sample(text: &str, now: Timestamp) -> Sample {
         uid: Some(0),
         shutdown: None,
         cgroup: None,
+        multipath: false,
     };
     let (mut receive, mut send) = (0, 0);
     for word in words {

@@ -76,6 +76,7 @@ impl Story {
                     Body::Lookup {
                         asked,
                         begun: at,
+                        unchanged: None,
                         answer: Answer::Gone,
                     },
                 )
@@ -130,6 +131,7 @@ fn mini_socket(client: &Sample, state: TcpState, at: u64) -> Sample {
         uid: None,
         shutdown: None,
         cgroup: None,
+        multipath: false,
         ..*client
     }
 }

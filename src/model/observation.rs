@@ -11,7 +11,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::model::{Cookie, Sample, Scope, SockId, Timestamp};
+use crate::model::{Cookie, Event, Sample, Scope, SockId, Timestamp};
 
 /// Something that a source said.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,6 +33,10 @@ pub enum SourceName {
     Proc,
     /// Kernel events.
     Bpf,
+    /// The kernel's word of freed sockets, `sock_diag`'s destroy multicast.
+    Destroy,
+    /// Exact lookups of known sockets, many times a second.
+    Follow,
     /// The lab's own processes.
     Lab,
 }
@@ -44,6 +48,8 @@ impl SourceName {
             Self::SockDiag => "sock_diag",
             Self::Proc => "proc",
             Self::Bpf => "bpf",
+            Self::Destroy => "destroy",
+            Self::Follow => "follow",
             Self::Lab => "lab",
         }
     }
@@ -67,6 +73,9 @@ pub enum Body {
         /// What they covered.
         look: Look,
     },
+    /// Something that the kernel reported, at the very moment of the observation's `at`. From the
+    /// destroy multicast `at` is when we read it: the socket was freed some time before.
+    Event(Event),
     /// The answer to a question about one socket. `begun` is before the question was sent; the
     /// observation's `at` is after the answer came.
     Lookup {
@@ -74,6 +83,9 @@ pub enum Body {
         asked: SockId,
         /// Before the question was sent.
         begun: Timestamp,
+        /// Before the newest earlier question was sent whose answer was no news: the socket was
+        /// then still as it was last reported. `None` when there was none.
+        unchanged: Option<Timestamp>,
         /// What came.
         answer: Answer,
     },
@@ -188,4 +200,9 @@ pub enum Ask {
     /// Is it still there? Asked for what a look missed, and for the other end beside it, so that
     /// the two answers are of one moment.
     Confirm(SockId),
+    /// An end came into sight: look at it often, by its cookie. Said again when an end that was
+    /// only named by its 4-tuple gets its cookie.
+    Follow(SockId),
+    /// The end is gone, or waits out its TIME_WAIT, or is forgotten: no need to look any more.
+    Leave(SockId),
 }

@@ -216,6 +216,9 @@ pub struct Sample {
     pub shutdown: Option<Shutdown>,
     /// The cgroup v2 id.
     pub cgroup: Option<u64>,
+    /// A subflow of a multipath connection (MPTCP), whose teardown goes by other rules. False
+    /// also where the source can't tell.
+    pub multipath: bool,
 }
 
 impl Sample {

@@ -147,7 +147,11 @@ impl LineShow {
 /// this connection.
 fn late_opening(changes: &[Change], connection: &Connection) -> Change {
     let at = match &changes[0] {
-        Change::Opened { at, .. } | Change::Joined { at, .. } | Change::Closed { at, .. } => *at,
+        Change::Opened { at, .. }
+        | Change::Joined { at, .. }
+        | Change::Missed { at, .. }
+        | Change::Closed { at, .. } => *at,
+        Change::Marked { mark, .. } => mark.at,
         Change::Moved { step, .. } => step.when.not_after(),
     };
     let leaves = |side: Side| {

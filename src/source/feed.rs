@@ -100,7 +100,13 @@ impl Feed {
     /// # Errors
     /// As [`Feed::look`].
     pub fn answer(&mut self, asks: &[Ask], out: &mut Vec<Observation>) -> Result<(), SourceError> {
-        let ids: Vec<SockId> = asks.iter().map(|Ask::Confirm(id)| *id).collect();
+        let ids: Vec<SockId> = asks
+            .iter()
+            .filter_map(|ask| match ask {
+                Ask::Confirm(id) => Some(*id),
+                Ask::Follow(_) | Ask::Leave(_) => None,
+            })
+            .collect();
         match self.poller.confirm(&ids, out) {
             Ok(()) => Ok(()),
             Err(error) => self.fall_back(error, out),

@@ -127,6 +127,7 @@ impl ProcNet {
                 body: Body::Lookup {
                     asked,
                     begun,
+                    unchanged: None,
                     answer,
                 },
             });

@@ -393,6 +393,7 @@ mod tests {
             uid: Some(0),
             shutdown: Some(Shutdown::default()),
             cgroup: None,
+            multipath: false,
         }
     }
 

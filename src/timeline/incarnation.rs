@@ -166,6 +166,7 @@ mod tests {
             uid: None,
             shutdown: None,
             cgroup: None,
+            multipath: false,
         }
     }
 

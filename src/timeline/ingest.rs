@@ -10,7 +10,7 @@ use crate::timeline::resets::counts_when_reset;
 use crate::timeline::track::Presence;
 use crate::timeline::{
     Certainty, Change, ConnId, Connection, EndRef, Listener, Looks, SeenBeside, Side, Track,
-    Tracker, Transition, When,
+    Tracker, Transition, When, Why,
 };
 
 /// How a row came: what bounds it, and what it proves.
@@ -358,5 +358,6 @@ fn step(track: &Track, index: usize) -> Transition {
         source: new.source,
         in_from: began.map(|began| new.from.not_after().since(began)),
         seen: (is_present && was_seen).then(|| SeenBeside::from(&track.last)),
+        why: Why::default(),
     }
 }

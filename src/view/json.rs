@@ -14,13 +14,15 @@ use crate::diagnosis::verdict::judge;
 use crate::model::filter::Filter;
 use crate::model::time::nanos_of;
 use crate::model::{Body, Descriptor, Observation, SourceName, SourceState, TcpState, Timestamp};
-use crate::timeline::{Age, Change, Connection, Found, Side, Transition};
+use crate::timeline::{Age, Call, Change, Connection, Found, Reason, Side, Transition};
 use crate::view::plain::acts;
 
 pub use document::list;
 
 /// The version of the output.
 pub const VERSION: u32 = 1;
+/// An end was not where its last event had left it.
+const MISSED: &str = "the end was in another state than its last event said: events are missing";
 
 /// How a source is doing, for the first line.
 #[derive(Debug, Clone, Serialize)]
@@ -111,11 +113,25 @@ enum Line<'a> {
         conn: u64,
         verdict: VerdictInfo,
     },
+    /// Something that happened to an end without moving its state.
+    Event {
+        at_ns: u64,
+        conn: u64,
+        end: &'static str,
+        what: &'static str,
+        reason: Option<&'static str>,
+        pid: Option<u32>,
+        comm: Option<String>,
+    },
     Lost {
         at_ns: u64,
         source: &'static str,
         count: Option<u64>,
         why: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        conn: Option<u64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        end: Option<&'static str>,
     },
     Note {
         at_ns: u64,
@@ -169,7 +185,9 @@ struct TransitionLine {
     call: Option<&'static str>,
     cause: &'static str,
     reason: Option<&'static str>,
-    signal: Option<i32>,
+    signal: Option<u8>,
+    pid: Option<u32>,
+    comm: Option<String>,
     descriptor: Option<&'static str>,
     unread: Option<u32>,
     unacked: Option<u32>,
@@ -268,13 +286,19 @@ pub fn observation(observation: &Observation) -> serde_json::Result<Option<Strin
             source: observation.source.token(),
             count: *count,
             why,
+            conn: None,
+            end: None,
         },
         Body::Note { pid, text } => Line::Note {
             at_ns,
             pid: *pid,
             text,
         },
-        Body::Poll(_) | Body::Unchanged { .. } | Body::Lookup { .. } | Body::Host(_) => {
+        Body::Poll(_)
+        | Body::Event(_)
+        | Body::Unchanged { .. }
+        | Body::Lookup { .. }
+        | Body::Host(_) => {
             return Ok(None);
         }
     };
@@ -324,6 +348,23 @@ pub fn change(change: &Change, connection: &Connection) -> serde_json::Result<St
         Change::Moved { side, step, .. } => {
             Line::Transition(Box::new(transition(*side, step, connection)))
         }
+        Change::Marked { conn, side, mark } => Line::Event {
+            at_ns: mark.at.nanos(),
+            conn: conn.0,
+            end: side.token(),
+            what: mark.kind.token(),
+            reason: mark.kind.reason().and_then(Reason::token),
+            pid: mark.by.map(|process| process.pid),
+            comm: mark.by.map(|process| process.comm.text()),
+        },
+        Change::Missed { conn, side, at } => Line::Lost {
+            at_ns: at.nanos(),
+            source: SourceName::Bpf.token(),
+            count: None,
+            why: MISSED,
+            conn: Some(conn.0),
+            end: Some(side.token()),
+        },
         Change::Closed { conn, at } => Line::Closed {
             at_ns: at.nanos(),
             conn: conn.0,
@@ -372,10 +413,12 @@ fn transition(side: Side, step: &Transition, connection: &Connection) -> Transit
         not_before_ns: step.when.not_before().map(Timestamp::nanos),
         not_after_ns: step.when.not_after().nanos(),
         source: step.source.token(),
-        call: call(step),
-        cause: "unknown",
-        reason: None,
-        signal: None,
+        call: step.why.call.map(Call::token).or_else(|| call(step)),
+        cause: step.why.cause.token(),
+        reason: step.why.reason.and_then(Reason::token),
+        signal: step.why.signal,
+        pid: step.why.by.map(|process| process.pid),
+        comm: step.why.by.map(|process| process.comm.text()),
         descriptor: seen.and_then(|seen| seen.descriptor).map(Descriptor::token),
         unread: seen.and_then(|seen| seen.unread),
         unacked: seen.and_then(|seen| seen.unacked),

@@ -6,7 +6,7 @@
 use crate::diagnosis::verdict::judge;
 use crate::model::{Body, Descriptor, Observation, SourceState, TcpState, Timestamp};
 use crate::timeline::{
-    Came, Certainty, Change, Connection, Found, SeenBeside, Side, Track, Transition, When,
+    Came, Certainty, Change, Connection, Found, Mark, SeenBeside, Side, Track, Transition, When,
 };
 use crate::view::duration::{age as brief_age, brief};
 use crate::view::palette::{ColorMode, painted};
@@ -36,6 +36,15 @@ impl Lines {
             Change::Moved { side, step, .. } => {
                 (step.when.not_after(), self.moved(*side, step, connection))
             }
+            Change::Marked { side, mark, .. } => (mark.at, self.marked(*side, mark, connection)),
+            Change::Missed { side, at, .. } => (
+                *at,
+                format!(
+                    "lost   {} {}: events are missing before this",
+                    letter(*side),
+                    connection.endpoint(*side)
+                ),
+            ),
             Change::Closed { at, .. } => {
                 let verdict = judge(connection);
                 (
@@ -92,6 +101,15 @@ impl Lines {
             painted(step.from, self.color),
             painted(step.to, self.color),
             notes.join(", ")
+        )
+    }
+
+    fn marked(&self, side: Side, mark: &Mark, connection: &Connection) -> String {
+        format!(
+            "{} {}  {}",
+            letter(side),
+            connection.endpoint(side),
+            mark.kind.token()
         )
     }
 

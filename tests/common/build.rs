@@ -55,6 +55,7 @@ pub fn sock(local: Endpoint, remote: Endpoint, state: TcpState) -> Sample {
         uid: Some(1000),
         shutdown: None,
         cgroup: None,
+        multipath: false,
     }
 }
 
@@ -194,6 +195,7 @@ impl Story {
         let body = Body::Lookup {
             asked: sample.id,
             begun: at(ms.saturating_sub(1)),
+            unchanged: None,
             answer: Answer::Gone,
         };
         self.observe(ms, SourceName::SockDiag, body);

@@ -84,6 +84,7 @@ pub fn parse_row(line: &[u8], table: Table, scope: Scope, at: Timestamp) -> Opti
         uid: row.owner(),
         shutdown: None,
         cgroup: None,
+        multipath: false,
     })
 }
 

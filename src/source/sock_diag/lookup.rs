@@ -80,6 +80,7 @@ impl Answered {
             body: Body::Lookup {
                 asked: self.asked,
                 begun: self.begun,
+                unchanged: None,
                 answer: self.answer,
             },
         }

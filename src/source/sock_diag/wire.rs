@@ -230,6 +230,7 @@ pub fn row(payload: &[u8], scope: Scope, at: Timestamp) -> Option<Row> {
         uid: None,
         shutdown: None,
         cgroup: None,
+        multipath: false,
     };
     read_attributes(payload.get(ROW..)?, &mut sample);
     if !sample.is_mini_socket() && !is_request(&sample) {

@@ -54,6 +54,7 @@ impl Heard {
                 text: text.clone(),
             }),
             Body::Poll(_)
+            | Body::Event(_)
             | Body::Unchanged { .. }
             | Body::Lookup { .. }
             | Body::Host(_)
