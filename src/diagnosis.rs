@@ -2,6 +2,7 @@
 //!
 //! So far one question is answered here: how a connection ended.
 
+mod told;
 pub mod verdict;
 
 pub use verdict::{Code, How, Verdict};

@@ -12,6 +12,7 @@
 
 pub mod cause;
 mod ending;
+mod events;
 mod incarnation;
 mod ingest;
 mod opening;
@@ -19,6 +20,7 @@ pub mod pair;
 mod resets;
 mod retain;
 pub mod track;
+mod turned;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::RangeBounds;
@@ -26,7 +28,7 @@ use std::ops::RangeBounds;
 use crate::model::observation::HostFacts;
 use crate::model::{
     Ask, Body, Cookie, Descriptor, Endpoint, FourTuple, Look, Observation, Queues, Sample, Scope,
-    Shutdown, SockId, SourceName, TcpState, Timestamp,
+    Shutdown, SockId, SourceName, SourceState, TcpState, Timestamp,
 };
 pub use cause::{Call, Cause, Mark, MarkKind, Process, Reason, Why};
 pub use pair::{ConnId, Connection, Side};
@@ -99,6 +101,18 @@ pub enum Change {
 }
 
 impl Change {
+    /// When it was; of a step that lies between two looks, the later bound.
+    pub const fn at(&self) -> Timestamp {
+        match self {
+            Self::Opened { at, .. }
+            | Self::Joined { at, .. }
+            | Self::Missed { at, .. }
+            | Self::Closed { at, .. } => *at,
+            Self::Moved { step, .. } => step.when.not_after(),
+            Self::Marked { mark, .. } => mark.at,
+        }
+    }
+
     /// Which connection it is about.
     pub const fn conn(&self) -> ConnId {
         match self {
@@ -259,6 +273,10 @@ pub struct Totals {
     pub lost: u64,
     /// How many times something was missed.
     pub losses: u64,
+    /// Events that came after a look had shown what they say.
+    pub late: u64,
+    /// Sockets that lived and died unseen between two looks.
+    pub unseen: u64,
 }
 
 /// Observations in, connections out.
@@ -279,9 +297,15 @@ pub struct Tracker {
     settled: VecDeque<ConnId>,
     retention: usize,
     next: u64,
-    /// Met in the observation at hand and not yet shown: their sides are not decided. The newest
-    /// connections of all, in order.
+    /// Met in the observation at hand and not yet shown: their sides are not decided.
     unopened: Vec<ConnId>,
+    /// Not shown either, until the other end is met or it is clear that it won't be. In order of
+    /// time, as is the next.
+    waiting: VecDeque<(Timestamp, ConnId)>,
+    /// Ends whose full socket is closed and of which a lookup has to tell the rest.
+    turned: VecDeque<(Timestamp, EndRef)>,
+    /// Events are complete from then on; `None` while they do not run.
+    events_since: Option<Timestamp>,
     changes: Vec<Change>,
     asks: Vec<Ask>,
     totals: Totals,
@@ -309,6 +333,9 @@ impl Tracker {
             retention,
             next: 1,
             unopened: Vec::new(),
+            waiting: VecDeque::new(),
+            turned: VecDeque::new(),
+            events_since: None,
             changes: Vec::new(),
             asks: Vec::new(),
             totals: Totals::default(),
@@ -321,6 +348,8 @@ impl Tracker {
         // Before, not after: what this observation changes must still be there to be shown.
         self.retire_settled();
         let (at, source) = (observation.at, observation.source);
+        self.settle_overdue(at);
+        self.open_the_overdue(at);
         match &observation.body {
             Body::Poll(poll) => self.ingest_poll(poll, at, source),
             Body::Unchanged { until, look } => {
@@ -329,18 +358,35 @@ impl Tracker {
             Body::Lookup {
                 asked,
                 begun,
+                unchanged,
                 answer,
-                ..
-            } => self.ingest_lookup(asked, *begun, answer, at, source),
+            } => {
+                self.note_unchanged(asked, *unchanged);
+                self.ingest_lookup(asked, *begun, answer, at, source);
+            }
+            Body::Event(event) => self.ingest_event(event, at, source),
             Body::Host(facts) => {
                 self.resets.note(&self.host, facts, at);
                 self.host = *facts;
             }
             Body::Lost { count, .. } => {
+                if source == SourceName::Bpf && self.events_since.is_some() {
+                    self.events_since = Some(at);
+                }
                 self.totals.losses += 1;
                 self.totals.lost += count.unwrap_or(0);
             }
-            Body::Event(_) | Body::Source(_) | Body::Clock { .. } | Body::Note { .. } => {}
+            Body::Source(state) => self.note_source(source, state, at),
+            Body::Clock { .. } | Body::Note { .. } => {}
+        }
+    }
+
+    fn note_source(&mut self, source: SourceName, state: &SourceState, at: Timestamp) {
+        if source == SourceName::Bpf {
+            self.events_since = match state {
+                SourceState::Running { .. } => self.events_since.or(Some(at)),
+                SourceState::Off { .. } => None,
+            };
         }
     }
 

@@ -17,14 +17,16 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use tcpwatch::diagnosis::verdict::judge;
+use tcpwatch::model::event::{Comm, File, ResetReason};
 use tcpwatch::model::observation::HostFacts;
 use tcpwatch::model::{
-    Answer, Ask, Body, Cookie, Descriptor, Endpoint, FourTuple, Look, Observation, Poll, Queues,
-    Sample, Scope, Shutdown, SockId, SourceName, TcpState, Timer, TimerKind, Timestamp,
+    Answer, Ask, Body, Caller, Cookie, Descriptor, Endpoint, Event, FourTuple, Look, Moment,
+    Observation, Poll, Queues, Sample, Scope, Shutdown, SockId, SourceName, SourceState, TcpState,
+    Timer, TimerKind, Timestamp, What,
 };
 use tcpwatch::timeline::{
-    Came, Certainty, Change, ConnId, Connection, DEFAULT_RETENTION, Found, Side, Track, Tracker,
-    When,
+    Came, Cause, Certainty, Change, ConnId, Connection, DEFAULT_RETENTION, Found, Reason, Side,
+    Track, Tracker, When,
 };
 
 #[derive(Debug, Deserialize)]
@@ -70,6 +72,16 @@ struct Step {
     #[serde(default)]
     gone: bool,
     other: Option<u64>,
+    /// Begin of the newest earlier lookup without news.
+    unchanged_before: Option<u64>,
+    /// `40000>50008 ESTABLISHED->FIN_WAIT1 ck=1 file=closing shut=3 unread=4 pid=7`, see `event`.
+    event: Option<String>,
+    /// When, in milliseconds.
+    at: Option<u64>,
+    /// Events begin to be complete, or stop.
+    events: Option<bool>,
+    /// So many events were lost.
+    lost: Option<u64>,
     /// Looks without news, the newest begun then.
     unchanged: Option<u64>,
     /// Facts of the host.
@@ -248,9 +260,30 @@ fn observation(step: &Step, default: Option<&str>) -> Observation {
             body: Body::Lookup {
                 asked: id(step.asked.as_deref().unwrap()),
                 begun: at(begun),
+                unchanged: step.unchanged_before.map(at),
                 answer,
             },
         };
+    }
+    if let Some(line) = &step.event {
+        let body = Body::Event(event(line));
+        return bpf(step, body);
+    }
+    if let Some(runs) = step.events {
+        let state = match runs {
+            true => SourceState::Running {
+                period: Duration::from_millis(2),
+                cost: None,
+                why: None,
+            },
+            false => SourceState::Off { why: "test".into() },
+        };
+        return bpf(step, Body::Source(state));
+    }
+    if let Some(count) = step.lost {
+        let why = "the ring was full";
+        let count = Some(count);
+        return bpf(step, Body::Lost { count, why });
     }
     if let Some(until) = step.unchanged {
         return Observation {
@@ -333,6 +366,102 @@ fn check_track(track: &Track) {
     }
 }
 
+fn bpf(step: &Step, body: Body) -> Observation {
+    let source = match step.source.as_deref() {
+        Some("destroy") => SourceName::Destroy,
+        _ => SourceName::Bpf,
+    };
+    Observation {
+        at: at(step.at.expect("an event has its time")),
+        source,
+        body,
+    }
+}
+
+/// `40000>50008 ESTABLISHED->FIN_WAIT1 ck=1` and what the socket was like; instead of a step
+/// `reset-sent=data_after_close`, `reset-received`, `retransmit`, `freed`. `file=` held, closing,
+/// absent or unknown; `fin` and `nofin`: whether the peer's FIN has come; `mini`: no moment at all.
+fn event(line: &str) -> Event {
+    let mut moment = Moment {
+        shutdown: Shutdown::from_kernel(0),
+        file: File::Held,
+        error: None,
+        receive: 0,
+        send: 0,
+        lingers_not: false,
+        fin_received: None,
+        bytes_received: 0,
+        bytes_acked: 0,
+        cgroup: None,
+        multipath: false,
+    };
+    let mut caller = None;
+    let mut names = Vec::new();
+    let (mut what, mut is_mini) = (None, false);
+    for word in line.split_whitespace() {
+        let (key, value) = word.split_once('=').unwrap_or((word, ""));
+        match key {
+            "file" => {
+                moment.file = match value {
+                    "held" => File::Held,
+                    "closing" => File::Closing,
+                    "absent" => File::Absent,
+                    "unknown" => File::Unknown,
+                    other => panic!("{other} is no file"),
+                }
+            }
+            "shut" => moment.shutdown = Shutdown::from_kernel(value.parse().unwrap()),
+            "err" => moment.error = Some(value.parse().unwrap()),
+            "receive" => moment.receive = value.parse().unwrap(),
+            "send" => moment.send = value.parse().unwrap(),
+            "linger0" => moment.lingers_not = true,
+            "fin" => moment.fin_received = Some(true),
+            "nofin" => moment.fin_received = Some(false),
+            "multipath" => moment.multipath = true,
+            "mini" => is_mini = true,
+            "pid" => {
+                caller = Some(Caller {
+                    pid: value.parse().unwrap(),
+                    comm: Comm(*b"program\0\0\0\0\0\0\0\0\0"),
+                    exiting: false,
+                    signal: None,
+                });
+            }
+            "killed" => {
+                caller.as_mut().unwrap().exiting = true;
+                caller.as_mut().unwrap().signal = value.parse().ok();
+            }
+            "reset-sent" => what = Some(What::ResetSent(reset_reason(value))),
+            "reset-received" => what = Some(What::ResetReceived),
+            "retransmit" => what = Some(What::Retransmit),
+            "freed" => what = Some(What::Freed),
+            _ => match word.split_once("->") {
+                Some((from, to)) => {
+                    let (from, to) = (from.parse().unwrap(), to.parse().unwrap());
+                    what = Some(What::State { from, to });
+                }
+                None => names.push(word),
+            },
+        }
+    }
+    Event {
+        id: id(&names.join(" ")),
+        what: what.expect("an event says what happened"),
+        moment: (!is_mini).then_some(moment),
+        caller,
+    }
+}
+
+fn reset_reason(word: &str) -> ResetReason {
+    match word {
+        "data_after_close" => ResetReason::AbortOnData,
+        "unread_data" => ResetReason::AbortOnClose,
+        "state" => ResetReason::State,
+        "time_wait" => ResetReason::TimeWaitSocket,
+        other => panic!("{other} is no reason"),
+    }
+}
+
 /// What is said is a chain for each end, and every connection closes once at most.
 fn check_changes(changes: &[Change]) {
     use std::collections::{HashMap, HashSet};
@@ -361,6 +490,9 @@ fn check_changes(changes: &[Change]) {
                 *state = step.to;
             }
             Change::Closed { conn, .. } => assert!(closed.insert(*conn), "closed twice"),
+            Change::Marked { conn, .. } | Change::Missed { conn, .. } => {
+                assert!(opened.contains(conn), "marked before opened");
+            }
         }
     }
 }
@@ -387,6 +519,12 @@ fn describe(track: &Track) -> Vec<String> {
                 When::Between(from, to) => format!(" {}..{}", ms(from), ms(to)),
                 When::Before(to) => format!(" before {}", ms(to)),
             };
+            if span.why.cause != Cause::Unknown {
+                text += &format!(" by {}", span.why.cause.token());
+            }
+            if let Some(reason) = span.why.reason.and_then(Reason::token) {
+                text += &format!(" reason {reason}");
+            }
             text += match span.descriptor {
                 Some(Descriptor::Held) => " held",
                 Some(Descriptor::Gone) => " gone",
@@ -429,7 +567,14 @@ fn check(file: &Path) {
         );
     }
     if let Some(asks) = &scenario.asks {
-        let asked: Vec<SockId> = run.asks.iter().map(|Ask::Confirm(id)| *id).collect();
+        let asked: Vec<SockId> = run
+            .asks
+            .iter()
+            .filter_map(|ask| match ask {
+                Ask::Confirm(id) => Some(*id),
+                Ask::Follow(_) | Ask::Leave(_) => None,
+            })
+            .collect();
         let expected: Vec<SockId> = asks.iter().map(|line| id(line)).collect();
         assert_eq!(asked, expected, "{name}: asks");
     }

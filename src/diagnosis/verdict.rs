@@ -5,14 +5,20 @@
 //! and what was not seen must not be made up: everything that the rules below do not decide is
 //! `unknown`.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
+use crate::diagnosis::told::told_by_events;
 use crate::model::{Descriptor, TcpState};
-use crate::timeline::{Connection, Entry, Side, Track, When};
+use crate::timeline::{Cause, Connection, Entry, Reason, Side, Track, When, Why};
 
 /// How a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Code {
+    /// The peer refused.
+    Refused,
+    /// Nobody answered any more.
+    TimedOut,
     /// A reset ended it, whoever sent it.
     Aborted,
     /// The first closer's FIN_WAIT2 ran out: the peer never closed.
@@ -29,6 +35,8 @@ impl Code {
     /// The word in machine output.
     pub const fn token(self) -> &'static str {
         match self {
+            Self::Refused => "refused",
+            Self::TimedOut => "timed-out",
             Self::Aborted => "aborted",
             Self::Orphaned => "orphaned",
             Self::Simultaneous => "simultaneous",
@@ -46,6 +54,12 @@ pub enum How {
     Close,
     /// It still held a descriptor: `shutdown()`.
     Shutdown,
+    /// Its process ended, and the kernel closed for it.
+    Exit,
+    /// It sent a reset and no FIN.
+    Reset,
+    /// It gave up waiting.
+    Timeout,
 }
 
 impl How {
@@ -54,6 +68,9 @@ impl How {
         match self {
             Self::Close => "close",
             Self::Shutdown => "shutdown",
+            Self::Exit => "exit",
+            Self::Reset => "reset",
+            Self::Timeout => "timeout",
         }
     }
 }
@@ -67,6 +84,10 @@ pub struct Verdict {
     pub first_closer: Option<Side>,
     /// How that end began; `None` when no look showed it.
     pub how: Option<How>,
+    /// The signal that ended the first closer's process.
+    pub signal: Option<u8>,
+    /// Bytes that an end had received and threw away unread, as far as an event told.
+    pub lost_bytes: Option<u64>,
     /// One sentence, with what it rests on.
     pub sentence: String,
 }
@@ -75,34 +96,59 @@ pub struct Verdict {
 pub fn judge(connection: &Connection) -> Verdict {
     let (code, evidence) = how_it_ended(connection);
     let first_closer = first_closer(connection, code);
-    let how = first_closer
-        .and_then(|side| connection.end(side))
-        .and_then(how_it_closed);
-    let sentence = sentence(first_closer, how, code, evidence);
+    let closer = first_closer.and_then(|side| connection.end(side));
+    let how = closer.and_then(how_it_closed);
+    let sentence = sentence(first_closer, how, code, &evidence);
     Verdict {
         code,
         first_closer,
         how,
+        signal: closer.and_then(first_step_of).and_then(|why| why.signal),
+        lost_bytes: lost_bytes(connection),
         sentence,
     }
 }
 
 /// What the rules rest on, in the words of the sentence.
-#[derive(Clone, Copy)]
-struct Evidence(&'static str);
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Evidence(pub(super) Cow<'static, str>);
+
+impl Evidence {
+    pub(super) const fn plain(text: &'static str) -> Self {
+        Self(Cow::Borrowed(text))
+    }
+}
+
+fn lost_bytes(connection: &Connection) -> Option<u64> {
+    let thrown_away = |track: &Track| match track.why_gone()?.reason {
+        Some(Reason::UnreadData(bytes)) => Some(u64::from(bytes)),
+        _ => None,
+    };
+    connection
+        .visible()
+        .find_map(|(_, track)| thrown_away(track))
+}
 
 fn how_it_ended(connection: &Connection) -> (Code, Evidence) {
     let tracks: Vec<&Track> = connection.visible().map(|(_, track)| track).collect();
+    if let Some(told) = told_by_events(connection) {
+        return told;
+    }
     let in_time_wait = |track: &&&Track| track.passed(TcpState::TimeWait);
     match tracks.iter().filter(in_time_wait).count() {
-        2 => return (Code::Simultaneous, Evidence("both reached TIME_WAIT")),
+        2 => {
+            return (
+                Code::Simultaneous,
+                Evidence::plain("both reached TIME_WAIT"),
+            );
+        }
         1 if tracks.iter().any(|track| track.passed(TcpState::Closing)) => {
-            return (Code::Simultaneous, Evidence("CLOSING was seen"));
+            return (Code::Simultaneous, Evidence::plain("CLOSING was seen"));
         }
         1 => {
             return (
                 Code::Orderly,
-                Evidence("its TIME_WAIT shows that both FINs went through"),
+                Evidence::plain("its TIME_WAIT shows that both FINs went through"),
             );
         }
         _ => {}
@@ -110,25 +156,27 @@ fn how_it_ended(connection: &Connection) -> (Code, Evidence) {
     if connection.was_replaced() {
         return (
             Code::Unknown,
-            Evidence("the 4-tuple was in use again before the end was seen"),
+            Evidence::plain("the 4-tuple was in use again before the end was seen"),
         );
     }
     if connection.time_wait_unreliable() {
         return (
             Code::Unknown,
-            Evidence("the host dropped TIME_WAITs for want of room, so that none proves nothing"),
+            Evidence::plain(
+                "the host dropped TIME_WAITs for want of room, so that none proves nothing",
+            ),
         );
     }
     if is_orphaned(connection) {
         return (
             Code::Orphaned,
-            Evidence("FIN_WAIT2 ran out without the peer's FIN"),
+            Evidence::plain("FIN_WAIT2 ran out without the peer's FIN"),
         );
     }
     match tracks.as_slice() {
         [only] => alone(only, connection.reset_counted()),
         [_, _] => both_vanished(&tracks, connection.reset_counted()),
-        _ => (Code::Unknown, Evidence("no end was seen")),
+        _ => (Code::Unknown, Evidence::plain("no end was seen")),
     }
 }
 
@@ -141,30 +189,34 @@ fn alone(track: &Track, reset_counted: bool) -> (Code, Evidence) {
         TcpState::SynSent | TcpState::SynRecv => (Code::Unknown, NEVER_ESTABLISHED),
         TcpState::LastAck => (
             Code::Orderly,
-            Evidence("LAST_ACK ended; the other end was not seen here, so its ACK is assumed"),
+            Evidence::plain(
+                "LAST_ACK ended; the other end was not seen here, so its ACK is assumed",
+            ),
         ),
         TcpState::FinWait2 if vanished_before_its_time(track) => (
             Code::Aborted,
-            Evidence(
+            Evidence::plain(
                 "FIN_WAIT2 ended before its time and left no TIME_WAIT: a reset, instead of the \
                  peer's FIN or just after it",
             ),
         ),
         TcpState::Established | TcpState::CloseWait if reset_counted => (
             Code::Aborted,
-            Evidence("the end vanished, left no TIME_WAIT, and the host counted a reset"),
+            Evidence::plain("the end vanished, left no TIME_WAIT, and the host counted a reset"),
         ),
         _ => (
             Code::Unknown,
-            Evidence("the end vanished between two looks, and the other end was not seen here"),
+            Evidence::plain(
+                "the end vanished between two looks, and the other end was not seen here",
+            ),
         ),
     }
 }
 
 const RETRANSMITTING: Evidence =
-    Evidence("an end was retransmitting when it vanished: a timeout or a reset");
+    Evidence::plain("an end was retransmitting when it vanished: a timeout or a reset");
 const NEVER_ESTABLISHED: Evidence =
-    Evidence("it was last seen in the handshake: refused, timed out, reset, or given up");
+    Evidence::plain("it was last seen in the handshake: refused, timed out, reset, or given up");
 
 /// Its FIN, or data before it, was sent again and again.
 fn was_retransmitting(track: &Track) -> bool {
@@ -198,18 +250,20 @@ fn both_vanished(tracks: &[&Track], reset_counted: bool) -> (Code, Evidence) {
     if tracks.iter().any(|track| unwatched_too_long(track)) {
         return (
             Code::Unknown,
-            Evidence("the looks were so far apart that a TIME_WAIT can have come and gone"),
+            Evidence::plain("the looks were so far apart that a TIME_WAIT can have come and gone"),
         );
     }
     if reset_counted {
         return (
             Code::Aborted,
-            Evidence("both ends vanished, neither left a TIME_WAIT, and the host counted a reset"),
+            Evidence::plain(
+                "both ends vanished, neither left a TIME_WAIT, and the host counted a reset",
+            ),
         );
     }
     (
         Code::Unknown,
-        Evidence(
+        Evidence::plain(
             "both ends vanished and neither left a TIME_WAIT: a reset met the last data, or cut \
              the TIME_WAIT of an orderly close short",
         ),
@@ -281,8 +335,20 @@ fn first_closer(connection: &Connection, code: Code) -> Option<Side> {
     match (closed_first(Side::A), closed_first(Side::B)) {
         (true, false) => Some(Side::A),
         (false, true) => Some(Side::B),
-        _ => None,
+        (true, true) => None,
+        (false, false) => Side::BOTH.into_iter().find(|&side| {
+            let gone = connection.end(side).and_then(Track::why_gone);
+            gone.is_some_and(|why| matches!(why.cause, Cause::ResetSent | Cause::Timeout))
+        }),
     }
+}
+
+/// Why this end began to close: its FIN, or its end where there was none.
+fn first_step_of(track: &Track) -> Option<Why> {
+    track
+        .why_of(TcpState::FinWait1)
+        .or_else(|| track.why_of(TcpState::LastAck))
+        .or_else(|| track.why_gone())
 }
 
 /// close() or shutdown(): the descriptor tells, when the FIN is first seen.
@@ -291,6 +357,14 @@ fn first_closer(connection: &Connection, code: Code) -> Option<Side> {
 /// descriptor too. So a descriptor that is held proves shutdown() only in FIN_WAIT2, or where the
 /// receiving side is open.
 fn how_it_closed(track: &Track) -> Option<How> {
+    match first_step_of(track).map(|why| why.cause) {
+        Some(Cause::Close) => return Some(How::Close),
+        Some(Cause::ProcessExit) => return Some(How::Exit),
+        Some(Cause::ShutdownWr | Cause::ShutdownRdwr) => return Some(How::Shutdown),
+        Some(Cause::ResetSent) => return Some(How::Reset),
+        Some(Cause::Timeout) => return Some(How::Timeout),
+        _ => {}
+    }
     let fin_sent = track.entry_of(TcpState::FinWait1);
     let fin_acked = track.entry_of(TcpState::FinWait2);
     let only_send = |entry: &Entry| {
@@ -308,7 +382,7 @@ fn how_it_closed(track: &Track) -> Option<How> {
     is(&first, Descriptor::Gone).then_some(How::Close)
 }
 
-fn sentence(who: Option<Side>, how: Option<How>, code: Code, evidence: Evidence) -> String {
+fn sentence(who: Option<Side>, how: Option<How>, code: Code, evidence: &Evidence) -> String {
     let beginning = match (who, how) {
         (Some(side), Some(How::Close)) => {
             format!("{} closed first, its descriptor gone", name(side))
@@ -317,9 +391,16 @@ fn sentence(who: Option<Side>, how: Option<How>, code: Code, evidence: Evidence)
             "{} shut down first and still held its descriptor",
             name(side)
         ),
+        (Some(side), Some(How::Exit)) => {
+            format!("{} closed first, because its process ended", name(side))
+        }
+        (Some(side), Some(How::Reset)) => format!("{} ended it without a FIN", name(side)),
+        (Some(side), Some(How::Timeout)) => format!("{} gave up", name(side)),
         (Some(side), None) => format!("{} closed first", name(side)),
         (None, _) if code == Code::Simultaneous => "both ends closed at once".to_owned(),
-        (None, _) if evidence.0 == NEVER_ESTABLISHED.0 => return evidence.0.to_owned(),
+        (None, _) if *evidence == NEVER_ESTABLISHED || code == Code::Refused => {
+            return evidence.0.to_string();
+        }
         (None, _) => "who closed first was not seen".to_owned(),
     };
     format!("{beginning}; {}", evidence.0)

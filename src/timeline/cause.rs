@@ -6,8 +6,11 @@
 //! a listener is closed over a connection that it never accepted; only the socket's own fields at
 //! that moment tell them apart.
 
-use crate::model::event::{Comm, ResetReason};
-use crate::model::{Timestamp, event};
+use std::time::Duration;
+
+use crate::model::event::{Comm, File, ResetReason};
+use crate::model::{Descriptor, Event, Moment, Sample, TcpState, Timestamp, event};
+use crate::timeline::When;
 
 /// Why a step was made, as far as it is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -207,3 +210,214 @@ impl MarkKind {
         }
     }
 }
+
+/// A look can be this far from the one before for "its descriptor is gone" to say that closing it
+/// sent the FIN: a `shutdown()` before it would most likely have been seen.
+const NARROW: Duration = Duration::from_millis(20);
+
+/// Why a step was made that an event reports.
+pub(super) fn of_event(from: TcpState, to: TcpState, event: &Event) -> Why {
+    match to {
+        TcpState::SynSent => called(Cause::Connect, Call::Connect, event),
+        TcpState::SynRecv => Cause::SynReceived.into(),
+        TcpState::Established | TcpState::FinWait2 => Cause::AckReceived.into(),
+        TcpState::CloseWait | TcpState::Closing => Cause::FinReceived.into(),
+        TcpState::FinWait1 | TcpState::LastAck => of_our_fin(to, event),
+        TcpState::Close => of_the_end(from, event),
+        TcpState::TimeWait | TcpState::Listen => Why::default(),
+    }
+}
+
+/// Why TIME_WAIT was entered.
+pub(super) fn of_time_wait(from: TcpState) -> Why {
+    match from {
+        TcpState::FinWait2 => Cause::FinReceived.into(),
+        TcpState::Closing => Cause::AckReceived.into(),
+        _ => Why::default(),
+    }
+}
+
+/// `close()`, the end of the process, or `shutdown()`. After the peer's FIN both ways of shutting
+/// down do the same, and the mask is the same.
+fn of_our_fin(to: TcpState, event: &Event) -> Why {
+    let Some(moment) = &event.moment else {
+        return Why::default();
+    };
+    let shuts_both = to == TcpState::FinWait1 && moment.shutdown.receive();
+    match moment.file {
+        File::Closing => closed(Cause::Close, event),
+        File::Held if shuts_both => called(Cause::ShutdownRdwr, Call::ShutdownRdwr, event),
+        File::Held => called(Cause::ShutdownWr, Call::ShutdownWr, event),
+        File::Unknown if !moment.shutdown.receive() => {
+            called(Cause::ShutdownWr, Call::ShutdownWr, event)
+        }
+        File::Absent | File::Unknown => Why::default(),
+    }
+}
+
+/// Why an end went to CLOSE for good.
+fn of_the_end(from: TcpState, event: &Event) -> Why {
+    let Some(moment) = &event.moment else {
+        return Why::default();
+    };
+    match moment.error.map(i32::from) {
+        Some(REFUSED) => Why::from(Cause::ResetReceived).because(Reason::Refused),
+        Some(RESET | BROKEN_PIPE) => Cause::ResetReceived.into(),
+        Some(TIMED_OUT) => Cause::Timeout.into(),
+        Some(ABORTED) => Why::from(Cause::ResetSent).because(Reason::Destroyed),
+        Some(HOST_UNREACHABLE | NET_UNREACHABLE | HOST_DOWN) => {
+            Why::from(Cause::Timeout).because(Reason::Unreachable)
+        }
+        Some(_) => Why::default(),
+        None => of_the_local_end(from, moment, event),
+    }
+}
+
+/// The socket has no error: this end gave the connection up, or the last ACK came.
+fn of_the_local_end(from: TcpState, moment: &Moment, event: &Event) -> Why {
+    match (moment.file, aborts(from, moment)) {
+        (File::Closing | File::Unknown, Some(reason)) => {
+            closed(Cause::ResetSent, event).because(reason)
+        }
+        (_, _) if matches!(from, TcpState::LastAck | TcpState::Closing) => {
+            Cause::AckReceived.into()
+        }
+        (File::Closing, None) => closed(Cause::Close, event),
+        (File::Absent, _) => match from {
+            TcpState::FinWait1 | TcpState::FinWait2 => {
+                Why::from(Cause::ResetSent).because(Reason::DataAfterClose)
+            }
+            TcpState::SynSent => Why::default(),
+            _ => Why::from(Cause::ResetSent).because(Reason::NeverAccepted),
+        },
+        (File::Held, _) if needs_reset(from) => {
+            Why::from(Cause::ResetSent).because(Reason::Disconnected)
+        }
+        (File::Held | File::Unknown, _) => Why::default(),
+    }
+}
+
+/// Why closing the socket sends a reset and no FIN (`__tcp_close`, net/ipv4/tcp.c).
+pub(super) fn aborts(from: TcpState, moment: &Moment) -> Option<Reason> {
+    let unread = moment.unread(from);
+    if unread > 0 {
+        Some(Reason::UnreadData(unread))
+    } else if moment.lingers_not && needs_reset(from) {
+        Some(Reason::LingerZero)
+    } else {
+        None
+    }
+}
+
+/// The states in which giving a connection up is told to the peer (`tcp_need_reset`,
+/// net/ipv4/tcp.c).
+const fn needs_reset(state: TcpState) -> bool {
+    matches!(
+        state,
+        TcpState::Established
+            | TcpState::CloseWait
+            | TcpState::FinWait1
+            | TcpState::FinWait2
+            | TcpState::SynRecv
+    )
+}
+
+/// By `close()` or by the end of its process: the event's caller tells.
+fn closed(cause: Cause, event: &Event) -> Why {
+    let exits = event.caller.is_some_and(|caller| caller.exiting);
+    let why = match (exits, cause) {
+        (true, Cause::Close) => called(Cause::ProcessExit, Call::Exit, event),
+        (true, _) => called(cause, Call::Exit, event),
+        (false, _) => called(cause, Call::Close, event),
+    };
+    Why {
+        signal: event.caller.and_then(|caller| caller.signal),
+        ..why
+    }
+}
+
+fn called(cause: Cause, call: Call, event: &Event) -> Why {
+    Why {
+        cause,
+        call: Some(call),
+        by: event.caller.as_ref().map(Process::from),
+        ..Why::default()
+    }
+}
+
+/// Why a step was made that looks show. `sample` is the look behind it, which may show a later
+/// state than `to`.
+pub(super) fn of_look(from: TcpState, to: TcpState, when: When, sample: Option<&Sample>) -> Why {
+    match to {
+        TcpState::SynSent => Cause::Connect.into(),
+        TcpState::SynRecv => Cause::SynReceived.into(),
+        TcpState::Established | TcpState::FinWait2 => Cause::AckReceived.into(),
+        TcpState::CloseWait | TcpState::Closing => Cause::FinReceived.into(),
+        TcpState::TimeWait => of_time_wait(from),
+        TcpState::FinWait1 => {
+            sample.map_or_else(Why::default, |sample| by_descriptor(sample, when))
+        }
+        TcpState::LastAck => sample
+            .filter(|sample| sample.descriptor() == Some(Descriptor::Gone) && is_narrow(when))
+            .map_or_else(Why::default, |_| Cause::Close.into()),
+        TcpState::Close | TcpState::Listen => Why::default(),
+    }
+}
+
+/// The trap is a `close()` that blocks in SO_LINGER: until the FIN is acknowledged it holds the
+/// descriptor, and both sides are shut, as after `shutdown(SHUT_RDWR)`.
+fn by_descriptor(sample: &Sample, when: When) -> Why {
+    let is_first_fin = matches!(
+        sample.state,
+        TcpState::FinWait1 | TcpState::FinWait2 | TcpState::Closing
+    );
+    let shut = |cause, call| Why {
+        cause,
+        call: Some(call),
+        ..Why::default()
+    };
+    match (sample.descriptor(), sample.shutdown) {
+        (Some(Descriptor::Gone), _) if is_first_fin && is_narrow(when) => Cause::Close.into(),
+        (Some(Descriptor::Held), Some(mask)) if mask.send() && !mask.receive() => {
+            shut(Cause::ShutdownWr, Call::ShutdownWr)
+        }
+        (Some(Descriptor::Held), Some(mask))
+            if mask.send() && sample.state == TcpState::FinWait2 =>
+        {
+            shut(Cause::ShutdownRdwr, Call::ShutdownRdwr)
+        }
+        _ => Why::default(),
+    }
+}
+
+fn is_narrow(when: When) -> bool {
+    when.not_before()
+        .is_some_and(|from| when.not_after().since(from) <= NARROW)
+}
+
+impl Why {
+    pub(super) const fn because(mut self, reason: Reason) -> Self {
+        self.reason = Some(reason);
+        self
+    }
+}
+
+impl From<Cause> for Why {
+    fn from(cause: Cause) -> Self {
+        Self {
+            cause,
+            ..Self::default()
+        }
+    }
+}
+
+// The errors that end a connection, as asm-generic/errno.h numbers them. (mips, parisc and sparc
+// have their own; there a cause is `unknown`, never a wrong one.)
+const BROKEN_PIPE: i32 = 32;
+const NET_UNREACHABLE: i32 = 101;
+const ABORTED: i32 = 103;
+const RESET: i32 = 104;
+const TIMED_OUT: i32 = 110;
+const REFUSED: i32 = 111;
+const HOST_DOWN: i32 = 112;
+const HOST_UNREACHABLE: i32 = 113;

@@ -6,7 +6,7 @@ use crate::model::{Ask, SockId, SourceName, TcpState, Timestamp};
 use crate::timeline::pair::is_opening;
 use crate::timeline::resets::counts_when_reset;
 use crate::timeline::track::Presence;
-use crate::timeline::{EndRef, Tracker};
+use crate::timeline::{Cause, EndRef, Span, Track, Tracker, When};
 
 impl Tracker {
     /// A look should have shown it and did not: ask, and ask for the other end beside it, so that
@@ -84,15 +84,22 @@ impl Tracker {
         source: SourceName,
         replaced: bool,
     ) {
+        self.settle_gone(end, at);
         let Some(track) = self.track(end).filter(|track| !track.is_gone()) else {
-            return;
+            return self.release(end.conn);
         };
         let since = self.last_seen(track, source);
+        // The full socket was freed by then, and a mini-socket never took its place.
+        let at = match track.freed {
+            Some(freed) if never_turns(track.state()) => at.min(freed.max(since)),
+            _ => at,
+        };
+        let time_wait = self.passed_time_wait(end);
         let before_last_ack = self.passed_before_last_ack(end, since, replaced);
         self.settle_missing(end);
         let last_ack = before_last_ack.map(|_| TcpState::LastAck);
         let passed = before_last_ack.into_iter().flatten().copied();
-        let passed = passed.chain(last_ack);
+        let passed = passed.chain(last_ack).chain(time_wait);
         let overflows = self.host.time_wait_overflows;
         let Some(connection) = self.connections.get_mut(&end.conn) else {
             return;
@@ -103,9 +110,76 @@ impl Tracker {
             return;
         };
         let before = track.spans.len();
-        track.advance(passed, TcpState::Close, (since, at), source);
+        let ran_out = ran_out(track, at) && !replaced;
+        track.advance(passed, TcpState::Close, (since, at), source, None);
+        if let Some(span) = track.spans.last_mut().filter(|_| ran_out) {
+            span.why = Cause::Timeout.into();
+        }
         track.presence = Presence::Gone;
+        self.leave(end);
         self.say_steps(end, before, at);
+        self.release(end.conn);
+    }
+
+    /// An end whose next events were lost ends here, in its old life.
+    pub(super) fn end_between(
+        &mut self,
+        end: EndRef,
+        since: Timestamp,
+        at: Timestamp,
+        source: SourceName,
+    ) {
+        let Some(track) = self.track_mut(end).filter(|track| !track.is_gone()) else {
+            return;
+        };
+        let before = track.spans.len();
+        track.advance([], TcpState::Close, (since, at), source, None);
+        track.presence = Presence::Gone;
+        self.leave(end);
+        self.say_steps(end, before, at);
+        self.release(end.conn);
+    }
+
+    /// Nothing more is to be asked of the end.
+    pub(super) fn leave(&mut self, end: EndRef) {
+        // While events run, only mini-sockets are followed.
+        let was_followed =
+            |track: &&Track| self.events_since.is_none() || track.last.is_mini_socket();
+        if let Some(id) = self
+            .track(end)
+            .filter(was_followed)
+            .map(|track| *track.id())
+        {
+            self.asks.push(Ask::Leave(id));
+        }
+    }
+
+    /// A FIN_WAIT2 that vanished was in TIME_WAIT if it has acknowledged the peer's FIN.
+    fn passed_time_wait(&self, end: EndRef) -> Option<TcpState> {
+        let is_fin_wait2 = self.track(end)?.state() == TcpState::FinWait2;
+        let acknowledged = self.fin_of_the_peer(end).acknowledged.is_some();
+        (is_fin_wait2 && acknowledged).then_some(TcpState::TimeWait)
+    }
+
+    /// What the other end's events tell of its FIN.
+    pub(super) fn fin_of_the_peer(&self, end: EndRef) -> PeerFin {
+        let peer = self.track(EndRef {
+            conn: end.conn,
+            side: end.side.other(),
+        });
+        let exact = |span: &&Span| matches!(span.from, When::At(_));
+        let spans = || {
+            peer.into_iter()
+                .flat_map(|track| track.spans())
+                .filter(exact)
+        };
+        let sent = spans().find(|span| span.state == TcpState::LastAck);
+        let acknowledged = spans()
+            .find(|span| span.state == TcpState::Close && span.why.cause == Cause::AckReceived);
+        PeerFin {
+            sent: sent.map(|span| span.from.not_after()),
+            acknowledged: acknowledged.map(|span| span.from.not_after()),
+        }
     }
 
     /// The states that an end passed between its last sight and LAST_ACK, `None` unless that was
@@ -136,4 +210,40 @@ impl Tracker {
         let is_shown = (other_waits && closes_second && !overflowed) || was_not_reset;
         is_shown.then(|| passed_between(track.state(), TcpState::LastAck, fast_open))
     }
+}
+
+/// When the peer's FIN was sent, and when its acknowledgement was there, as its events say.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct PeerFin {
+    sent: Option<Timestamp>,
+    acknowledged: Option<Timestamp>,
+}
+
+impl PeerFin {
+    /// The FIN arrived between the two: it bounds TIME_WAIT closer than looks do.
+    pub(super) fn narrow(self, (from, to): (Timestamp, Timestamp)) -> (Timestamp, Timestamp) {
+        let from = self.sent.map_or(from, |sent| from.max(sent)).min(to);
+        let to = self
+            .acknowledged
+            .map_or(to, |acknowledged| to.min(acknowledged));
+        (from, to.max(from))
+    }
+}
+
+/// The states from which no mini-socket is made.
+const fn never_turns(state: TcpState) -> bool {
+    matches!(
+        state,
+        TcpState::SynSent | TcpState::SynRecv | TcpState::CloseWait | TcpState::LastAck
+    )
+}
+
+/// A mini-socket whose time was over when it was found gone.
+fn ran_out(track: &Track, at: Timestamp) -> bool {
+    const JIFFY: std::time::Duration = std::time::Duration::from_millis(10);
+    let last = track.last();
+    last.is_mini_socket()
+        && last
+            .timer
+            .is_some_and(|timer| at.plus(JIFFY) >= timer.deadline)
 }

@@ -26,7 +26,9 @@ impl Tracker {
         let nameless = poll.changed.iter().filter(|s| s.id.cookie.is_none());
         let mut any = false;
         for sample in poll.appeared.iter().chain(nameless) {
-            any |= self.end_the_life_before(sample, at, source);
+            if !self.is_stale(sample, poll.begun) {
+                any |= self.end_the_life_before(sample, at, source);
+            }
         }
         any
     }
@@ -228,8 +230,17 @@ mod tests {
 
     #[test]
     fn a_client_in_syn_sent_is_not_of_the_life_that_left_a_time_wait() {
-        let rows = [client(TcpState::SynSent, 1), server(TcpState::TimeWait, 2)];
-        assert_eq!(after(&[&rows]).len(), 2);
+        let before = [server(TcpState::TimeWait, 2)];
+        let rows = [client(TcpState::SynSent, 1)];
+        assert_eq!(after(&[&before, &rows]).len(), 2);
+    }
+
+    #[test]
+    fn a_client_in_syn_sent_is_of_the_life_whose_time_wait_is_new() {
+        let (first, second) = (client(TcpState::SynSent, 1), server(TcpState::TimeWait, 2));
+        let lanes = [Some(TcpState::SynSent), Some(TcpState::TimeWait)];
+        assert_eq!(after(&[&[first, second]]), [lanes]);
+        assert_eq!(after(&[&[first], &[second]]), [lanes]);
     }
 
     #[test]

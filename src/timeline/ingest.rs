@@ -4,25 +4,25 @@
 //! that both ends and the listeners are known when it is decided which end is A.
 
 use crate::model::tcp::passed_between;
-use crate::model::{Answer, Poll, Sample, SockId, SourceName, TcpState, Timestamp};
+use crate::model::{Answer, Ask, Poll, Sample, SockId, SourceName, TcpState, Timestamp};
 use crate::timeline::pair::found_since;
 use crate::timeline::resets::counts_when_reset;
 use crate::timeline::track::Presence;
 use crate::timeline::{
-    Certainty, Change, ConnId, Connection, EndRef, Listener, Looks, SeenBeside, Side, Track,
-    Tracker, Transition, When, Why,
+    Certainty, Change, ConnId, Connection, EndRef, Listener, Looks, Side, Track, Tracker,
+    Transition, When,
 };
 
 /// How a row came: what bounds it, and what it proves.
 #[derive(Clone, Copy)]
-struct Sight {
+pub(super) struct Sight {
     /// Before the source asked.
-    begun: Timestamp,
+    pub(super) begun: Timestamp,
     /// After it had the answer.
-    at: Timestamp,
-    source: SourceName,
+    pub(super) at: Timestamp,
+    pub(super) source: SourceName,
     /// The socket was not there before, as far as the last look can tell.
-    newborn: bool,
+    pub(super) newborn: bool,
 }
 
 impl Tracker {
@@ -121,6 +121,9 @@ impl Tracker {
         if matches!(sample.state, TcpState::Listen | TcpState::Close) {
             return;
         }
+        if self.is_stale(sample, sight.begun) || self.is_forgotten(sample, sight) {
+            return;
+        }
         match self.find(&sample.id) {
             Some(end) if self.continues(end, sample) => self.follow(end, sample, sight),
             _ => match self.renamed(sample, sight.source) {
@@ -139,6 +142,47 @@ impl Tracker {
         }
     }
 
+    /// Whether the row may have been read before what is known happened: a look takes time, and an
+    /// event or a lookup in the middle of it is newer than some of its rows.
+    pub(super) fn is_stale(&self, sample: &Sample, begun: Timestamp) -> bool {
+        // Without cookies there is one source, and its looks come one after the other.
+        let named = sample.id.cookie.and_then(|_| self.find(&sample.id));
+        let Some(track) = named.and_then(|end| self.track(end)) else {
+            return false;
+        };
+        let is_older = *track.tuple() == sample.id.tuple
+            && track.changed_since(begun)
+            && track.state() != sample.state
+            && track.passed(sample.state);
+        // A row of the full socket says nothing of what took its place.
+        let is_before_the_turn =
+            track.turned.is_some_and(|turned| turned.at >= begun) && !sample.is_mini_socket();
+        is_older || is_before_the_turn
+    }
+
+    /// Whether the row is the TIME_WAIT of a connection that was dropped to bound memory: events
+    /// have told of it, if it began while they ran.
+    fn is_forgotten(&self, sample: &Sample, sight: Sight) -> bool {
+        let Some(events_since) = self.events_since else {
+            return false;
+        };
+        sample.state == TcpState::TimeWait
+            && self.find(&sample.id).is_none()
+            && found_since(sample, self.host.fin_timeout, sight.at).not_after() > events_since
+    }
+
+    /// The end was still as it was last reported when the question before this one was sent.
+    pub(super) fn note_unchanged(&mut self, asked: &SockId, unchanged: Option<Timestamp>) {
+        if let Some(since) = unchanged
+            && let Some(end) = self.find(asked)
+            && let Some(track) = self.track_mut(end)
+            && !track.is_gone()
+            && !track.changed_since(since)
+        {
+            track.seen = track.seen.max(since);
+        }
+    }
+
     /// The newest moment at which the end is proven to have been in its present state.
     pub(super) fn last_seen(&self, track: &Track, source: SourceName) -> Timestamp {
         last_seen(track, self.looks.get(&source))
@@ -146,7 +190,9 @@ impl Tracker {
 
     /// The next sight of a known socket.
     fn follow(&mut self, end: EndRef, sample: &Sample, sight: Sight) {
+        self.settle_by_sight(end, sample, sight.at);
         let fast_open = self.host.server_fast_open;
+        let peer = self.fin_of_the_peer(end);
         let Some(connection) = self.connections.get_mut(&end.conn) else {
             return;
         };
@@ -160,18 +206,28 @@ impl Tracker {
         // A SYN_RECV with a file was accepted early, or opened from both sides: it can be closed.
         let can_close = known == TcpState::SynRecv && track.last.inode.is_some();
         let fast_open = fast_open || can_close;
+        connection.multipath |= sample.multipath;
         if known == sample.state {
             track.refresh(*sample, sight.begun);
+            self.release(end.conn);
             return;
         }
         let since = last_seen(track, self.looks.get(&sight.source));
+        let bounds = match (known, sample.state) {
+            (TcpState::FinWait2, TcpState::TimeWait) => peer.narrow((since, sight.at)),
+            _ => (since, sight.at),
+        };
         let before = track.spans.len();
         let passed = passed_between(known, sample.state, fast_open)
             .iter()
             .copied();
-        track.advance(passed, sample.state, (since, sight.at), sight.source);
+        track.advance(passed, sample.state, bounds, sight.source, Some(sample));
         track.refresh(*sample, sight.begun);
+        if sample.state == TcpState::TimeWait {
+            self.leave(end);
+        }
         self.say_steps(end, before, sight.at);
+        self.release(end.conn);
     }
 
     /// The first sight of a socket: the other end of a known connection, or a new connection.
@@ -182,14 +238,42 @@ impl Tracker {
             // One table, one socket a 4-tuple: whoever had it before is gone.
             self.end_track(end, sight.at, sight.source, true);
         }
+        let partner = self.partner_of(sample, sight);
+        let track = self.first_track(sample, sight, replaced, partner);
+        self.place(sample, sight, partner, track);
+    }
+
+    /// The first sight of a socket whose beginning an event tells.
+    pub(super) fn begin_with(&mut self, sample: &Sample, sight: Sight, track: Track) -> EndRef {
+        if let Some(end) = self.find(&sample.id) {
+            // Connected again under its old cookie.
+            self.end_track(end, sight.at, sight.source, true);
+        }
+        let name = (sample.id.scope, sample.id.tuple);
+        if let Some(end) = self.by_tuple.get(&name).copied() {
+            self.end_track(end, sight.at, sight.source, true);
+        }
+        let partner = self.partner_of(sample, sight);
+        self.place(sample, sight, partner, track)
+    }
+
+    /// The end of a known connection whose other end this can be.
+    fn partner_of(&self, sample: &Sample, sight: Sight) -> Option<EndRef> {
         let mirror = sample.id.tuple.mirror();
-        let partner = self
-            .by_tuple
-            .get(&(scope, mirror))
+        self.by_tuple
+            .get(&(sample.id.scope, mirror))
             .copied()
             .filter(|_| !sample.id.tuple.is_own_mirror())
-            .filter(|end| self.has_room(*end, sample, sight));
-        let track = self.first_track(sample, sight, replaced, partner);
+            .filter(|end| self.has_room(*end, sample, sight))
+    }
+
+    fn place(
+        &mut self,
+        sample: &Sample,
+        sight: Sight,
+        partner: Option<EndRef>,
+        track: Track,
+    ) -> EndRef {
         let end = match partner {
             Some(partner) => EndRef {
                 conn: partner.conn,
@@ -198,12 +282,17 @@ impl Tracker {
             None => self.new_connection(sample, sight.at),
         };
         if let Some(connection) = self.connections.get_mut(&end.conn) {
+            connection.multipath |= sample.multipath;
             connection.ends[end.side as usize] = Some(track);
         }
         self.index(end, &sample.id);
-        if !self.is_unopened(end.conn) {
+        if self.events_since.is_none() && sample.state != TcpState::TimeWait {
+            self.asks.push(Ask::Follow(sample.id));
+        }
+        if self.is_shown(end.conn) {
             self.join(end, sight.at);
         }
+        end
     }
 
     /// Whether the connection has a free place for this socket. Not beside an end that was in
@@ -217,7 +306,8 @@ impl Tracker {
                         .last()
                         .is_some_and(|span| span.from.not_after() < sight.begun)
             });
-            connection.can_take(end.side.other(), sample.state) && !(sight.newborn && was_over)
+            connection.can_take(end.side.other(), sample.state, sight.newborn)
+                && !(sight.newborn && was_over)
         })
     }
 
@@ -254,7 +344,8 @@ impl Tracker {
                 let fast_open = self.host.server_fast_open;
                 let passed = passed_between(TcpState::Close, sample.state, fast_open);
                 let passed = passed.iter().copied();
-                track.advance(passed, sample.state, (since, sight.at), sight.source);
+                let bounds = (since, sight.at);
+                track.advance(passed, sample.state, bounds, sight.source, Some(sample));
                 track.refresh(*sample, sight.begun);
                 track
             }
@@ -277,6 +368,9 @@ impl Tracker {
             overflows_at_open: self.host.time_wait_overflows,
             time_wait_unreliable: false,
             reset_counted: false,
+            multipath: false,
+            shown: false,
+            held: Vec::new(),
         };
         self.connections.insert(id, Box::new(connection));
         self.unopened.push(id);
@@ -286,9 +380,11 @@ impl Tracker {
         }
     }
 
-    /// Whether the connection is still to be shown.
-    pub(super) fn is_unopened(&self, id: ConnId) -> bool {
-        self.unopened.first().is_some_and(|oldest| *oldest <= id)
+    /// Whether the connection has been shown.
+    pub(super) fn is_shown(&self, id: ConnId) -> bool {
+        self.connections
+            .get(&id)
+            .is_some_and(|connection| connection.shown)
     }
 
     pub(super) fn index(&mut self, end: EndRef, id: &SockId) {
@@ -301,17 +397,24 @@ impl Tracker {
     /// Reports the steps of an end from its span `first` on, and the connection's close if it was
     /// that, unless the connection is not shown yet.
     pub(super) fn say_steps(&mut self, end: EndRef, first: usize, at: Timestamp) {
-        if self.is_unopened(end.conn) {
-            return;
-        }
         let Some(connection) = self.connections.get_mut(&end.conn) else {
             return;
         };
-        self.changes.extend(steps(connection, end.side, first));
-        if connection.close_if_over(at) {
+        if !connection.shown {
+            return;
+        }
+        let is_closed = connection.close_if_over(at);
+        if is_closed {
             connection.reset_counted = self.resets.claim(connection, self.missing_that_count);
             self.settled.push_back(end.conn);
-            self.changes.push(Change::Closed { conn: end.conn, at });
+        }
+        let closed = is_closed.then_some(Change::Closed { conn: end.conn, at });
+        if connection.held.is_empty() && !connection.has_turned() {
+            self.changes.extend(steps(connection, end.side, first));
+            self.changes.extend(closed);
+        } else {
+            let news: Vec<Change> = steps(connection, end.side, first).chain(closed).collect();
+            connection.held.extend(news);
         }
     }
 }
@@ -349,7 +452,11 @@ fn step(track: &Track, index: usize) -> Transition {
         (_, from) => Some(from.not_after()),
     };
     let is_present = index + 1 == track.spans.len();
-    let was_seen = new.certainty != Certainty::Inferred && new.state != TcpState::Close;
+    let was_seen = match new.certainty {
+        Certainty::Exact => new.entry.is_some(),
+        Certainty::Sampled => new.state != TcpState::Close,
+        Certainty::Inferred => false,
+    };
     Transition {
         from: old.state,
         to: new.state,
@@ -357,7 +464,7 @@ fn step(track: &Track, index: usize) -> Transition {
         certainty: new.certainty,
         source: new.source,
         in_from: began.map(|began| new.from.not_after().since(began)),
-        seen: (is_present && was_seen).then(|| SeenBeside::from(&track.last)),
-        why: Why::default(),
+        seen: (is_present && was_seen).then_some(track.beside),
+        why: new.why,
     }
 }

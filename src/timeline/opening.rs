@@ -3,30 +3,71 @@
 //! The trap: A and B are fixed here for good, so this waits until a whole look is in, with the
 //! listeners and both ends.
 
+use crate::model::FourTuple;
 use crate::model::{Endpoint, TcpState, Timestamp};
 use crate::timeline::ingest::steps;
+use crate::timeline::turned::PATIENCE;
 use crate::timeline::{Came, Change, ConnId, EndRef, Found, Side, Track, Tracker};
 
 impl Tracker {
     /// Decides which end is A, and shows what was met.
-    pub(super) fn open_the_unopened(&mut self, at: Timestamp) {
+    pub(super) fn open_the_unopened(&mut self, now: Timestamp) {
         for id in std::mem::take(&mut self.unopened) {
-            self.settle_sides(id);
-            let Some(connection) = self.connections.get(&id) else {
-                continue;
-            };
-            let ends = Side::BOTH.map(|side| connection.end(side).map(|track| found(track, at)));
-            self.changes.push(Change::Opened { conn: id, at, ends });
-            self.changes.extend(steps(connection, Side::A, 1));
-            self.say_steps(
-                EndRef {
-                    conn: id,
-                    side: Side::B,
-                },
-                1,
-                at,
-            );
+            self.open(id, now);
         }
+    }
+
+    /// Shows a connection that an event has told of: at once, unless its other end must be here and
+    /// the next event will tell of it.
+    pub(super) fn open_or_wait(&mut self, end: EndRef, now: Timestamp) {
+        self.unopened.retain(|id| *id != end.conn);
+        let Some(connection) = self.connections.get(&end.conn) else {
+            return;
+        };
+        if connection.shown {
+            return;
+        }
+        let is_alone = connection.visible().count() == 1 && !connection.tuple.is_own_mirror();
+        if is_alone && is_local(&connection.tuple) {
+            self.waiting.push_back((now, end.conn));
+        } else {
+            self.open(end.conn, now);
+        }
+    }
+
+    /// Shows the connections whose other end has not come.
+    pub(super) fn open_the_overdue(&mut self, now: Timestamp) {
+        while let Some(&(since, id)) = self.waiting.front()
+            && (now.since(since) >= PATIENCE || self.is_shown(id))
+        {
+            self.waiting.pop_front();
+            self.open(id, now);
+        }
+    }
+
+    pub(super) fn open(&mut self, id: ConnId, now: Timestamp) {
+        if self.is_shown(id) {
+            return;
+        }
+        self.settle_sides(id);
+        let Some(connection) = self.connections.get_mut(&id) else {
+            return;
+        };
+        connection.shown = true;
+        let at = connection.opened;
+        let ends =
+            Side::BOTH.map(|side| connection.end(side).map(|track| found(track, at.max(now))));
+        self.changes.push(Change::Opened { conn: id, at, ends });
+        let mut news: Vec<Change> = Side::BOTH
+            .into_iter()
+            .flat_map(|side| steps(connection, side, 1))
+            .collect();
+        news.append(&mut connection.held);
+        news.sort_by_key(Change::at);
+        connection.held = news;
+        let side = Side::A;
+        self.say_steps(EndRef { conn: id, side }, usize::MAX, now);
+        self.release(id);
     }
 
     /// Shows the second end of a connection that was shown before.
@@ -117,4 +158,9 @@ fn found(track: &Track, at: Timestamp) -> Found {
         age: track.present_age(at),
         cookie: track.id().cookie,
     }
+}
+
+/// Whether both ends of a connection are on this host as far as its addresses tell.
+fn is_local(tuple: &FourTuple) -> bool {
+    tuple.remote.addr().is_loopback() || tuple.remote.addr() == tuple.local.addr()
 }

@@ -8,6 +8,7 @@ use std::fmt;
 
 use crate::model::filter::{EndFacts, Selection};
 use crate::model::{Endpoint, FourTuple, Scope, TcpState, Timestamp};
+use crate::timeline::Change;
 use crate::timeline::track::{Track, When};
 
 /// The small number under which the user sees a connection. Given in the order of first sight,
@@ -75,6 +76,12 @@ pub struct Connection {
     pub(super) time_wait_unreliable: bool,
     /// The host counted a reset while its ends vanished, and no other connection has claimed it.
     pub(super) reset_counted: bool,
+    /// An end is a subflow of a multipath connection.
+    pub(super) multipath: bool,
+    /// It has been shown, its sides are fixed.
+    pub(super) shown: bool,
+    /// What is to be shown of it once what happened before it is known.
+    pub(super) held: Vec<Change>,
 }
 
 impl Connection {
@@ -133,6 +140,20 @@ impl Connection {
         self.reset_counted
     }
 
+    /// Whether it is part of a multipath connection (MPTCP), whose teardown goes by other rules:
+    /// there is no verdict on it.
+    pub const fn is_multipath(&self) -> bool {
+        self.multipath
+    }
+
+    /// Whether a lookup has yet to tell what became of an end.
+    pub(super) fn has_turned(&self) -> bool {
+        self.ends
+            .iter()
+            .flatten()
+            .any(|track| track.turned.is_some())
+    }
+
     /// Whether one visible end satisfies the selection, now or earlier.
     pub fn is_selected_by(&self, selection: &Selection) -> bool {
         self.visible().any(|(_, track)| {
@@ -159,9 +180,9 @@ impl Connection {
     /// Whether the present state of the visible end, looking from the free side, can belong to
     /// the same incarnation as a socket in `state`, which was looked at later: whoever is in
     /// TIME_WAIT has seen the peer send its FIN. A client in SYN_SENT may talk to the TIME_WAIT of
-    /// the life before; a server in SYN_RECV can't, since its client gave up its own TIME_WAIT
+    /// the life before, unless that one is `newborn`, not seen by the look before; a server in SYN_RECV can't, since its client gave up its own TIME_WAIT
     /// before the SYN. So a TIME_WAIT seen after that is the same life, over within one look.
-    pub(super) fn can_take(&self, side: Side, state: TcpState) -> bool {
+    pub(super) fn can_take(&self, side: Side, state: TcpState, newborn: bool) -> bool {
         let fin_sent = |state| {
             matches!(
                 state,
@@ -172,7 +193,9 @@ impl Connection {
             && self.end(side.other()).is_some_and(|there| {
                 !there.is_gone()
                     && (there.state() != TcpState::TimeWait || fin_sent(state))
-                    && (state != TcpState::TimeWait || there.state() != TcpState::SynSent)
+                    && (newborn
+                        || state != TcpState::TimeWait
+                        || there.state() != TcpState::SynSent)
             })
     }
 }

@@ -11,6 +11,12 @@ use crate::model::tcp::StateSet;
 use crate::model::{
     Descriptor, FourTuple, Sample, Shutdown, SockId, SourceName, TcpState, Timestamp,
 };
+use crate::timeline::SeenBeside;
+use crate::timeline::cause::{Mark, Why, of_look};
+use crate::timeline::turned::Turned;
+
+/// How many marks an end keeps.
+pub const MARKS: usize = 64;
 
 /// When something happened, as far as it is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,9 +82,11 @@ pub struct Span {
     pub source: SourceName,
     /// Whether a program held the socket when it was last seen in this state.
     pub descriptor: Option<Descriptor>,
-    /// What the first look that showed this state showed beside it; `None` for states that no
-    /// look showed.
+    /// What the first look that showed this state, or the event that began it, showed beside it;
+    /// `None` for states that nothing showed.
     pub entry: Option<Entry>,
+    /// Why it was entered.
+    pub why: Why,
 }
 
 /// What tells one way of closing from another, at the first sight of a state.
@@ -134,6 +142,14 @@ pub struct Track {
     /// The newest moment at which it is proven to have been in its present state.
     pub(super) seen: Timestamp,
     pub(super) presence: Presence,
+    /// What the newest look or event showed beside the state.
+    pub(super) beside: SeenBeside,
+    /// The kernel's full socket is closed; whether a mini-socket goes on is not known yet.
+    pub(super) turned: Option<Turned>,
+    /// When the destroy multicast said that the full socket was freed.
+    pub(super) freed: Option<Timestamp>,
+    marks: Vec<Mark>,
+    marks_dropped: u64,
     /// Kept, since a selection asks for it of every connection.
     seen_states: StateSet,
 }
@@ -148,6 +164,7 @@ impl Track {
             source,
             descriptor: sample.descriptor(),
             entry: Some(Entry::from(&sample)),
+            why: Why::default(),
         };
         Self::starting(span, sample, seen)
     }
@@ -166,6 +183,7 @@ impl Track {
             source,
             descriptor: None,
             entry: None,
+            why: Why::default(),
         };
         Self::starting(before, sample, seen)
     }
@@ -184,6 +202,11 @@ impl Track {
             last: sample,
             seen,
             presence: Presence::Present,
+            beside: SeenBeside::from(&sample),
+            turned: None,
+            freed: None,
+            marks: Vec::new(),
+            marks_dropped: 0,
         }
     }
 
@@ -193,13 +216,15 @@ impl Track {
         (first.state == TcpState::Close).then(|| first.from.not_after())
     }
 
-    /// Enters `to`, through `passed`, all within the same bounds.
+    /// Enters `to`, through `passed`, all within the same bounds. `sample` is the look that shows
+    /// it, `None` for an end that is gone.
     pub(super) fn advance(
         &mut self,
         passed: impl IntoIterator<Item = TcpState>,
         to: TcpState,
         bounds: (Timestamp, Timestamp),
         source: SourceName,
+        sample: Option<&Sample>,
     ) {
         let from = When::Between(bounds.0.min(bounds.1), bounds.1);
         let states = passed
@@ -208,6 +233,7 @@ impl Track {
             .chain([(to, Certainty::Sampled)]);
         self.seen_states = self.seen_states.with(to);
         for (state, certainty) in states {
+            let why = of_look(self.state(), state, from, sample);
             self.spans.push(Span {
                 state,
                 from,
@@ -215,8 +241,97 @@ impl Track {
                 source,
                 descriptor: None,
                 entry: None,
+                why,
             });
         }
+    }
+
+    /// Enters `to` at the very moment.
+    pub(super) fn enter(
+        &mut self,
+        to: TcpState,
+        at: Timestamp,
+        certainty: Certainty,
+        why: Why,
+        beside: Option<SeenBeside>,
+    ) {
+        if certainty != Certainty::Inferred && to != TcpState::Close {
+            self.seen_states = self.seen_states.with(to);
+        }
+        self.spans.push(Span {
+            state: to,
+            from: When::At(at),
+            certainty,
+            source: SourceName::Bpf,
+            descriptor: beside.and_then(|beside| beside.descriptor),
+            entry: beside.map(|beside| Entry {
+                descriptor: beside.descriptor,
+                shutdown: beside.shutdown,
+            }),
+            why,
+        });
+        self.seen = self.seen.max(at);
+        self.presence = match to {
+            TcpState::Close => Presence::Gone,
+            _ => Presence::Present,
+        };
+        if to != TcpState::Close {
+            self.last.state = to;
+        }
+        if let Some(beside) = beside {
+            self.beside = beside;
+        }
+    }
+
+    /// An event says exactly when the present state, which a look has shown, was entered.
+    pub(super) fn sharpen(&mut self, at: Timestamp, why: Why) {
+        if let Some(span) = self.spans.last_mut()
+            && let When::Between(from, to) = span.from
+            && from <= at
+            && at <= to
+        {
+            span.from = When::At(at);
+            span.certainty = Certainty::Exact;
+            span.source = SourceName::Bpf;
+            span.why = why;
+        }
+    }
+
+    /// Whoever held the socket has let go of it.
+    pub(super) fn let_go(&mut self) {
+        self.beside.descriptor = Some(Descriptor::Gone);
+        if let Some(span) = self.spans.last_mut()
+            && !matches!(span.state, TcpState::TimeWait | TcpState::Close)
+        {
+            span.descriptor = Some(Descriptor::Gone);
+        }
+    }
+
+    /// Notes something that did not move the state. The newest are kept.
+    pub(super) fn mark(&mut self, mark: Mark) {
+        if self.marks.len() == MARKS {
+            self.marks.remove(0);
+            self.marks_dropped += 1;
+        }
+        self.marks.push(mark);
+    }
+
+    /// What happened without moving the state, oldest first; the newest [`MARKS`] of it.
+    pub fn marks(&self) -> &[Mark] {
+        &self.marks
+    }
+
+    /// How many older marks are not kept.
+    pub const fn marks_dropped(&self) -> u64 {
+        self.marks_dropped
+    }
+
+    /// Whether a moment before the last change was known is being looked at: what was seen from
+    /// `begun` on may be older than what the track knows.
+    pub(super) fn changed_since(&self, begun: Timestamp) -> bool {
+        let known = self.turned.map(|turned| turned.at);
+        let entered = self.spans.last().map(|span| span.from.not_after());
+        known.max(entered) >= Some(begun)
     }
 
     /// Takes over what a look shows of the state the track is in.
@@ -225,6 +340,7 @@ impl Track {
         let cookie = sample.id.cookie.or(self.last.id.cookie);
         self.last = sample;
         self.last.id.cookie = cookie;
+        self.beside = SeenBeside::from(&sample);
         self.seen = self.seen.max(seen);
         self.presence = Presence::Present;
         if let Some(span) = self.spans.last_mut() {
@@ -290,6 +406,23 @@ impl Track {
             .rev()
             .find(|span| span.state == state)
             .and_then(|span| span.descriptor)
+    }
+
+    /// Why `state` was first entered, `None` when it never was.
+    pub fn why_of(&self, state: TcpState) -> Option<Why> {
+        let span = self.spans.iter().find(|span| span.state == state);
+        span.map(|span| span.why)
+    }
+
+    /// Why the end is gone, `None` while it is not.
+    pub fn why_gone(&self) -> Option<Why> {
+        let last = self.spans.last()?;
+        (self.is_gone() && last.state == TcpState::Close).then_some(last.why)
+    }
+
+    /// What the newest look or event showed beside the state.
+    pub const fn beside(&self) -> &SeenBeside {
+        &self.beside
     }
 
     /// What the first look that showed `state` showed beside it.

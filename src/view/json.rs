@@ -201,7 +201,7 @@ struct VerdictInfo {
     how: Option<&'static str>,
     half_close: Option<bool>,
     lost_bytes: Option<u64>,
-    signal: Option<i32>,
+    signal: Option<u8>,
     sentence: String,
 }
 
@@ -212,8 +212,8 @@ impl From<Verdict> for VerdictInfo {
             first_closer: verdict.first_closer.map(Side::token),
             how: verdict.how.map(|how| how.token()),
             half_close: None,
-            lost_bytes: None,
-            signal: None,
+            lost_bytes: verdict.lost_bytes,
+            signal: verdict.signal,
             sentence: verdict.sentence,
         }
     }
