@@ -70,16 +70,18 @@ impl Story {
         }
         tracker
             .asks()
-            .map(|Ask::Confirm(asked)| {
-                observation(
-                    at,
-                    Body::Lookup {
-                        asked,
-                        begun: at,
-                        unchanged: None,
-                        answer: Answer::Gone,
-                    },
-                )
+            .filter_map(|ask| match ask {
+                Ask::Confirm(asked) => Some(asked),
+                Ask::Follow(_) | Ask::Leave(_) => None,
+            })
+            .map(|asked| {
+                let body = Body::Lookup {
+                    asked,
+                    begun: at,
+                    unchanged: None,
+                    answer: Answer::Gone,
+                };
+                observation(at, body)
             })
             .collect()
     }

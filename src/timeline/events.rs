@@ -80,7 +80,7 @@ impl Tracker {
         let track = self.track(end).filter(|track| !track.is_gone())?;
         let is_nameless = track.id().cookie.is_none();
         let is_request = track.state() == TcpState::SynRecv && from == TcpState::Listen;
-        if !is_request && !(is_nameless && track.state() == from) {
+        if !is_request && (!is_nameless || track.state() != from) {
             return None;
         }
         let old = track.id().cookie;
