@@ -10,6 +10,7 @@
 //! none, by inode and state. Lower bounds come from the look that last covered the *old* state:
 //! one without TIME_WAIT says nothing of a socket in TIME_WAIT.
 
+mod book;
 pub mod cause;
 mod ending;
 mod events;
@@ -30,6 +31,7 @@ use crate::model::{
     Ask, Body, Cookie, Descriptor, Endpoint, FourTuple, Look, Observation, Queues, Sample, Scope,
     Shutdown, SockId, SourceName, SourceState, TcpState, Timestamp,
 };
+use book::Book;
 pub use cause::{Call, Cause, Mark, MarkKind, Process, Reason, Why};
 pub use pair::{ConnId, Connection, Side};
 use resets::Resets;
@@ -282,8 +284,7 @@ pub struct Totals {
 /// Observations in, connections out.
 #[derive(Clone, Debug)]
 pub struct Tracker {
-    /// Boxed: half the room in a node of the map is empty, and its keys are searched.
-    connections: BTreeMap<ConnId, Box<Connection>>,
+    connections: Book,
     by_cookie: HashMap<(Scope, Cookie), EndRef, Fast>,
     /// The newest incarnation of a 4-tuple, as one end sees it.
     by_tuple: HashMap<(Scope, FourTuple), EndRef, Fast>,
@@ -321,7 +322,7 @@ impl Tracker {
     /// A tracker that keeps at most `retention` settled connections.
     pub fn new(retention: usize) -> Self {
         Self {
-            connections: BTreeMap::new(),
+            connections: Book::default(),
             by_cookie: HashMap::default(),
             by_tuple: HashMap::default(),
             listeners: BTreeMap::new(),
@@ -402,14 +403,14 @@ impl Tracker {
 
     /// A connection by its number, `None` once it is dropped.
     pub fn get(&self, id: ConnId) -> Option<&Connection> {
-        self.connections.get(&id).map(Box::as_ref)
+        self.connections.get(&id)
     }
 
     /// All connections known, oldest first.
     pub fn connections(
         &self,
     ) -> impl DoubleEndedIterator<Item = &Connection> + ExactSizeIterator + Clone {
-        self.connections.values().map(Box::as_ref)
+        self.connections.values()
     }
 
     /// The connections known whose numbers lie in `range`, oldest first.
@@ -417,9 +418,7 @@ impl Tracker {
         &self,
         range: impl RangeBounds<ConnId>,
     ) -> impl DoubleEndedIterator<Item = &Connection> {
-        self.connections
-            .range(range)
-            .map(|(_, connection)| connection.as_ref())
+        self.connections.range(range)
     }
 
     /// The listening sockets, by address.

@@ -27,7 +27,7 @@ fn tracker() {
             changes += tracker.changes().count();
             tracker.asks();
         }
-        spent += clock::thread_cpu() - before;
+        spent += clock::thread_cpu().saturating_sub(before);
     }
     let events = CONNECTIONS as f64 * story::EVENTS as f64;
     println!(

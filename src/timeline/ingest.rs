@@ -357,22 +357,9 @@ impl Tracker {
         let id = ConnId(self.next);
         self.next += 1;
         self.totals.seen += 1;
-        let connection = Connection {
-            id,
-            scope: sample.id.scope,
-            tuple: sample.id.tuple,
-            ends: [None, None],
-            opened: at,
-            closed: None,
-            replaced: false,
-            overflows_at_open: self.host.time_wait_overflows,
-            time_wait_unreliable: false,
-            reset_counted: false,
-            multipath: false,
-            shown: false,
-            held: Vec::new(),
-        };
-        self.connections.insert(id, Box::new(connection));
+        let mut connection = Connection::new(id, sample.id.scope, sample.id.tuple, at);
+        connection.overflows_at_open = self.host.time_wait_overflows;
+        self.connections.insert(Box::new(connection));
         self.unopened.push(id);
         EndRef {
             conn: id,

@@ -85,6 +85,25 @@ pub struct Connection {
 }
 
 impl Connection {
+    /// One of which no end is known yet.
+    pub(super) const fn new(id: ConnId, scope: Scope, tuple: FourTuple, opened: Timestamp) -> Self {
+        Self {
+            id,
+            scope,
+            tuple,
+            ends: [None, None],
+            opened,
+            closed: None,
+            replaced: false,
+            overflows_at_open: None,
+            time_wait_unreliable: false,
+            reset_counted: false,
+            multipath: false,
+            shown: false,
+            held: Vec::new(),
+        }
+    }
+
     /// Its number.
     pub const fn id(&self) -> ConnId {
         self.id
