@@ -236,6 +236,7 @@ impl Tracker {
             at,
             source: SourceName::Bpf,
             newborn: is_birth,
+            looked: false,
         };
         if !is_birth {
             let end = self.begin_with(
@@ -243,8 +244,13 @@ impl Tracker {
                 sight,
                 Track::found(sample, When::Before(at), at, SourceName::Bpf),
             );
-            self.open_the_unopened(at);
-            return self.advance_exactly(end, event, (from, to), at);
+            self.unopened.retain(|id| *id != end.conn);
+            self.open(end.conn, at);
+            // Showing it may have changed its side.
+            if let Some(end) = self.find(&event.id) {
+                self.advance_exactly(end, event, (from, to), at);
+            }
+            return;
         }
         let mut track = Track::born(sample, (at, at), at, SourceName::Bpf);
         let why = of_event(from, to, event);
