@@ -70,7 +70,11 @@ impl Story {
         }
         tracker
             .asks()
-            .map(|Ask::Confirm(asked)| {
+            .filter_map(|ask| match ask {
+                Ask::Confirm(asked) => Some(asked),
+                Ask::Follow(_) | Ask::Leave(_) => None,
+            })
+            .map(|asked| {
                 observation(
                     at,
                     Body::Lookup {

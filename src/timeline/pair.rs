@@ -133,6 +133,11 @@ impl Connection {
         self.reset_counted
     }
 
+    /// Whether it is part of a multipath connection (MPTCP), whose teardown goes by other rules.
+    pub const fn is_multipath(&self) -> bool {
+        false
+    }
+
     /// Whether one visible end satisfies the selection, now or earlier.
     pub fn is_selected_by(&self, selection: &Selection) -> bool {
         self.visible().any(|(_, track)| {

@@ -11,6 +11,7 @@ use crate::model::tcp::StateSet;
 use crate::model::{
     Descriptor, FourTuple, Sample, Shutdown, SockId, SourceName, TcpState, Timestamp,
 };
+use crate::timeline::cause::{Mark, Why};
 
 /// When something happened, as far as it is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +80,8 @@ pub struct Span {
     /// What the first look that showed this state showed beside it; `None` for states that no
     /// look showed.
     pub entry: Option<Entry>,
+    /// Why it was entered.
+    pub why: Why,
 }
 
 /// What tells one way of closing from another, at the first sight of a state.
@@ -134,6 +137,7 @@ pub struct Track {
     /// The newest moment at which it is proven to have been in its present state.
     pub(super) seen: Timestamp,
     pub(super) presence: Presence,
+    marks: Vec<Mark>,
     /// Kept, since a selection asks for it of every connection.
     seen_states: StateSet,
 }
@@ -148,6 +152,7 @@ impl Track {
             source,
             descriptor: sample.descriptor(),
             entry: Some(Entry::from(&sample)),
+            why: Why::default(),
         };
         Self::starting(span, sample, seen)
     }
@@ -166,6 +171,7 @@ impl Track {
             source,
             descriptor: None,
             entry: None,
+            why: Why::default(),
         };
         Self::starting(before, sample, seen)
     }
@@ -184,6 +190,7 @@ impl Track {
             last: sample,
             seen,
             presence: Presence::Present,
+            marks: Vec::new(),
         }
     }
 
@@ -215,6 +222,7 @@ impl Track {
                 source,
                 descriptor: None,
                 entry: None,
+                why: Why::default(),
             });
         }
     }
@@ -246,6 +254,11 @@ impl Track {
     /// The states passed, oldest first; never empty.
     pub fn spans(&self) -> &[Span] {
         &self.spans
+    }
+
+    /// What happened to the end beside its states, oldest first; the newest of them.
+    pub fn marks(&self) -> &[Mark] {
+        &self.marks
     }
 
     /// The newest look at the socket; of a socket that is gone, the last one.
