@@ -2,6 +2,8 @@
 
 mod cause;
 pub mod duration;
+#[cfg(test)]
+mod fixture;
 pub mod json;
 pub mod palette;
 pub mod plain;

@@ -185,19 +185,10 @@ const SIGNALS: [&str; 32] = [
 ];
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use super::*;
     use crate::model::Timestamp;
-    use crate::model::event::Comm;
-
-    pub(crate) fn process(comm: &str, pid: u32) -> Process {
-        let mut bytes = [0; 16];
-        bytes[..comm.len()].copy_from_slice(comm.as_bytes());
-        Process {
-            pid,
-            comm: Comm(bytes),
-        }
-    }
+    use crate::view::fixture::process;
 
     fn said(from: TcpState, to: TcpState, why: Why) -> String {
         let from = Some(from);

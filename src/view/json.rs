@@ -204,3 +204,86 @@ pub fn write_change(
 fn age_ns(age: Option<Age>) -> Option<u64> {
     age.and_then(Age::known).map(nanos_of)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::timeline::{ConnId, MarkKind, Reason, Side};
+    use crate::view::fixture::{
+        at, closed_by_nginx, connection, killed_with_unread_data, marked, process,
+        time_wait_inferred, tracker,
+    };
+
+    fn line(change: &Change) -> String {
+        let mut out = Vec::new();
+        write_change(&mut out, change, connection(&tracker())).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn an_exact_step_has_one_time_and_all_of_its_cause() {
+        assert_eq!(
+            line(&closed_by_nginx()),
+            concat!(
+                r#"{"type":"transition","at_ns":1000040000,"conn":1,"end":"a","#,
+                r#""local":"127.0.0.1:40001","remote":"127.0.0.1:80","#,
+                r#""from":"ESTABLISHED","to":"FIN_WAIT1","in_from_ns":1204000,"#,
+                r#""certainty":"exact","not_before_ns":1000040000,"not_after_ns":1000040000,"#,
+                r#""source":"bpf","call":"close","cause":"close","reason":null,"signal":null,"#,
+                r#""pid":812,"comm":"nginx","descriptor":"gone","unread":0,"unacked":12,"#,
+                r#""owners":null}"#,
+                "\n"
+            )
+        );
+        let killed = line(&killed_with_unread_data());
+        for part in [
+            r#""call":"exit","cause":"reset_sent","reason":"unread_data","signal":9"#,
+            r#""pid":4711,"comm":"py\u007fthon""#,
+            r#""unread":4000"#,
+        ] {
+            assert!(killed.contains(part), "{killed}");
+        }
+        let inferred = line(&time_wait_inferred());
+        let bounds = r#""inferred","not_before_ns":1000060000,"not_after_ns":1000060000"#;
+        assert!(inferred.contains(bounds), "{inferred}");
+    }
+
+    #[test]
+    fn marks_and_losses_have_a_line() {
+        assert_eq!(
+            line(&marked(
+                MarkKind::ResetSent(Some(Reason::UnreadData(7))),
+                None
+            )),
+            concat!(
+                r#"{"type":"event","at_ns":1000080000,"conn":1,"end":"a","what":"reset_sent","#,
+                r#""reason":"unread_data","unread":7,"pid":null,"comm":null}"#,
+                "\n"
+            )
+        );
+        let by = Some(process("x", 1));
+        let closed = line(&marked(MarkKind::CloseCall, by));
+        let part = r#""what":"close_call","reason":null,"unread":null,"pid":1,"comm":"x""#;
+        assert!(closed.contains(part), "{closed}");
+        let missed = Change::Missed {
+            conn: ConnId(1),
+            side: Side::B,
+            at: at(90),
+        };
+        let missed = line(&missed);
+        assert!(missed.starts_with(r#"{"type":"lost","at_ns":1000090000,"source":"bpf","#));
+        assert!(missed.ends_with("\"conn\":1,\"end\":\"b\"}\n"), "{missed}");
+    }
+
+    #[test]
+    fn lines_are_appended() {
+        let mut out = Vec::new();
+        let tracker = tracker();
+        for change in [closed_by_nginx(), time_wait_inferred()] {
+            write_change(&mut out, &change, connection(&tracker)).unwrap();
+        }
+        let text = String::from_utf8(out).unwrap();
+        assert_eq!(text.lines().count(), 2);
+        assert!(text.ends_with("}\n"));
+    }
+}

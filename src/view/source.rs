@@ -31,6 +31,18 @@ pub(super) fn words(name: SourceName, state: &SourceState) -> String {
     }
 }
 
+/// As [`words`], where room is short: how often, and no more; but what is off says why.
+pub(super) fn brief_words(name: SourceName, state: &SourceState) -> String {
+    match state {
+        SourceState::Off { .. } => words(name, state),
+        SourceState::Running { period, cost, .. } => {
+            let cost = cost.filter(|_| *period < OFTEN);
+            let pace = pace(name, *period, cost);
+            format!("{name} {}", pace.trim_end_matches(" of a core"))
+        }
+    }
+}
+
 fn pace(name: SourceName, period: Duration, cost: Option<Duration>) -> String {
     if name == SourceName::Destroy {
         return "joined".to_owned();
@@ -119,5 +131,10 @@ mod tests {
         ] {
             assert_eq!(words(name, &state), text);
         }
+        let follow = running(1000, Some(21), Some("37 ends".to_owned()));
+        assert_eq!(
+            brief_words(SourceName::Follow, &follow),
+            "follow at 1000 Hz, 2.1 %"
+        );
     }
 }

@@ -205,3 +205,69 @@ fn queued(seen: &SeenBeside) -> Option<String> {
         .collect();
     (!parts.is_empty()).then(|| parts.join(", "))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::timeline::{ConnId, MarkKind};
+    use crate::view::fixture::{
+        at, closed_by_nginx, connection, killed_with_unread_data, marked, process,
+        time_wait_inferred, tracker,
+    };
+    use jiff::tz::TimeZone;
+
+    fn line(change: &Change) -> String {
+        let mut lines = Lines {
+            clock: WallClock::new(TimeZone::UTC),
+            color: ColorMode::Off,
+        };
+        lines.clock.note(&Observation {
+            at: at(0),
+            source: crate::model::SourceName::SockDiag,
+            body: Body::Clock {
+                realtime_ns: 1_772_373_720_000_000_000,
+            },
+        });
+        lines.change(change, connection(&tracker()))
+    }
+
+    #[test]
+    fn exact_steps_tell_their_time_and_cause() {
+        assert_eq!(
+            line(&closed_by_nginx()),
+            "14:02:00.000040   #1 A 127.0.0.1:40001  ESTABLISHED -> FIN_WAIT1  exact, \
+             close() by nginx[812], 1 ms in ESTABLISHED, 12 bytes unacknowledged"
+        );
+        assert_eq!(
+            line(&killed_with_unread_data()),
+            "14:02:00.000020   #1 A 127.0.0.1:40001  ESTABLISHED -> CLOSE  exact, reset sent: \
+             closed with 4000 bytes unread, py\\u{7f}thon[4711] ended, killed by SIGKILL (9), \
+             1 ms in ESTABLISHED"
+        );
+        assert_eq!(
+            line(&time_wait_inferred()),
+            "14:02:00.000060   #1 A 127.0.0.1:40001  FIN_WAIT2 -> TIME_WAIT  inferred, no look \
+             has shown it, FIN received, 1 ms in FIN_WAIT2"
+        );
+    }
+
+    #[test]
+    fn marks_and_losses_have_a_line() {
+        let by = Some(process("x", 1));
+        assert_eq!(
+            line(&marked(MarkKind::CloseCall, by)),
+            "14:02:00.000080   #1 A 127.0.0.1:40001  close() called by x[1] (the FIN was out \
+             already)"
+        );
+        let missed = Change::Missed {
+            conn: ConnId(1),
+            side: Side::B,
+            at: at(90),
+        };
+        assert_eq!(
+            line(&missed),
+            "14:02:00.000090   #1 lost   B 127.0.0.1:80: events before this one; what happened \
+             in between was not seen"
+        );
+    }
+}

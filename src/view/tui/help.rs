@@ -7,11 +7,15 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
 
 use crate::model::{Descriptor, TcpState};
+use crate::view::source::words;
 use crate::view::tui::View;
 use crate::view::tui::details::wrap;
-use crate::view::tui::header::{loss_text, source_text};
+use crate::view::tui::header::loss_text;
 use crate::view::tui::keys::BINDINGS;
-use crate::view::tui::lane::{EARLIER, GONE, STEP, STEPS, UNSURE, glyph, short};
+use crate::view::tui::lane::{
+    CLOSE_CALL, EARLIER, FREED, GONE, MANY, RESET_RECEIVED, RESET_SENT, RETRANSMIT, STEP, STEPS,
+    UNSURE, glyph, short,
+};
 use crate::view::tui::theme::Theme;
 
 /// Columns of the keys' half.
@@ -50,49 +54,57 @@ fn keys(theme: Theme) -> Vec<Line<'static>> {
 }
 
 fn signs(theme: Theme) -> Vec<Line<'static>> {
-    let mut lines = vec![Line::styled("Lanes", theme.strong())];
-    let fills = [
-        (TcpState::SynSent, None, "SYN_SENT, SYN_RECV"),
-        (TcpState::Established, None, "ESTABLISHED"),
-        (
-            TcpState::FinWait1,
-            Some(Descriptor::Held),
-            "FIN_WAIT1, fd held",
-        ),
-        (
-            TcpState::FinWait1,
-            Some(Descriptor::Gone),
-            "FIN_WAIT1, fd gone: closed",
-        ),
-        (
-            TcpState::FinWait2,
-            Some(Descriptor::Held),
-            "FIN_WAIT2, fd held: shut down",
-        ),
-        (
-            TcpState::FinWait2,
-            Some(Descriptor::Gone),
-            "FIN_WAIT2, fd gone: closed",
-        ),
-        (TcpState::Closing, None, "CLOSING"),
-        (TcpState::CloseWait, None, "CLOSE_WAIT"),
-        (TcpState::LastAck, None, "LAST_ACK"),
-        (TcpState::TimeWait, None, "TIME_WAIT"),
+    let (held, gone) = (Some(Descriptor::Held), Some(Descriptor::Gone));
+    let mut lines = vec![
+        Line::styled("Lanes", theme.strong()),
+        Line::from(fill(theme, TcpState::SynSent, None, "SYN_SENT, SYN_RECV")),
+        Line::from(fill(theme, TcpState::Established, None, "ESTABLISHED")),
     ];
-    lines.extend(fills.map(|(state, descriptor, text)| {
-        let sign = glyph(state, descriptor).to_string().repeat(3);
-        Line::from(vec![
-            Span::styled(format!("{sign}  {:<4}", short(state)), theme.state(state)),
-            Span::raw(text),
-        ])
+    lines.extend([TcpState::FinWait1, TcpState::FinWait2].map(|state| {
+        let mut spans = fill(theme, state, held, "fd held  ");
+        spans.push(Span::styled(thrice(state, gone), theme.state(state)));
+        spans.push(Span::raw(" fd gone: closed"));
+        Line::from(spans)
+    }));
+    let mut closing = fill(theme, TcpState::Closing, None, "CLOSING  ");
+    closing.extend(fill(theme, TcpState::LastAck, None, "LAST_ACK"));
+    lines.push(Line::from(closing));
+    lines.extend([TcpState::CloseWait, TcpState::TimeWait].map(|state| {
+        let text = state.name();
+        Line::from(fill(theme, state, None, text))
     }));
     lines.extend([
         Line::raw(format!("{STEP} a step   {STEPS} several in one cell")),
         Line::raw(format!("{EARLIER} began before it was seen   {GONE} gone")),
         Line::raw(format!("{UNSURE} step not seen: between two looks")),
         Line::raw("(FW1) not seen, but passed for sure"),
+        Line::raw(format!(
+            "{RESET_SENT} reset sent   {RESET_RECEIVED} reset received"
+        )),
+        Line::raw(format!(
+            "{RETRANSMIT} sent again (2-9, {MANY}: so many times)"
+        )),
+        Line::raw(format!("{CLOSE_CALL} late close()   {FREED} socket freed")),
     ]);
     lines
+}
+
+/// A state's sign, short name and meaning.
+fn fill(
+    theme: Theme,
+    state: TcpState,
+    descriptor: Option<Descriptor>,
+    text: &'static str,
+) -> Vec<Span<'static>> {
+    let sign = thrice(state, descriptor);
+    vec![
+        Span::styled(format!("{sign}  {:<4}", short(state)), theme.state(state)),
+        Span::raw(text),
+    ]
+}
+
+fn thrice(state: TcpState, descriptor: Option<Descriptor>) -> String {
+    glyph(state, descriptor).to_string().repeat(3)
 }
 
 /// Sources and losses in full: the header has room for a part of it only.
@@ -100,7 +112,7 @@ fn sources(view: &View<'_>, width: u16) -> Vec<Line<'static>> {
     let room = usize::from(width.saturating_sub(3));
     let mut lines = vec![Line::styled(" Sources", view.theme.strong())];
     for (name, state) in view.heard.sources() {
-        let text = wrap(&source_text(*name, state), room);
+        let text = wrap(&words(*name, state), room);
         lines.extend(text.into_iter().map(|line| Line::raw(format!("  {line}"))));
     }
     if let Some(text) = loss_text(view) {
