@@ -101,9 +101,11 @@ pub(super) const fn short(state: TcpState) -> &'static str {
 pub(super) fn cells(track: &Track, axis: &Axis, at: Timestamp) -> Vec<Cell> {
     let known = track.span_at(at).map_or(0, |last| last + 1);
     let spans = &track.spans()[..known.min(track.spans().len())];
-    let marks = track.marks();
-    let seen = marks.partition_point(|mark| mark.at <= at);
-    drawn(spans, &marks[..seen], axis, at)
+    let mut marks: Vec<Mark> = track.marks().to_vec();
+    marks.retain(|mark| mark.at <= at);
+    // What came late stands behind what was later.
+    marks.sort_by_key(|mark| mark.at);
+    drawn(spans, &marks, axis, at)
 }
 
 fn drawn(spans: &[Span], marks: &[Mark], axis: &Axis, at: Timestamp) -> Vec<Cell> {
@@ -227,7 +229,7 @@ impl<'a> Lane<'a> {
         self.put(column, mark, Kind::Fill(span.state));
     }
 
-    /// The marks, cell by cell: they are in the order of time, so those of a cell stand together.
+    /// The marks, which are in the order of time: those of a cell stand together.
     fn mark_all(&mut self, marks: &[Mark]) {
         let axis = self.axis;
         for of_cell in marks.chunk_by(|a, b| axis.column(a.at) == axis.column(b.at)) {
