@@ -3,10 +3,11 @@
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
+use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
 
-use crate::model::{Descriptor, TcpState};
+use crate::model::{Descriptor, SourceName, SourceState, TcpState};
 use crate::view::source::words;
 use crate::view::tui::View;
 use crate::view::tui::details::wrap;
@@ -107,21 +108,28 @@ fn thrice(state: TcpState, descriptor: Option<Descriptor>) -> String {
     glyph(state, descriptor).to_string().repeat(3)
 }
 
-/// Sources and losses in full: the header has room for a part of it only.
+/// Sources and losses in full: the header has room for a part of it only. Those that run share
+/// their lines, so that on a small screen the reasons of the others are seen too.
 fn sources(view: &View<'_>, width: u16) -> Vec<Line<'static>> {
     let room = usize::from(width.saturating_sub(3));
-    let mut lines = vec![Line::styled(" Sources", view.theme.strong())];
-    for (name, state) in view.heard.sources() {
-        let text = wrap(&words(*name, state), room);
-        lines.extend(text.into_iter().map(|line| Line::raw(format!("  {line}"))));
-    }
+    let (running, off): (Vec<_>, Vec<_>) = view
+        .heard
+        .sources()
+        .iter()
+        .partition(|(_, state)| matches!(state, SourceState::Running { .. }));
+    let say = |(name, state): (&SourceName, &SourceState)| words(*name, state);
+    let running: Vec<String> = running.into_iter().map(say).collect();
+    let running = format!("Sources: {}", running.join("; "));
+    let lines_of = |text: &str, style| {
+        let lines = wrap(text, room).into_iter();
+        lines.map(move |line| Line::styled(format!("  {line}"), style))
+    };
+    let mut lines: Vec<Line<'static>> = lines_of(&running, Style::new()).collect();
     if let Some(text) = loss_text(view) {
-        let text = wrap(&text, room);
-        let style = view.theme.alert();
-        lines.extend(
-            text.into_iter()
-                .map(|line| Line::styled(format!("  {line}"), style)),
-        );
+        lines.extend(lines_of(&text, view.theme.alert()));
+    }
+    for text in off.into_iter().map(say) {
+        lines.extend(lines_of(&text, Style::new()));
     }
     lines
 }
