@@ -17,7 +17,7 @@ use ratatui::style::Color;
 use tcpwatch::model::event::{File, ResetReason, What};
 use tcpwatch::model::filter::{Filter, Selection};
 use tcpwatch::model::tcp::StateSet;
-use tcpwatch::model::{Body, Sample, SourceName, SourceState, TcpState};
+use tcpwatch::model::{Body, Moment, Sample, SourceName, SourceState, TcpState};
 use tcpwatch::timeline::Tracker;
 use tcpwatch::view::palette::ColorMode;
 use tcpwatch::view::tui::{Input, Reaction};
@@ -240,26 +240,38 @@ fn opened_by_events(story: &mut Story, us: u64) -> [Sample; 2] {
     [a, b]
 }
 
-/// Closed by A, then by B, in 180 microseconds of the two thousandth millisecond.
-fn closed_by_events(story: &mut Story) -> [Sample; 2] {
+/// Closed by A, then by B, in 180 microseconds of the two thousandth millisecond. The peer's FIN
+/// comes to A while it is a full socket, or to the mini-socket that it leaves.
+fn closed_by_events(story: &mut Story, fin_comes_early: bool) -> [Sample; 2] {
     use TcpState::{Close, CloseWait, Established, FinWait1, FinWait2, LastAck};
     let [a, b] = opened_by_events(story, 1_000_000);
     let nginx = Some(process(NGINX.0, NGINX.1));
     let python = Some(process(PYTHON.0, PYTHON.1));
     let closing = moment(File::Closing, 3, 0);
-    let absent = moment(File::Absent, 3, 0);
-    let us = 1_999_700;
-    story.event(us, a, step(Established, FinWait1), closing, nginx);
-    let eof = moment(File::Held, 1, 1);
-    story.event(us + 20, b, step(Established, CloseWait), eof, None);
-    story.event(us + 60, a, step(FinWait1, FinWait2), absent, None);
-    let mini_socket = tcpwatch::model::Moment {
-        fin_received: Some(false),
-        ..absent
+    let absent = Moment {
+        fin_received: Some(fin_comes_early),
+        ..moment(File::Absent, 3, 0)
     };
-    story.event(us + 61, a, step(FinWait2, Close), mini_socket, None);
-    story.event(us + 160, b, step(CloseWait, LastAck), closing, python);
-    story.event(us + 180, b, step(LastAck, Close), closing, None);
+    let us = 1_999_700;
+    let answered = us + if fin_comes_early { 40 } else { 160 };
+    let mut events = [
+        (us, a, step(Established, FinWait1), closing, nginx),
+        (
+            us + 20,
+            b,
+            step(Established, CloseWait),
+            moment(File::Held, 1, 1),
+            None,
+        ),
+        (answered, b, step(CloseWait, LastAck), closing, python),
+        (us + 60, a, step(FinWait1, FinWait2), absent, None),
+        (us + 61, a, step(FinWait2, Close), absent, None),
+        (us + 180, b, step(LastAck, Close), closing, None),
+    ];
+    events.sort_by_key(|event| event.0);
+    for (us, end, what, moment, caller) in events {
+        story.event(us, end, what, moment, caller);
+    }
     [a, b]
 }
 
@@ -268,7 +280,7 @@ fn closed_by_events(story: &mut Story) -> [Sample; 2] {
 fn a_teardown_by_events() {
     let mut story = Story::on_port("50008").running().with_events();
     story.look(900, &[waiting_server()], &[]);
-    let [a, _] = closed_by_events(&mut story);
+    let [a, _] = closed_by_events(&mut story, false);
     story.found(1_999_950, mini(in_state(a, TcpState::TimeWait), at(62_000)));
     snapshot("exact", &mut story, 4000);
     story.type_keys(" ++++++++++++", 2000);
@@ -280,7 +292,7 @@ fn a_teardown_by_events() {
 fn a_time_wait_that_no_look_has_shown() {
     let mut story = Story::on_port("50008").running().with_events();
     story.look(900, &[waiting_server()], &[]);
-    closed_by_events(&mut story);
+    closed_by_events(&mut story, true);
     story.look(3000, &[], &[]);
     snapshot("time_wait_inferred", &mut story, 4000);
 }
@@ -303,7 +315,7 @@ fn an_abort_with_unread_data() {
     let reset = What::ResetSent(ResetReason::AbortOnClose);
     story.event(us + 20, b, reset, unread, None);
     story.event(us + 30, a, What::ResetReceived, held, None);
-    let refused = tcpwatch::model::Moment {
+    let refused = Moment {
         error: Some(104),
         ..held
     };

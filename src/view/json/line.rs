@@ -256,7 +256,7 @@ pub(super) struct VerdictInfo {
     how: Option<&'static str>,
     half_close: Option<bool>,
     lost_bytes: Option<u64>,
-    signal: Option<i32>,
+    signal: Option<u8>,
     sentence: String,
 }
 

@@ -153,11 +153,18 @@ impl Axis {
     }
 }
 
-/// Whole seconds without a fraction.
+/// Seconds and less with a fraction only where there is one, so that no two labels are alike.
 fn tick_label(back: Duration) -> String {
-    match (back.as_secs(), back.subsec_nanos()) {
-        (seconds @ 1..60, 0) => format!("-{seconds} s"),
-        _ => format!("-{}", duration::brief(back)),
+    let micros = back.as_micros();
+    let (unit, name) = match micros {
+        0..1000 => (1, "\u{b5}s"),
+        1000..1_000_000 => (1000, "ms"),
+        1_000_000..60_000_000 => (1_000_000, "s"),
+        _ => return format!("-{}", duration::brief(back)),
+    };
+    match micros % unit * 10 / unit {
+        0 => format!("-{} {name}", micros / unit),
+        tenths => format!("-{}.{tenths} {name}", micros / unit),
     }
 }
 
@@ -181,6 +188,9 @@ mod tests {
             for _ in SPANS {
                 let axis = Axis::new(Timestamp::from_nanos(1 << 50), zoom, width);
                 let columns: Vec<u16> = axis.ticks().map(|(column, _)| column).collect();
+                let labels: std::collections::HashSet<String> =
+                    axis.ticks().map(|(_, label)| label).collect();
+                assert_eq!(labels.len(), columns.len(), "{labels:?}");
                 assert!(
                     columns.windows(2).all(|pair| pair[0] >= pair[1] + 11),
                     "{columns:?}"

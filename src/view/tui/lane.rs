@@ -264,7 +264,7 @@ impl<'a> Lane<'a> {
             if lasts(span) && span.state != TcpState::Close {
                 let first = self.axis.column(span.from.not_after());
                 let last = self.axis.column(end_of(spans, index, at));
-                self.label(span, first, last);
+                self.label(span, descriptor_note(spans, index), first, last);
             }
         }
         let gone = spans.last().filter(|span| span.state == TcpState::Close);
@@ -287,9 +287,8 @@ impl<'a> Lane<'a> {
     }
 
     /// The longest name that fits, as far left as it does.
-    fn label(&mut self, span: &Span, first: i64, last: i64) {
+    fn label(&mut self, span: &Span, note: &str, first: i64, last: i64) {
         let (long, short) = (span.state.name(), short(span.state));
-        let note = descriptor_note(span);
         let (names, kind) = match span.certainty {
             Certainty::Inferred => (
                 [format!("({long})"), format!("({short})")].to_vec(),
@@ -362,7 +361,13 @@ fn glyph_of_marks(marks: &[Mark]) -> char {
 }
 
 /// Who holds the socket, where that tells something.
-fn descriptor_note(span: &Span) -> &'static str {
+///
+/// The trap: an event can only say that nobody has accepted the connection yet. Where the next
+/// state shows a program, one has accepted it in between.
+fn descriptor_note(spans: &[Span], index: usize) -> &'static str {
+    let span = &spans[index];
+    let next = spans.get(index + 1).and_then(|next| next.descriptor);
+    let was_accepted = matches!(next, Some(Descriptor::Held | Descriptor::Gone));
     match (span.state, span.descriptor) {
         (
             TcpState::FinWait1 | TcpState::FinWait2 | TcpState::Closing,
@@ -371,7 +376,7 @@ fn descriptor_note(span: &Span) -> &'static str {
             Descriptor::Held => " fd held",
             _ => " fd gone",
         },
-        (_, Some(Descriptor::NotAccepted)) => " not accepted",
+        (_, Some(Descriptor::NotAccepted)) if !was_accepted => " not accepted",
         _ => "",
     }
 }

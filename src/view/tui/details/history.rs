@@ -9,7 +9,7 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
 use crate::model::{TcpState, Timestamp};
-use crate::timeline::{Cause, Certainty, Connection, Mark, MarkKind, Side, Track, Why};
+use crate::timeline::{Cause, Certainty, Connection, Mark, MarkKind, Side, Track, Why, track};
 use crate::view::cause::{self, Step, certainty};
 use crate::view::duration;
 use crate::view::plain::plain;
@@ -174,20 +174,23 @@ fn step(
         to: span.state,
     };
     notes.extend(cause::words(&span.why, to));
-    let holder = span
-        .descriptor
-        .filter(|_| !tells_holder(&span.why))
-        .and_then(|descriptor| held(span.state, descriptor));
-    notes.extend(holder.map(|note| {
-        let short = note.split_once(':').map_or(note, |(short, _)| short);
-        if width >= 100 { note } else { short }.to_owned()
-    }));
-    flowing(
-        head,
-        &notes.join(", "),
-        certainty_style(span.certainty, view),
-        width,
-    )
+    notes.extend(holder(span, width).map(str::to_owned));
+    let style = certainty_style(span.certainty, view);
+    flowing(head, &notes.join(", "), style, width)
+}
+
+/// Who holds the socket, unless the cause tells, in as many words as there is room for. An event
+/// that opens a connection comes before anybody can accept it.
+fn holder(span: &track::Span, width: u16) -> Option<&'static str> {
+    let is_exact = span.certainty == Certainty::Exact;
+    let opens = is_exact && span.state == TcpState::Established;
+    let note = held(span.state, span.descriptor?)?;
+    match width {
+        _ if opens || tells_holder(&span.why) => None,
+        100.. => Some(note),
+        _ if is_exact => None,
+        _ => Some(note.split_once(':').map_or(note, |(short, _)| short)),
+    }
 }
 
 /// Whether the cause says already whether the descriptor is open.
