@@ -173,8 +173,14 @@ fn step(
         from: before,
         to: span.state,
     };
-    notes.extend(cause::words(&span.why, to));
-    notes.extend(holder(span, width).map(str::to_owned));
+    let cause = cause::words(&span.why, to);
+    let holder = holder(span, width).map(str::to_owned);
+    // What the step itself tells gives way to what it does not.
+    match (width, span.certainty) {
+        (100.., _) => notes.extend(cause.into_iter().chain(holder)),
+        (_, Certainty::Exact) => notes.extend(cause.or(holder)),
+        (_, Certainty::Sampled | Certainty::Inferred) => notes.extend(holder.or(cause)),
+    }
     let style = certainty_style(span.certainty, view);
     flowing(head, &notes.join(", "), style, width)
 }
@@ -188,7 +194,6 @@ fn holder(span: &track::Span, width: u16) -> Option<&'static str> {
     match width {
         _ if opens || tells_holder(&span.why) => None,
         100.. => Some(note),
-        _ if is_exact => None,
         _ => Some(note.split_once(':').map_or(note, |(short, _)| short)),
     }
 }
