@@ -160,29 +160,38 @@ fn step(
     let span = &track.spans()[index];
     let before = index.checked_sub(1).map(|index| track.spans()[index].state);
     let mut head = vec![dated(span.from.not_after(), letter(side), view)];
+    head.extend(states(before, span.state, view));
+    let notes = notes(span, before, width).join(", ");
+    flowing(head, &notes, certainty_style(span.certainty, view), width)
+}
+
+/// `ESTABLISHED -> FIN_WAIT1`, in columns.
+fn states(before: Option<TcpState>, state: TcpState, view: &View<'_>) -> Vec<Span<'static>> {
+    let mut spans = Vec::with_capacity(4);
     let taken = before.map_or(0, |before| before.name().len() + 4);
     if let Some(before) = before {
-        head.push(Span::styled(before.name(), view.theme.state(before)));
-        head.push(Span::raw(" -> "));
+        spans.push(Span::styled(before.name(), view.theme.state(before)));
+        spans.push(Span::raw(" -> "));
     }
-    let name = pad(shown_state(span.state), STEP_WIDTH.saturating_sub(taken));
-    head.push(Span::styled(name, view.theme.state(span.state)));
-    head.push(Span::raw("  "));
+    let name = pad(shown_state(state), STEP_WIDTH.saturating_sub(taken));
+    spans.push(Span::styled(name, view.theme.state(state)));
+    spans.push(Span::raw("  "));
+    spans
+}
+
+/// How surely it is known, why it was, and who holds the socket. On a narrow screen, what the step
+/// itself tells gives way to what it does not.
+fn notes(span: &track::Span, from: Option<TcpState>, width: u16) -> Vec<String> {
     let mut notes = vec![certainty(span.certainty, span.from)];
-    let to = Step {
-        from: before,
-        to: span.state,
-    };
-    let cause = cause::words(&span.why, to);
+    let to = span.state;
+    let cause = cause::words(&span.why, Step { from, to });
     let holder = holder(span, width).map(str::to_owned);
-    // What the step itself tells gives way to what it does not.
     match (width, span.certainty) {
         (100.., _) => notes.extend(cause.into_iter().chain(holder)),
         (_, Certainty::Exact) => notes.extend(cause.or(holder)),
         (_, Certainty::Sampled | Certainty::Inferred) => notes.extend(holder.or(cause)),
     }
-    let style = certainty_style(span.certainty, view);
-    flowing(head, &notes.join(", "), style, width)
+    notes
 }
 
 /// Who holds the socket, unless the cause tells, in as many words as there is room for. An event
