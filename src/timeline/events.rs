@@ -380,10 +380,9 @@ fn descriptor(state: TcpState, file: File) -> Option<Descriptor> {
         (File::Held, _) => Some(Descriptor::Held),
         (File::Closing, _) => Some(Descriptor::Gone),
         (File::Unknown, _) => None,
-        (File::Absent, TcpState::Established | TcpState::CloseWait) => {
-            Some(Descriptor::NotAccepted)
-        }
-        (File::Absent, TcpState::SynRecv | TcpState::SynSent) => None,
+        (File::Absent, TcpState::CloseWait) => Some(Descriptor::NotAccepted),
+        // accept() comes a moment later, and no event says so.
+        (File::Absent, TcpState::Established | TcpState::SynRecv | TcpState::SynSent) => None,
         (File::Absent, _) => Some(Descriptor::Gone),
     }
 }
