@@ -218,6 +218,7 @@ impl Tracker {
         let can_close = known == TcpState::SynRecv && track.last.inode.is_some();
         let fast_open = fast_open || can_close;
         connection.multipath |= sample.multipath;
+        let since = last_seen(track, self.looks.get(&sight.source));
         if sight.looked {
             track.looked = Some(sample.state);
         }
@@ -226,7 +227,6 @@ impl Tracker {
             self.release(end.conn);
             return;
         }
-        let since = last_seen(track, self.looks.get(&sight.source));
         let bounds = match (known, sample.state) {
             (TcpState::FinWait2, TcpState::TimeWait) => peer.narrow((since, sight.at)),
             _ => (since, sight.at),
