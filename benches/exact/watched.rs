@@ -72,7 +72,7 @@ fn beside_us(length: Duration) -> Round {
         ..Wanted::default()
     };
     let mut opening = Vec::new();
-    let (quick, _asker) = Quick::open(request, wanted, &mut None, &mut opening).unwrap();
+    let (quick, asker) = Quick::open(request, wanted, &mut None, &mut opening).unwrap();
     let (tell, told) = mpsc::sync_channel::<(Batch, Duration)>(8);
     let reader = thread::spawn(move || {
         generator::pin(1);
@@ -81,6 +81,7 @@ fn beside_us(length: Duration) -> Round {
     });
     let watcher = thread::spawn(move || watch(&opening, told, length));
     let round = watcher.join().unwrap();
+    drop(asker);
     reader.join().unwrap().unwrap();
     round
 }
