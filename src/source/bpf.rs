@@ -13,8 +13,8 @@
 //! that finds the ring empty: who reads at once, again and again, is woken for each and slows the
 //! host down. Let a few milliseconds pass between two reads.
 
-pub mod asm;
 mod ask;
+pub mod asm;
 pub mod btf;
 mod error;
 pub mod layout;
@@ -35,12 +35,13 @@ pub use privileges::{drop_capabilities, missing_capabilities};
 
 use crate::model::event::ResetReason;
 use crate::model::filter::Filter;
-use crate::model::{Body, Observation, Scope, SourceName, Timestamp};
+use crate::model::time::nanos_of;
+use crate::model::{Body, FourTuple, Observation, Scope, SourceName, Timestamp};
 use crate::source::{Request, clock};
 use ask::Asker;
 use pending::Backlog;
 use program::Probe;
-use record::{Context, FREED, Record};
+use record::{Context, Record};
 use ring::{Counter, End, Ring};
 
 /// The size of the ring unless told otherwise: 60,000 events, a twentieth of a second of the
@@ -209,8 +210,7 @@ impl Bpf {
             && now.minus(SLACK).nanos() >= asked
         {
             self.asked = None;
-            let patience = crate::model::time::nanos_of(PORT_PATIENCE);
-            unnamed += self.give_up(asked.saturating_sub(patience));
+            unnamed += self.give_up(asked.saturating_sub(nanos_of(PORT_PATIENCE)));
         }
         if self.backlog.len() > MOST_KEPT {
             unnamed += self.give_up(u64::MAX);
@@ -310,11 +310,10 @@ fn recursion_misses(program: &OwnedFd) -> Option<u64> {
 
 /// Whether the record is of a connection that is wanted. Where the 4-tuple was lost with the
 /// connection, only the cookie could tell, so it is handed out.
-fn keeps(filter: &Filter, record: &Record, tuple: &crate::model::FourTuple) -> bool {
-    let is_wiped = record.local_port == 0 || record.remote_port == 0;
-    match is_wiped {
-        _ if record.is_of_listener() => filter.keeps_listener(&tuple.local),
-        true if record.kind == FREED || record.local_port == 0 => true,
-        _ => filter.keeps(tuple),
+fn keeps(filter: &Filter, record: &Record, tuple: &FourTuple) -> bool {
+    if record.is_of_listener() {
+        filter.keeps_listener(&tuple.local)
+    } else {
+        record.is_wiped() || filter.keeps(tuple)
     }
 }
