@@ -14,7 +14,7 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Child, Command, Stdio};
-use std::sync::Barrier;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -692,15 +692,20 @@ fn fins_that_cross_end_in_time_wait() {
             let Pair {
                 client, server, c, ..
             } = Pair::to(&listener);
-            let both = Barrier::new(2);
+            let ready = AtomicUsize::new(0);
+            // They spin, since whoever is woken is too late.
+            let together = |end: TcpStream| {
+                ready.fetch_add(1, Ordering::SeqCst);
+                let end_of_patience = clock::now().plus(PATIENCE);
+                while ready.load(Ordering::SeqCst) < 2 && clock::now() < end_of_patience {
+                    std::hint::spin_loop();
+                }
+                drop(end);
+            };
             while_nobody_starts(|| {
                 thread::scope(|scope| {
-                    scope.spawn(|| {
-                        both.wait();
-                        drop(server);
-                    });
-                    both.wait();
-                    drop(client);
+                    scope.spawn(|| together(server));
+                    together(client);
                 });
             });
             watch.happens(c, What::Freed);
@@ -779,5 +784,80 @@ fn what_is_asked_for_wrongly_is_said() {
         assert!(refused(&request, 5000).contains("a ring of 5000 bytes"));
         request.scope.netns = None;
         assert!(refused(&request, 4096).contains("/proc/thread-self/ns/net"));
+    }
+}
+
+/// Opens and closes connections as fast as it can until told to stop; how many.
+fn generate(to: SocketAddr, listener: &TcpListener, stop: &AtomicUsize) -> u64 {
+    let mut count = 0;
+    while stop.load(Ordering::Relaxed) == 0 {
+        let client = TcpStream::connect(to).unwrap();
+        let accepted = listener.accept().unwrap().0;
+        // No TIME_WAIT stays behind that would use the ports up.
+        set_socket_linger(&accepted, Some(Duration::ZERO)).unwrap();
+        drop(accepted);
+        drop(client);
+        count += 1;
+    }
+    count
+}
+
+/// What it costs, printed: `cargo test --release --test bpf -- --ignored --nocapture`.
+#[test]
+#[ignore = "a measurement"]
+fn the_cost_of_an_event() {
+    let name = "the_cost_of_an_event";
+    for (source, pause) in [
+        ("off", 20),
+        ("drained at once", 0),
+        ("every 5 ms", 5),
+        ("every 20 ms", 20),
+    ] {
+        in_fresh_netns(name, || {
+            let begun = clock::now();
+            let mut bpf = (source != "off").then(|| {
+                let request = Request {
+                    scope: host::scope(),
+                    ..Request::default()
+                };
+                Bpf::open(&request, &Options::default()).unwrap()
+            });
+            let opened = clock::now().since(begun);
+            let listener = server();
+            let to = listener.local_addr().unwrap();
+            let stop = AtomicUsize::new(0);
+            let (mut events, mut lost, mut reads, mut out) = (0, 0, 0u64, Vec::new());
+            thread::scope(|scope| {
+                let generator = scope.spawn(|| generate(to, &listener, &stop));
+                let (begun, before) = (clock::now(), clock::thread_cpu());
+                while clock::now().since(begun) < Duration::from_secs(2) {
+                    thread::park_timeout(Duration::from_millis(pause));
+                    let Some(bpf) = &mut bpf else { continue };
+                    let timeout = Timespec::try_from(Duration::from_millis(100)).unwrap();
+                    let mut fds = [PollFd::from_borrowed_fd(bpf.fd(), PollFlags::IN)];
+                    poll(&mut fds, Some(&timeout)).unwrap();
+                    reads += 1;
+                    bpf.drain(&mut out);
+                    for observation in out.drain(..) {
+                        match observation.body {
+                            Body::Lost { count, why } => {
+                                eprintln!("lost {count:?}: {why}");
+                                lost += count.unwrap();
+                            }
+                            _ => events += 1,
+                        }
+                    }
+                }
+                let cpu = clock::thread_cpu().saturating_sub(before);
+                stop.store(1, Ordering::Relaxed);
+                let connections = generator.join().unwrap();
+                eprintln!(
+                    "{source}: open {opened:?}, {} connections/s, {events} events, {lost} lost, \
+                     {reads} reads, {} ns of CPU an event",
+                    connections / 2,
+                    cpu.as_nanos() / (events + 1),
+                );
+            });
+        });
     }
 }

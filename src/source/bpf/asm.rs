@@ -3,6 +3,8 @@
 //! Encoding: Documentation/bpf/standardization/instruction-set.rst, include/uapi/linux/bpf.h. It
 //! must not know what a program is for.
 //!
+//! For little-endian machines: elsewhere the two registers of an instruction change places.
+//!
 //! The trap: a jump counts instructions from the one behind it, and a 64-bit constant takes two.
 
 use std::fmt;

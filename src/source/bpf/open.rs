@@ -33,6 +33,9 @@ pub(super) fn kernel_types() -> Result<Btf, BpfError> {
 }
 
 pub(super) fn open(request: &Request, options: &Options) -> Result<Bpf, BpfError> {
+    if cfg!(target_endian = "big") {
+        return Err(BpfError::BigEndian);
+    }
     if let Some(missing) = missing_capabilities() {
         return Err(BpfError::Capabilities { missing });
     }

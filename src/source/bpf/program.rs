@@ -552,3 +552,175 @@ impl Program<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::bpf::asm::text;
+    use crate::source::bpf::layout::Task;
+
+    /// A kernel whose members lie at round places.
+    fn layout() -> Layout {
+        let field = |offset, width| Field { offset, width };
+        let (u16, u32, u64) = (
+            |offset| field(offset, Width::U16),
+            |offset| field(offset, Width::U32),
+            |offset| field(offset, Width::U64),
+        );
+        Layout {
+            family: u16(16),
+            device: u32(20),
+            netns: u64(48),
+            netns_inode: u32(176),
+            remote_port: u16(12),
+            mini_port: u16(14),
+            local_port: u16(814),
+            local_v4: u32(4),
+            remote_v4: u32(0),
+            local_v6: None,
+            remote_v6: None,
+            shutdown: field(575, Width::U8),
+            error: u32(284),
+            socket: u64(288),
+            received: u32(1664),
+            read: u32(1464),
+            written: u32(1576),
+            acknowledged: u32(1672),
+            bytes_received: u64(1752),
+            bytes_acked: u64(1824),
+            flags: None,
+            done: None,
+            linger: None,
+            linger_time: None,
+            multipath: None,
+            file: None,
+            references: None,
+            cgroup: None,
+            task: None,
+            reasons: Vec::new(),
+        }
+    }
+
+    fn whole_layout() -> Layout {
+        let u64 = |offset| Field {
+            offset,
+            width: Width::U64,
+        };
+        Layout {
+            local_v6: Some(72),
+            remote_v6: Some(56),
+            flags: Some(u64(96)),
+            done: Some(1),
+            linger: Some(4),
+            linger_time: Some(u64(576)),
+            file: Some(u64(16)),
+            references: Some(References::Zones(u64(176))),
+            cgroup: Some([u64(672), u64(256), u64(96)]),
+            task: Some(Task {
+                flags: u64(44),
+                group: u64(1268),
+                signal: u64(1848),
+                exit_code: u64(96),
+            }),
+            ..layout()
+        }
+    }
+
+    const WANTED: Wanted = Wanted {
+        netns: 0xf000_0001,
+        ring: 3,
+        lost: 4,
+        ports: None,
+    };
+
+    fn program(probe: Probe, layout: &Layout, ports: Option<Ports>) -> String {
+        text(&assemble(probe, layout, &Wanted { ports, ..WANTED }).unwrap())
+    }
+
+    #[test]
+    fn the_smallest_program_reads_as_it_should() {
+        let program = program(Probe::ResetReceived, &layout(), None);
+        let expected = "\
+            0: r6 = *(u64 *)(r1 +0)\n\
+            1: if r6 == 0x0 goto +77\n\
+            2: r1 = r6\n\
+            3: call 137\n\
+            4: r7 = r0\n\
+            5: if r7 == 0x0 goto +73\n\
+            6: r9 = *(u16 *)(r7 +814)\n\
+            7: r9 = be16 r9\n\
+            8: r1 = *(u64 *)(r6 +48)\n\
+            9: r1 = *(u32 *)(r1 +176)\n\
+            10: if w1 != 0xf0000001 goto +68\n\
+            11: call 5\n\
+            12: *(u64 *)(r10 -24) = r0\n\
+            13: r1 = map 3\n\
+            15: r2 = 128\n\
+            16: r3 = 0\n\
+            17: call 131\n\
+            18: if r0 == 0x0 goto +56\n\
+            19: r8 = r0\n";
+        assert!(program.starts_with(expected), "{program}");
+        let end = "\
+            71: r1 = r8\n\
+            72: r2 = 0\n\
+            73: call 132\n\
+            74: goto +4\n\
+            75: r1 = value of map 4\n\
+            77: r2 = 1\n\
+            78: lock *(u64 *)(r1 +0) += r2\n\
+            79: r0 = 0\n\
+            80: exit\n";
+        assert!(program.ends_with(end), "{program}");
+    }
+
+    #[test]
+    fn ports_are_looked_up_before_anything_costs() {
+        let ports = Some(Ports { table: 5, all: 3 });
+        for probe in Probe::ALL {
+            let program = program(probe, &whole_layout(), ports);
+            let at = |what: &str| {
+                program
+                    .find(what)
+                    .unwrap_or_else(|| panic!("{what}: {program}"))
+            };
+            assert!(at("r3 = value of map 5") < at("call 5\n"));
+            assert!(program.contains("if r3 != 0x3 goto"), "{program}");
+            // Only a connection that begins has no port for a reason.
+            let looks = program.contains("if r1 == 0x2 goto");
+            assert_eq!(looks, probe == Probe::State, "{program}");
+        }
+    }
+
+    #[test]
+    fn what_a_kernel_lacks_is_left_out() {
+        let state = |layout: &Layout| program(Probe::State, layout, None);
+        let (whole, bare) = (state(&whole_layout()), state(&layout()));
+        assert!(whole.contains("call 158") && whole.contains("call 16\n"));
+        assert!(!bare.contains("call 158") && !bare.contains("call 16\n"));
+        let count = |references| {
+            state(&Layout {
+                references: Some(references),
+                ..whole_layout()
+            })
+        };
+        let field = Field {
+            offset: 176,
+            width: Width::U64,
+        };
+        assert!(count(References::Zones(field)).contains("r1 >>= 62"));
+        assert!(!count(References::Count(field)).contains("r1 >>= 62"));
+    }
+
+    #[test]
+    fn a_mini_socket_is_told_by_its_cookie() {
+        let sent = program(Probe::ResetSent { says_why: false }, &layout(), None);
+        let lines: Vec<&str> = sent.lines().collect();
+        let mini = lines
+            .iter()
+            .position(|line| line.contains("r9 = *(u16 *)(r6 +14)"));
+        let mini = mini.expect("the port of a mini-socket");
+        assert!(lines[mini - 2].contains("call 46"), "{sent}");
+        assert!(lines[mini - 1].contains("if r0 == 0x0 goto"), "{sent}");
+    }
+}
