@@ -807,6 +807,12 @@ fn generate(to: SocketAddr, listener: &TcpListener, stop: &AtomicUsize) -> u64 {
 #[ignore = "a measurement"]
 fn the_cost_of_an_event() {
     let name = "the_cost_of_an_event";
+    let begun = clock::now();
+    let data = std::fs::read("/sys/kernel/btf/vmlinux").unwrap();
+    let read = clock::now();
+    bpf::btf::Btf::parse(data, bpf::layout::NAMES).unwrap();
+    let (reading, parsing) = (read.since(begun), clock::now().since(read));
+    eprintln!("BTF: read in {reading:?}, parsed in {parsing:?}");
     for (source, pause) in [
         ("off", 20),
         ("drained at once", 0),

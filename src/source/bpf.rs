@@ -85,11 +85,14 @@ pub struct Bpf {
     ring: Ring,
     lost: Counter,
     running: Vec<Running>,
-    absent: Vec<Probe>,
+    /// Programs that do not run, and why.
+    absent: Vec<(Probe, BpfError)>,
     backlog: Backlog,
     asker: Option<Asker>,
     scope: Scope,
     filter: Filter,
+    /// The part of it that asks for addresses.
+    hosts: Filter,
     reasons: Vec<ResetReason>,
     says_fin: bool,
     says_cgroup: bool,
@@ -118,11 +121,15 @@ impl Bpf {
     /// older to come after it. Says until when everything has been handed out.
     pub fn drain(&mut self, out: &mut Vec<Observation>) -> Timestamp {
         let begun = clock::now();
-        let backlog = &mut self.backlog;
+        let (backlog, hosts) = (&mut self.backlog, &self.hosts);
+        let is_anywhere = hosts.hosts.is_empty();
         let mut newest = None;
         let mut count = 0u64;
         let end = self.ring.read(AT_ONCE, |record| {
-            backlog.push(record);
+            // Whoever goes elsewhere needs no port.
+            if is_anywhere || !record.opens_without_port() || hosts.keeps(&record.tuple()) {
+                backlog.push(record);
+            }
             newest = newest.max(Some(record.at));
             count += 1;
         });
@@ -177,9 +184,15 @@ impl Bpf {
         let lacks: Vec<String> = self
             .absent
             .iter()
-            .map(|probe| format!("no {}: {}", probe.tracepoint(), probe.lacking()))
+            .map(|(probe, error)| {
+                let verb = match error {
+                    BpfError::Missing(_) => "has no",
+                    _ => "refuses the program for",
+                };
+                format!("{verb} {}: {}", probe.tracepoint(), probe.lacking())
+            })
             .collect();
-        (!lacks.is_empty()).then(|| format!("this kernel has {}", lacks.join("; ")))
+        (!lacks.is_empty()).then(|| format!("this kernel {}", lacks.join("; it ")))
     }
 
     fn hand_out(&mut self, until: u64, out: &mut Vec<Observation>) -> u64 {
@@ -315,5 +328,56 @@ fn keeps(filter: &Filter, record: &Record, tuple: &FourTuple) -> bool {
         filter.keeps_listener(&tuple.local)
     } else {
         record.is_wiped() || filter.keeps(tuple)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::host;
+
+    const fn is_send<T: Send>() {}
+    const _: () = is_send::<Bpf>();
+
+    fn opened(name: &str) -> Option<Bpf> {
+        let request = Request {
+            scope: host::scope(),
+            ..Request::default()
+        };
+        match Bpf::open(&request, &Options::default()) {
+            Ok(bpf) => Some(bpf),
+            Err(error) if error.log().is_none() => {
+                eprintln!("skipped: {name}: {error}");
+                None
+            }
+            Err(error) => panic!("{error}\n{}", error.log().unwrap_or_default()),
+        }
+    }
+
+    #[test]
+    fn every_program_runs_and_says_what_it_missed() {
+        let Some(bpf) = opened("every_program_runs_and_says_what_it_missed") else {
+            return;
+        };
+        assert_eq!(bpf.running.len(), Probe::ALL.len());
+        for running in &bpf.running {
+            assert!(recursion_misses(&running.program).is_some());
+        }
+    }
+
+    #[test]
+    fn what_a_kernel_lacks_is_said_in_words() {
+        let Some(mut bpf) = opened("what_a_kernel_lacks_is_said_in_words") else {
+            return;
+        };
+        assert_eq!(bpf.limits(), None);
+        let missing = BpfError::Missing("btf_trace_tcp_retransmit_skb".into());
+        bpf.absent.push((Probe::Retransmit, missing));
+        bpf.absent.push((Probe::Freed, BpfError::BigEndian));
+        assert_eq!(
+            bpf.limits().unwrap(),
+            "this kernel has no tcp_retransmit_skb: retransmissions are not shown; \
+             it refuses the program for tcp_destroy_sock: the freeing of sockets is not shown"
+        );
     }
 }

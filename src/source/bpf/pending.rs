@@ -208,7 +208,8 @@ impl Backlog {
             None => until,
         };
         if !self.is_sorted {
-            self.order.sort_unstable();
+            // Stable, for it makes use of the order that is there.
+            self.order.sort();
             self.is_sorted = true;
         }
         let count = self.order.partition_point(|&(at, _)| at <= until);
