@@ -8,10 +8,10 @@
 //! Needs CAP_BPF and CAP_PERFMON while it is opened, and nothing afterwards. Everything ends with
 //! the descriptors, so also a kill leaves nothing behind.
 //!
-//! The traps: a record's stamp is taken a little before its place in the ring, so what is handed
-//! out must be older than the newest by more than that; and the kernel wakes us for every record
-//! that finds the ring empty: who reads at once, again and again, is woken for each and slows the
-//! host down. Let a few milliseconds pass between two reads.
+//! The traps: records lie in the ring in the order of their places, and not of their stamps, so
+//! nothing is handed out before all places that were taken by then have been read; and the kernel
+//! wakes us for every record that finds the ring empty: who reads at once, again and again, is
+//! woken for each and slows the host down. Let a few milliseconds pass between two reads.
 
 mod ask;
 pub mod asm;
@@ -49,9 +49,12 @@ use ring::{Counter, End, Ring};
 pub const DEFAULT_RING: usize = 8 << 20;
 /// How many records are taken from the ring at once.
 const AT_ONCE: usize = 64 << 10;
-/// A record's stamp is older than its place in the ring by less than this, unless its processor
-/// was taken away in between.
-const SLACK: Duration = Duration::from_millis(1);
+/// A stamp is taken behind its place in the ring, so what is not there yet will have a younger one
+/// than now, but for what two processors' clocks differ by.
+const SLACK: Duration = Duration::from_micros(1);
+/// The same where only a part of the ring was read, and what was read says how old the rest is. It
+/// is wrong only for a processor that was interrupted for longer between place and stamp.
+const PART_SLACK: Duration = Duration::from_millis(5);
 /// How long a connection that is being opened may go without its port before the kernel's table
 /// is asked.
 const PORT_PATIENCE: Duration = Duration::from_millis(50);
@@ -135,15 +138,14 @@ impl Bpf {
         });
         self.is_busy |= count > 0;
         self.has_more = end == End::Enough;
-        // What is still in the ring is not older than what came from it, but for the slack.
-        let known = match end {
-            End::Empty => begun,
-            End::Enough | End::Unfinished => newest
-                .map_or(Timestamp::default(), Timestamp::from_nanos)
-                .min(begun),
+        let known = match (end, newest) {
+            (End::Empty, _) => begun.minus(SLACK).nanos(),
+            (End::Enough, Some(newest)) => Timestamp::from_nanos(newest).minus(PART_SLACK).nanos(),
+            // Behind an unfinished record there can be any.
+            _ => 0,
         };
         let unnamed = self.settle_ports(begun, end);
-        let until = known.minus(SLACK).nanos().max(self.handed_out);
+        let until = known.max(self.handed_out);
         self.handed_out = self.hand_out(until, out).max(self.handed_out);
         let until = Timestamp::from_nanos(self.handed_out);
         self.say_losses(begun, until, unnamed, out);
@@ -220,7 +222,6 @@ impl Bpf {
         // it has been told. Whose records do not come is of a port that nobody wants.
         if let Some(asked) = self.asked
             && end == End::Empty
-            && now.minus(SLACK).nanos() >= asked
         {
             self.asked = None;
             unnamed += self.give_up(asked.saturating_sub(nanos_of(PORT_PATIENCE)));

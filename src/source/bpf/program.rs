@@ -1,7 +1,7 @@
 //! The programs that run in the kernel, one at each tracepoint, assembled for this kernel.
 //!
 //! Each asks in this order: is it TCP, is it our network namespace, is it one of the ports; then
-//! stamps, takes a place in the ring and fills it. It must not know how it is loaded.
+//! takes a place in the ring, stamps it and fills it. It must not know how it is loaded.
 //!
 //! The traps. A tracepoint's socket can be NULL, and kernels from 6.2 to 6.12 take out our own
 //! check of that, because they believe it can't: what decides is the answer of the kernel's
@@ -30,7 +30,6 @@ const PORT: Reg = R9;
 /// Slots of the stack.
 const FROM: i16 = 1;
 const TO: i16 = 2;
-const STAMP: i16 = 3;
 const REASON: i16 = TO;
 
 /// A tracepoint and what is made of it.
@@ -251,19 +250,17 @@ impl Program<'_> {
         self.asm.stand(wanted);
     }
 
-    /// The stamp is taken as late as can be: the longer before its place, the more records come
-    /// to lie in another order than their stamps.
+    /// The stamp is taken behind the place. So whoever has read all places that were taken has read
+    /// every record whose stamp is older, however long the program was interrupted.
     fn take_place(&mut self, ring: i32, lost: Label) {
-        self.asm.call(Helper::KtimeGetNs);
-        self.asm.keep(STAMP, R0);
         self.asm.map(R1, ring);
         self.asm.set(R2, size_of::<Record>() as i32);
         self.asm.set(R3, 0);
         self.asm.call(Helper::RingbufReserve);
         self.asm.jump(If::Is, R0, 0, lost);
         self.asm.copy(PLACE, R0);
-        self.asm.recall(R1, STAMP);
-        self.store(Width::U64, offset_of!(Record, at), R1);
+        self.asm.call(Helper::KtimeGetNs);
+        self.store(Width::U64, offset_of!(Record, at), R0);
     }
 }
 
@@ -356,35 +353,35 @@ mod tests {
         let program = program(Probe::ResetReceived, &layout(), None);
         let expected = "\
             0: r6 = *(u64 *)(r1 +0)\n\
-            1: if r6 == 0x0 goto +77\n\
+            1: if r6 == 0x0 goto +75\n\
             2: r1 = r6\n\
             3: call 137\n\
             4: r7 = r0\n\
-            5: if r7 == 0x0 goto +73\n\
+            5: if r7 == 0x0 goto +71\n\
             6: r9 = *(u16 *)(r7 +814)\n\
             7: r9 = be16 r9\n\
             8: r1 = *(u64 *)(r6 +48)\n\
             9: r1 = *(u32 *)(r1 +176)\n\
-            10: if w1 != 0xf0000001 goto +68\n\
-            11: call 5\n\
-            12: *(u64 *)(r10 -24) = r0\n\
-            13: r1 = map 3\n\
-            15: r2 = 128\n\
-            16: r3 = 0\n\
-            17: call 131\n\
-            18: if r0 == 0x0 goto +56\n\
-            19: r8 = r0\n";
+            10: if w1 != 0xf0000001 goto +66\n\
+            11: r1 = map 3\n\
+            13: r2 = 128\n\
+            14: r3 = 0\n\
+            15: call 131\n\
+            16: if r0 == 0x0 goto +56\n\
+            17: r8 = r0\n\
+            18: call 5\n\
+            19: *(u64 *)(r8 +0) = r0\n";
         assert!(program.starts_with(expected), "{program}");
         let end = "\
-            71: r1 = r8\n\
-            72: r2 = 0\n\
-            73: call 132\n\
-            74: goto +4\n\
-            75: r1 = value of map 4\n\
-            77: r2 = 1\n\
-            78: lock *(u64 *)(r1 +0) += r2\n\
-            79: r0 = 0\n\
-            80: exit\n";
+            69: r1 = r8\n\
+            70: r2 = 0\n\
+            71: call 132\n\
+            72: goto +4\n\
+            73: r1 = value of map 4\n\
+            75: r2 = 1\n\
+            76: lock *(u64 *)(r1 +0) += r2\n\
+            77: r0 = 0\n\
+            78: exit\n";
         assert!(program.ends_with(end), "{program}");
     }
 
@@ -398,7 +395,7 @@ mod tests {
                     .find(what)
                     .unwrap_or_else(|| panic!("{what}: {program}"))
             };
-            assert!(at("r3 = value of map 5") < at("call 5\n"));
+            assert!(at("r3 = value of map 5") < at("call 131\n"));
             assert!(program.contains("if r3 != 0x3 goto"), "{program}");
             // Only a connection that begins has no port for a reason.
             let looks = program.contains("if r1 == 0x2 goto");
