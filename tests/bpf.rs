@@ -10,6 +10,7 @@
     reason = "clippy.toml's leave covers test functions, not the helpers beside them"
 )]
 
+use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
@@ -785,6 +786,52 @@ fn what_is_asked_for_wrongly_is_said() {
         request.scope.netns = None;
         assert!(refused(&request, 4096).contains("/proc/thread-self/ns/net"));
     }
+}
+
+#[test]
+fn a_crowd_on_all_processors_comes_whole_and_in_order() {
+    let name = "a_crowd_on_all_processors_comes_whole_and_in_order";
+    watched(name, |watch| {
+        const EACH: usize = 1500;
+        let running = AtomicUsize::new(3);
+        thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    let listener = server();
+                    for _ in 0..EACH {
+                        let Pair { client, server, .. } = Pair::to(&listener);
+                        while_nobody_starts(|| drop((client, server)));
+                    }
+                    running.fetch_sub(1, Ordering::SeqCst);
+                });
+            }
+            while running.load(Ordering::SeqCst) > 0 {
+                watch.wait(clock::now().plus(Duration::from_millis(100)));
+            }
+        });
+        watch.settle();
+        assert!(watch.lost.is_empty(), "{:?}", watch.lost);
+        let opened = What::State {
+            from: Close,
+            to: SynSent,
+        };
+        let clients: Vec<&Event> = watch
+            .seen
+            .iter()
+            .map(|(_, event)| event)
+            .filter(|event| event.what == opened)
+            .collect();
+        assert_eq!(clients.len(), 3 * EACH);
+        let mut last: HashMap<Cookie, TcpState> = HashMap::new();
+        for (_, event) in &watch.seen {
+            if let What::State { from, to } = event.what {
+                let before = last.insert(event.id.cookie.unwrap(), to);
+                assert!(before.is_none_or(|before| before == from), "{event:?}");
+            }
+        }
+        // Both ends of each, and three listeners.
+        assert_eq!(last.len(), 6 * EACH + 3);
+    });
 }
 
 /// Opens and closes connections as fast as it can until told to stop; how many.
