@@ -8,10 +8,10 @@
 //! Needs CAP_BPF and CAP_PERFMON while it is opened, and nothing afterwards. Everything ends with
 //! the descriptors, so also a kill leaves nothing behind.
 //!
-//! The traps: a record's stamp is taken a little before its place in the ring, so what is handed
-//! out must be older than the newest by more than that; and the kernel wakes us for every record
-//! that finds the ring empty: who reads at once, again and again, is woken for each and slows the
-//! host down. Let a few milliseconds pass between two reads.
+//! The traps: records lie in the ring in the order of their places, and not of their stamps, so
+//! nothing is handed out before all places that were taken by then have been read; and the kernel
+//! wakes us for every record that finds the ring empty: who reads at once, again and again, is
+//! woken for each and slows the host down. Let a few milliseconds pass between two reads.
 
 mod ask;
 pub mod asm;
@@ -35,12 +35,13 @@ pub use privileges::{drop_capabilities, missing_capabilities};
 
 use crate::model::event::ResetReason;
 use crate::model::filter::Filter;
-use crate::model::{Body, Observation, Scope, SourceName, Timestamp};
+use crate::model::time::nanos_of;
+use crate::model::{Body, FourTuple, Observation, Scope, SourceName, Timestamp};
 use crate::source::{Request, clock};
 use ask::Asker;
 use pending::Backlog;
 use program::Probe;
-use record::{Context, FREED, Record};
+use record::{Context, Record};
 use ring::{Counter, End, Ring};
 
 /// The size of the ring unless told otherwise: 60,000 events, a twentieth of a second of the
@@ -48,9 +49,12 @@ use ring::{Counter, End, Ring};
 pub const DEFAULT_RING: usize = 8 << 20;
 /// How many records are taken from the ring at once.
 const AT_ONCE: usize = 64 << 10;
-/// A record's stamp is older than its place in the ring by less than this, unless its processor
-/// was taken away in between.
-const SLACK: Duration = Duration::from_millis(1);
+/// A stamp is taken behind its place in the ring, so what is not there yet will have a younger one
+/// than now, but for what two processors' clocks differ by.
+const SLACK: Duration = Duration::from_micros(1);
+/// The same where only a part of the ring was read, and what was read says how old the rest is. It
+/// is wrong only for a processor that was interrupted for longer between place and stamp.
+const PART_SLACK: Duration = Duration::from_millis(5);
 /// How long a connection that is being opened may go without its port before the kernel's table
 /// is asked.
 const PORT_PATIENCE: Duration = Duration::from_millis(50);
@@ -84,11 +88,14 @@ pub struct Bpf {
     ring: Ring,
     lost: Counter,
     running: Vec<Running>,
-    absent: Vec<Probe>,
+    /// Programs that do not run, and why.
+    absent: Vec<(Probe, BpfError)>,
     backlog: Backlog,
     asker: Option<Asker>,
     scope: Scope,
     filter: Filter,
+    /// The part of it that asks for addresses.
+    hosts: Filter,
     reasons: Vec<ResetReason>,
     says_fin: bool,
     says_cgroup: bool,
@@ -117,25 +124,28 @@ impl Bpf {
     /// older to come after it. Says until when everything has been handed out.
     pub fn drain(&mut self, out: &mut Vec<Observation>) -> Timestamp {
         let begun = clock::now();
-        let backlog = &mut self.backlog;
+        let (backlog, hosts) = (&mut self.backlog, &self.hosts);
+        let is_anywhere = hosts.hosts.is_empty();
         let mut newest = None;
         let mut count = 0u64;
         let end = self.ring.read(AT_ONCE, |record| {
-            backlog.push(record);
+            // Whoever goes elsewhere needs no port.
+            if is_anywhere || !record.opens_without_port() || hosts.keeps(&record.tuple()) {
+                backlog.push(record);
+            }
             newest = newest.max(Some(record.at));
             count += 1;
         });
         self.is_busy |= count > 0;
         self.has_more = end == End::Enough;
-        // What is still in the ring is not older than what came from it, but for the slack.
-        let known = match end {
-            End::Empty => begun,
-            End::Enough | End::Unfinished => newest
-                .map_or(Timestamp::default(), Timestamp::from_nanos)
-                .min(begun),
+        let known = match (end, newest) {
+            (End::Empty, _) => begun.minus(SLACK).nanos(),
+            (End::Enough, Some(newest)) => Timestamp::from_nanos(newest).minus(PART_SLACK).nanos(),
+            // Behind an unfinished record there can be any.
+            _ => 0,
         };
         let unnamed = self.settle_ports(begun, end);
-        let until = known.minus(SLACK).nanos().max(self.handed_out);
+        let until = known.max(self.handed_out);
         self.handed_out = self.hand_out(until, out).max(self.handed_out);
         let until = Timestamp::from_nanos(self.handed_out);
         self.say_losses(begun, until, unnamed, out);
@@ -176,9 +186,15 @@ impl Bpf {
         let lacks: Vec<String> = self
             .absent
             .iter()
-            .map(|probe| format!("no {}: {}", probe.tracepoint(), probe.lacking()))
+            .map(|(probe, error)| {
+                let verb = match error {
+                    BpfError::Missing(_) => "has no",
+                    _ => "refuses the program for",
+                };
+                format!("{verb} {}: {}", probe.tracepoint(), probe.lacking())
+            })
             .collect();
-        (!lacks.is_empty()).then(|| format!("this kernel has {}", lacks.join("; ")))
+        (!lacks.is_empty()).then(|| format!("this kernel {}", lacks.join("; it ")))
     }
 
     fn hand_out(&mut self, until: u64, out: &mut Vec<Observation>) -> u64 {
@@ -206,11 +222,9 @@ impl Bpf {
         // it has been told. Whose records do not come is of a port that nobody wants.
         if let Some(asked) = self.asked
             && end == End::Empty
-            && now.minus(SLACK).nanos() >= asked
         {
             self.asked = None;
-            let patience = crate::model::time::nanos_of(PORT_PATIENCE);
-            unnamed += self.give_up(asked.saturating_sub(patience));
+            unnamed += self.give_up(asked.saturating_sub(nanos_of(PORT_PATIENCE)));
         }
         if self.backlog.len() > MOST_KEPT {
             unnamed += self.give_up(u64::MAX);
@@ -310,11 +324,61 @@ fn recursion_misses(program: &OwnedFd) -> Option<u64> {
 
 /// Whether the record is of a connection that is wanted. Where the 4-tuple was lost with the
 /// connection, only the cookie could tell, so it is handed out.
-fn keeps(filter: &Filter, record: &Record, tuple: &crate::model::FourTuple) -> bool {
-    let is_wiped = record.local_port == 0 || record.remote_port == 0;
-    match is_wiped {
-        _ if record.is_of_listener() => filter.keeps_listener(&tuple.local),
-        true if record.kind == FREED || record.local_port == 0 => true,
-        _ => filter.keeps(tuple),
+fn keeps(filter: &Filter, record: &Record, tuple: &FourTuple) -> bool {
+    if record.is_of_listener() {
+        filter.keeps_listener(&tuple.local)
+    } else {
+        record.is_wiped() || filter.keeps(tuple)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::host;
+
+    const fn is_send<T: Send>() {}
+    const _: () = is_send::<Bpf>();
+
+    fn opened(name: &str) -> Option<Bpf> {
+        let request = Request {
+            scope: host::scope(),
+            ..Request::default()
+        };
+        match Bpf::open(&request, &Options::default()) {
+            Ok(bpf) => Some(bpf),
+            Err(error) if error.log().is_none() => {
+                eprintln!("skipped: {name}: {error}");
+                None
+            }
+            Err(error) => panic!("{error}\n{}", error.log().unwrap_or_default()),
+        }
+    }
+
+    #[test]
+    fn every_program_runs_and_says_what_it_missed() {
+        let Some(bpf) = opened("every_program_runs_and_says_what_it_missed") else {
+            return;
+        };
+        assert_eq!(bpf.running.len(), Probe::ALL.len());
+        for running in &bpf.running {
+            assert!(recursion_misses(&running.program).is_some());
+        }
+    }
+
+    #[test]
+    fn what_a_kernel_lacks_is_said_in_words() {
+        let Some(mut bpf) = opened("what_a_kernel_lacks_is_said_in_words") else {
+            return;
+        };
+        assert_eq!(bpf.limits(), None);
+        let missing = BpfError::Missing("btf_trace_tcp_retransmit_skb".into());
+        bpf.absent.push((Probe::Retransmit, missing));
+        bpf.absent.push((Probe::Freed, BpfError::BigEndian));
+        assert_eq!(
+            bpf.limits().unwrap(),
+            "this kernel has no tcp_retransmit_skb: retransmissions are not shown; \
+             it refuses the program for tcp_destroy_sock: the freeing of sockets is not shown"
+        );
     }
 }

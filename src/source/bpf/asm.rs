@@ -3,6 +3,8 @@
 //! Encoding: Documentation/bpf/standardization/instruction-set.rst, include/uapi/linux/bpf.h. It
 //! must not know what a program is for.
 //!
+//! For little-endian machines: elsewhere the two registers of an instruction change places.
+//!
 //! The trap: a jump counts instructions from the one behind it, and a 64-bit constant takes two.
 
 use std::fmt;
@@ -391,5 +393,187 @@ impl fmt::Display for Insn {
                 }
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Reg::{R0, R1, R2, R6, R7};
+    use super::*;
+
+    /// The bytes of one instruction, as the kernel's documentation writes them.
+    fn bytes(insn: &Insn) -> [u8; 8] {
+        let [a, b] = insn.offset.to_le_bytes();
+        let [c, d, e, f] = insn.immediate.to_le_bytes();
+        [insn.code, insn.registers, a, b, c, d, e, f]
+    }
+
+    fn one(write: impl FnOnce(&mut Assembler)) -> ([u8; 8], String) {
+        let mut asm = Assembler::default();
+        write(&mut asm);
+        let program = asm.finish().unwrap();
+        (bytes(&program[0]), program[0].to_string())
+    }
+
+    #[test]
+    fn every_instruction_is_written_as_the_kernel_reads_it() {
+        // What LLVM's assembler makes of the text beside it.
+        type Case = (fn(&mut Assembler), [u8; 8], &'static str);
+        let cases: &[Case] = &[
+            (
+                |asm| asm.load(R7, Width::U8, R6, 16),
+                [0x71, 0x67, 16, 0, 0, 0, 0, 0],
+                "r7 = *(u8 *)(r6 +16)",
+            ),
+            (
+                |asm| asm.load(R7, Width::U16, R6, 814),
+                [0x69, 0x67, 0x2e, 3, 0, 0, 0, 0],
+                "r7 = *(u16 *)(r6 +814)",
+            ),
+            (
+                |asm| asm.load(R1, Width::U32, R2, 0),
+                [0x61, 0x21, 0, 0, 0, 0, 0, 0],
+                "r1 = *(u32 *)(r2 +0)",
+            ),
+            (
+                |asm| asm.load(R1, Width::U64, R2, 8),
+                [0x79, 0x21, 8, 0, 0, 0, 0, 0],
+                "r1 = *(u64 *)(r2 +8)",
+            ),
+            (
+                |asm| asm.store(Width::U32, R1, 4, R2),
+                [0x63, 0x21, 4, 0, 0, 0, 0, 0],
+                "*(u32 *)(r1 +4) = r2",
+            ),
+            (
+                |asm| asm.store_value(Width::U16, R1, 4, 7),
+                [0x6a, 1, 4, 0, 7, 0, 0, 0],
+                "*(u16 *)(r1 +4) = 7",
+            ),
+            (
+                |asm| asm.keep(2, R6),
+                [0x7b, 0x6a, 0xf0, 0xff, 0, 0, 0, 0],
+                "*(u64 *)(r10 -16) = r6",
+            ),
+            (
+                |asm| asm.recall(R6, 1),
+                [0x79, 0xa6, 0xf8, 0xff, 0, 0, 0, 0],
+                "r6 = *(u64 *)(r10 -8)",
+            ),
+            (
+                |asm| asm.atomic_add(R1, 0, R2),
+                [0xdb, 0x21, 0, 0, 0, 0, 0, 0],
+                "lock *(u64 *)(r1 +0) += r2",
+            ),
+            (
+                |asm| asm.alu_value(Alu::Right, R1, 62),
+                [0x77, 1, 0, 0, 62, 0, 0, 0],
+                "r1 >>= 62",
+            ),
+            (
+                |asm| asm.alu_value(Alu::Left, R1, 2),
+                [0x67, 1, 0, 0, 2, 0, 0, 0],
+                "r1 <<= 2",
+            ),
+            (
+                |asm| asm.alu_value(Alu::And, R1, 1),
+                [0x57, 1, 0, 0, 1, 0, 0, 0],
+                "r1 &= 1",
+            ),
+            (
+                |asm| asm.alu(Alu::Or, R1, R2),
+                [0x4f, 0x21, 0, 0, 0, 0, 0, 0],
+                "r1 |= r2",
+            ),
+            (
+                |asm| asm.alu(Alu::Sub, R1, R2),
+                [0x1f, 0x21, 0, 0, 0, 0, 0, 0],
+                "r1 -= r2",
+            ),
+            (
+                |asm| asm.alu(Alu::Add, R1, R2),
+                [0x0f, 0x21, 0, 0, 0, 0, 0, 0],
+                "r1 += r2",
+            ),
+            (
+                |asm| asm.copy(R6, R1),
+                [0xbf, 0x16, 0, 0, 0, 0, 0, 0],
+                "r6 = r1",
+            ),
+            (
+                |asm| asm.set(R0, -1),
+                [0xb7, 0, 0, 0, 0xff, 0xff, 0xff, 0xff],
+                "r0 = -1",
+            ),
+            (
+                |asm| asm.network_u16(R1),
+                [0xdc, 1, 0, 0, 16, 0, 0, 0],
+                "r1 = be16 r1",
+            ),
+            (
+                |asm| asm.map(R1, 5),
+                [0x18, 0x11, 0, 0, 5, 0, 0, 0],
+                "r1 = map 5",
+            ),
+            (
+                |asm| asm.map_value(R1, 5),
+                [0x18, 0x21, 0, 0, 5, 0, 0, 0],
+                "r1 = value of map 5",
+            ),
+            (
+                |asm| asm.call(Helper::KtimeGetNs),
+                [0x85, 0, 0, 0, 5, 0, 0, 0],
+                "call 5",
+            ),
+            (|asm| asm.exit(), [0x95, 0, 0, 0, 0, 0, 0, 0], "exit"),
+        ];
+        for (write, expected, text) in cases {
+            assert_eq!(one(write), (*expected, (*text).to_owned()), "{text}");
+        }
+    }
+
+    #[test]
+    fn jumps_count_from_the_instruction_behind_them() {
+        let mut asm = Assembler::default();
+        let (back, out) = (asm.label(), asm.label());
+        asm.stand(back);
+        asm.jump(If::Is, R1, 2, out);
+        asm.map(R1, 3);
+        asm.jump32(If::IsNot, R1, u32::MAX, back);
+        asm.jump_registers(If::Is, R1, R2, out);
+        asm.goto(out);
+        asm.stand(out);
+        asm.exit();
+        let program = asm.finish().unwrap();
+        let codes: Vec<u8> = program.iter().map(|insn| insn.code).collect();
+        assert_eq!(codes, [0x15, 0x18, 0, 0x56, 0x1d, 0x05, 0x95]);
+        assert_eq!(
+            text(&program),
+            "0: if r1 == 0x2 goto +5\n\
+             1: r1 = map 3\n\
+             3: if w1 != 0xffffffff goto -4\n\
+             4: if r1 == r2 goto +1\n\
+             5: goto +0\n\
+             6: exit\n"
+        );
+    }
+
+    #[test]
+    fn what_can_not_be_written_is_said() {
+        let mut asm = Assembler::default();
+        let nowhere = asm.label();
+        asm.goto(nowhere);
+        assert_eq!(asm.finish(), Err(AsmError::NoLabel(0)));
+        let mut asm = Assembler::default();
+        asm.load(R1, Width::U8, R2, 40000);
+        assert_eq!(asm.finish(), Err(AsmError::Offset(40000)));
+        let mut asm = Assembler::default();
+        let far = asm.label();
+        asm.goto(far);
+        for _ in 0..40000 {
+            asm.exit();
+        }
+        asm.stand(far);
+        assert_eq!(asm.finish(), Err(AsmError::TooFar(0)));
     }
 }

@@ -397,3 +397,219 @@ fn word(data: &[u8], at: usize) -> Option<u32> {
     let bytes = data.get(at..)?.first_chunk()?;
     Some(u32::from_ne_bytes(*bytes))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NAMES: Names = Names {
+        structs: &["outer", "bits"],
+        enums: &["colour"],
+        typedefs: &["call"],
+    };
+
+    /// Writes a description type by type.
+    #[derive(Default)]
+    struct Writer {
+        types: Vec<u8>,
+        strings: Vec<u8>,
+        count: u32,
+    }
+
+    impl Writer {
+        fn new() -> Self {
+            Self {
+                strings: vec![0],
+                ..Self::default()
+            }
+        }
+
+        fn string(&mut self, text: &str) -> u32 {
+            if text.is_empty() {
+                return 0;
+            }
+            let at = self.strings.len() as u32;
+            self.strings.extend(text.bytes().chain([0]));
+            at
+        }
+
+        fn word(&mut self, word: u32) {
+            self.types.extend(word.to_ne_bytes());
+        }
+
+        /// The number of the new type; `tail` are the words behind its head.
+        fn add(&mut self, kind: u8, name: &str, count: u32, size: u32, tail: &[u32]) -> u32 {
+            let name = self.string(name);
+            self.word(name);
+            self.word(u32::from(kind) << 24 | count);
+            self.word(size);
+            for &word in tail {
+                self.word(word);
+            }
+            self.count += 1;
+            self.count
+        }
+
+        fn int(&mut self, size: u32, bits: u32) -> u32 {
+            self.add(INT, "int", 0, size, &[bits])
+        }
+
+        fn members(&mut self, members: &[(&str, u32, u32)]) -> Vec<u32> {
+            members
+                .iter()
+                .flat_map(|&(name, id, offset)| [self.string(name), id, offset])
+                .collect()
+        }
+
+        fn composite(&mut self, kind: u8, name: &str, members: &[(&str, u32, u32)]) -> u32 {
+            let tail = self.members(members);
+            self.add(kind, name, members.len() as u32, 64, &tail)
+        }
+
+        fn finish(self) -> Vec<u8> {
+            let mut bytes = MAGIC.to_ne_bytes().to_vec();
+            bytes.extend([1, 0]);
+            let (types, strings) = (self.types.len() as u32, self.strings.len() as u32);
+            for word in [24, 0, types, types, strings] {
+                bytes.extend(u32::to_ne_bytes(word));
+            }
+            bytes.extend(self.types);
+            bytes.extend(self.strings);
+            bytes
+        }
+    }
+
+    /// `outer` has a member in an unnamed union in an unnamed struct, and one by value behind a
+    /// typedef.
+    fn sample() -> Vec<u8> {
+        let mut writer = Writer::new();
+        let int = writer.int(4, 32);
+        let byte = writer.int(1, 8);
+        let pointer = writer.add(PTR, "", 0, int, &[]);
+        let array = writer.add(ARRAY, "", 0, 0, &[byte, int, 16]);
+        let union = writer.composite(UNION, "", &[("deep", int, 0), ("bytes", array, 0)]);
+        let inner = writer.composite(STRUCT, "", &[("", union, 32)]);
+        let value = writer.composite(STRUCT, "", &[("counter", int, 64)]);
+        let value = writer.add(TYPEDEF, "value_t", 0, value, &[]);
+        writer.composite(
+            STRUCT,
+            "outer",
+            &[
+                ("first", int, 0),
+                ("", inner, 64),
+                ("value", value, 256),
+                ("pointer", pointer, 512),
+            ],
+        );
+        let flags = writer.members(&[("a", int, 3 << 24), ("b", int, 1 << 24 | 3)]);
+        writer.add(STRUCT, "bits", 1 << 31 | 2, 4, &flags);
+        let red = writer.string("RED");
+        let blue = writer.string("BLUE");
+        writer.add(ENUM, "colour", 2, 4, &[red, 1, blue, 7]);
+        let call = writer.add(FUNC_PROTO, "", 3, 0, &[0, int, 0, int, 0, int]);
+        let call = writer.add(PTR, "", 0, call, &[]);
+        writer.add(TYPEDEF, "call", 0, call, &[]);
+        writer.finish()
+    }
+
+    fn place(btf: &Btf, structure: &str, path: &str) -> Option<(u32, u32)> {
+        let member = btf.member(structure, path)?;
+        Some((member.byte()?, member.size))
+    }
+
+    #[test]
+    fn members_are_found_however_deep_they_lie() {
+        let btf = Btf::parse(sample(), NAMES).unwrap();
+        assert_eq!(place(&btf, "outer", "first"), Some((0, 4)));
+        assert_eq!(place(&btf, "outer", "deep"), Some((12, 4)));
+        assert_eq!(place(&btf, "outer", "bytes"), Some((12, 16)));
+        assert_eq!(place(&btf, "outer", "value.counter"), Some((40, 4)));
+        assert_eq!(place(&btf, "outer", "pointer"), Some((64, 8)));
+        assert_eq!(place(&btf, "outer", "pointer.first"), None);
+        assert_eq!(place(&btf, "outer", "nothing"), None);
+        assert_eq!(place(&btf, "another", "first"), None);
+    }
+
+    #[test]
+    fn bitfields_say_their_bits() {
+        let btf = Btf::parse(sample(), NAMES).unwrap();
+        let b = btf.member("bits", "b").unwrap();
+        assert_eq!((b.bit, b.width, b.byte()), (3, Some(1), None));
+        // As older compilers wrote them: the integer itself is narrow.
+        let mut writer = Writer::new();
+        let narrow = writer.int(4, 2);
+        writer.composite(STRUCT, "bits", &[("old", narrow, 9)]);
+        let btf = Btf::parse(writer.finish(), NAMES).unwrap();
+        let old = btf.member("bits", "old").unwrap();
+        assert_eq!((old.bit, old.width), (9, Some(2)));
+    }
+
+    #[test]
+    fn enumerators_and_prototypes_are_read() {
+        let btf = Btf::parse(sample(), NAMES).unwrap();
+        let colours: Vec<_> = btf.enumerators("colour").collect();
+        assert_eq!(colours, [("RED", 1), ("BLUE", 7)]);
+        assert_eq!(btf.enumerators("shape").count(), 0);
+        assert_eq!(btf.prototype("call").unwrap().parameters, 3);
+        assert_eq!(btf.prototype("value_t"), None);
+    }
+
+    #[test]
+    fn types_that_contain_themselves_end() {
+        let mut writer = Writer::new();
+        writer.composite(STRUCT, "outer", &[("", 1, 0), ("round", 2, 0)]);
+        writer.add(TYPEDEF, "", 0, 2, &[]);
+        let btf = Btf::parse(writer.finish(), NAMES).unwrap();
+        assert_eq!(btf.member("outer", "round"), None);
+        assert_eq!(btf.member("outer", "nothing"), None);
+    }
+
+    fn refusal(bytes: &[u8]) -> BtfError {
+        Btf::parse(bytes.to_vec(), NAMES).err().unwrap()
+    }
+
+    #[test]
+    fn what_can_not_be_read_has_a_name() {
+        let good = sample();
+        assert_eq!(refusal(b"ab"), BtfError::NoBtf);
+        assert_eq!(refusal(b"\x7fELF and more"), BtfError::NoBtf);
+        let mut other = good.clone();
+        other.swap(0, 1);
+        assert_eq!(refusal(&other), BtfError::ByteOrder);
+        let mut newer = good.clone();
+        newer[2] = 2;
+        assert_eq!(refusal(&newer), BtfError::Version(2));
+        let mut unknown = good.clone();
+        unknown[24 + 7] = 31;
+        assert_eq!(refusal(&unknown), BtfError::Kind { id: 1, kind: 31 });
+    }
+
+    /// Asks for everything; whatever comes, it must come.
+    fn ask(bytes: Vec<u8>) {
+        let Ok(btf) = Btf::parse(bytes, NAMES) else {
+            return;
+        };
+        for path in ["first", "deep", "value.counter", "pointer", "b", "nothing"] {
+            for structure in ["outer", "bits"] {
+                let _ = btf.member(structure, path);
+            }
+        }
+        let _ = btf.enumerators("colour").count();
+        let _ = btf.prototype("call");
+    }
+
+    #[test]
+    fn garbage_is_no_reason_to_panic() {
+        let good = sample();
+        for length in 0..good.len() {
+            ask(good[..length].to_vec());
+        }
+        for at in 0..good.len() {
+            for value in [0, 1, 0x7f, 0x80, 0xff, good[at] ^ 1, good[at] ^ 4] {
+                let mut bad = good.clone();
+                bad[at] = value;
+                ask(bad);
+            }
+        }
+    }
+}

@@ -96,6 +96,9 @@ pub enum BpfError {
         "kernel events: our own network namespace can't be told (is /proc mounted? /proc/thread-self/ns/net must be readable)"
     )]
     NoNamespace,
+    /// The machine's byte order.
+    #[error("kernel events: the programs are written for little-endian machines, and this is none")]
+    BigEndian,
     /// A size that no ring can have.
     #[error(
         "kernel events: a ring of {0} bytes is not possible (allowed: powers of two from one page, 4096 bytes on most machines, to 1 GiB)"

@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use crate::model::filter::{Filter, PortSet};
 use crate::source::Request;
@@ -33,6 +33,9 @@ pub(super) fn kernel_types() -> Result<Btf, BpfError> {
 }
 
 pub(super) fn open(request: &Request, options: &Options) -> Result<Bpf, BpfError> {
+    if cfg!(target_endian = "big") {
+        return Err(BpfError::BigEndian);
+    }
     if let Some(missing) = missing_capabilities() {
         return Err(BpfError::Capabilities { missing });
     }
@@ -56,14 +59,13 @@ pub(super) fn open(request: &Request, options: &Options) -> Result<Bpf, BpfError
             all: *all,
         }),
     };
-    let (programs, absent) = load_all(&btf, &layout, &wanted)?;
-    let mut running = Vec::new();
-    for (probe, program) in programs {
-        let attached = attach(probe, program.as_fd())?;
-        running.push(Running {
-            program,
-            _attached: attached,
-        });
+    let (mut running, mut absent) = (Vec::new(), Vec::new());
+    for probe in Probe::ALL {
+        match start(&btf, &layout, &wanted, probe) {
+            Ok(program) => running.push(program),
+            Err(error) if probe == Probe::State => return Err(error),
+            Err(error) => absent.push((probe, error)),
+        }
     }
     Ok(Bpf {
         ring,
@@ -73,6 +75,10 @@ pub(super) fn open(request: &Request, options: &Options) -> Result<Bpf, BpfError
         backlog: pending::Backlog::default(),
         asker: Asker::open(),
         scope: request.scope,
+        hosts: Filter {
+            hosts: request.filter.hosts.clone(),
+            ..Filter::default()
+        },
         filter: request.filter.clone(),
         says_fin: layout.flags.is_some() && layout.done.is_some(),
         says_cgroup: layout.cgroup.is_some(),
@@ -87,18 +93,16 @@ pub(super) fn open(request: &Request, options: &Options) -> Result<Bpf, BpfError
     })
 }
 
-type Loaded = Vec<(Probe, OwnedFd)>;
-
-fn load_all(btf: &Btf, layout: &Layout, wanted: &Wanted) -> Result<(Loaded, Vec<Probe>), BpfError> {
-    let (mut loaded, mut absent) = (Vec::new(), Vec::new());
-    for probe in Probe::ALL {
-        match load(btf, layout, wanted, probe) {
-            Ok(program) => loaded.push((probe, program)),
-            Err(error) if probe == Probe::State => return Err(error),
-            Err(_) => absent.push(probe),
-        }
-    }
-    Ok((loaded, absent))
+/// Loads a program and lets it run.
+fn start(btf: &Btf, layout: &Layout, wanted: &Wanted, probe: Probe) -> Result<Running, BpfError> {
+    let program = load(btf, layout, wanted, probe)?;
+    let operation = || format!("attaching to {}", probe.tracepoint());
+    let attached =
+        sys::attach(program.as_fd()).map_err(|error| BpfError::of(operation(), error))?;
+    Ok(Running {
+        program,
+        _attached: attached,
+    })
 }
 
 fn load(btf: &Btf, layout: &Layout, wanted: &Wanted, probe: Probe) -> Result<OwnedFd, BpfError> {
@@ -120,11 +124,6 @@ fn as_declared(probe: Probe, prototype: Prototype) -> Probe {
         },
         other => other,
     }
-}
-
-fn attach(probe: Probe, program: BorrowedFd<'_>) -> Result<OwnedFd, BpfError> {
-    let operation = || format!("attaching to {}", probe.tracepoint());
-    sys::attach(program).map_err(|error| BpfError::of(operation(), error))
 }
 
 /// The table of ports with the bits of all groups; `None` when every port is wanted.

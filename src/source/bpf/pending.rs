@@ -208,7 +208,8 @@ impl Backlog {
             None => until,
         };
         if !self.is_sorted {
-            self.order.sort_unstable();
+            // Stable, for it makes use of the order that is there.
+            self.order.sort();
             self.is_sorted = true;
         }
         let count = self.order.partition_point(|&(at, _)| at <= until);
@@ -229,5 +230,143 @@ impl Backlog {
             self.first += 1;
         }
         until
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::bpf::record::FREED;
+
+    fn state(at: u64, sock: u64, from: TcpState, to: TcpState, port: u16) -> Record {
+        Record {
+            at,
+            sock,
+            cookie: sock,
+            kind: STATE,
+            from: from as u8,
+            to: to as u8,
+            local_port: port,
+            remote_port: 80,
+            ..Record::default()
+        }
+    }
+
+    fn opens(at: u64, sock: u64) -> Record {
+        state(at, sock, TcpState::Close, TcpState::SynSent, 0)
+    }
+
+    fn opened(at: u64, sock: u64, port: u16) -> Record {
+        state(at, sock, TcpState::SynSent, TcpState::Established, port)
+    }
+
+    fn pushed(records: &[Record]) -> Backlog {
+        let mut backlog = Backlog::default();
+        for record in records {
+            backlog.push(record);
+        }
+        backlog
+    }
+
+    /// Times and local ports of what is handed out, and until when.
+    fn handed(backlog: &mut Backlog, until: u64) -> (Vec<(u64, u16)>, u64) {
+        let mut out = Vec::new();
+        let until = backlog.hand_out(until, |record| out.push((record.at, record.local_port)));
+        (out, until)
+    }
+
+    #[test]
+    fn records_come_out_in_order_and_not_too_new() {
+        let mut backlog = pushed(&[opened(30, 1, 1), opened(10, 2, 2), opened(20, 3, 3)]);
+        assert_eq!(backlog.oldest(), Some(10));
+        assert_eq!(handed(&mut backlog, 20), (vec![(10, 2), (20, 3)], 20));
+        backlog.push(&opened(25, 4, 4));
+        backlog.push(&opened(40, 5, 5));
+        assert_eq!(handed(&mut backlog, 30), (vec![(25, 4), (30, 1)], 30));
+        assert_eq!(handed(&mut backlog, 99), (vec![(40, 5)], 99));
+        assert_eq!((backlog.len(), backlog.oldest()), (0, None));
+    }
+
+    #[test]
+    fn an_opening_waits_for_its_port_and_keeps_its_time() {
+        let mut backlog = pushed(&[opened(5, 9, 9), opens(10, 1), opened(20, 2, 2)]);
+        assert_eq!(handed(&mut backlog, 50), (vec![(5, 9)], 9));
+        assert_eq!(backlog.oldest_waiting(), Some(10));
+        backlog.push(&opened(60, 1, 40000));
+        let all = vec![(10, 40000), (20, 2), (60, 40000)];
+        assert_eq!(handed(&mut backlog, 60), (all, 60));
+        assert_eq!(backlog.len(), 0);
+    }
+
+    #[test]
+    fn a_port_can_be_learnt_elsewhere() {
+        let mut backlog = pushed(&[opens(10, 1), opens(20, 2), opens(90, 3)]);
+        assert_eq!(backlog.without_port(50), [1, 2]);
+        backlog.name(&HashMap::from([(2, 40002), (7, 7)]));
+        assert_eq!(handed(&mut backlog, 50), (vec![], 9));
+        let mut given_up = Vec::new();
+        backlog.give_up(50, |record| given_up.push(record.cookie));
+        assert_eq!(given_up, [1], "2 was named, and 3 is too young");
+        assert_eq!(handed(&mut backlog, 50), (vec![(20, 40002)], 50));
+        assert_eq!(backlog.oldest_waiting(), Some(90));
+    }
+
+    #[test]
+    fn what_never_got_a_port_never_was_a_connection() {
+        let fails = state(12, 1, TcpState::SynSent, TcpState::Close, 0);
+        let mut backlog = pushed(&[opens(10, 1), fails]);
+        assert_eq!(handed(&mut backlog, 50), (vec![(12, 0)], 50));
+    }
+
+    #[test]
+    fn an_address_that_another_socket_has_now_says_nothing() {
+        let other = Record {
+            cookie: 77,
+            ..opened(20, 1, 40000)
+        };
+        let mut backlog = pushed(&[opens(10, 1), other]);
+        assert_eq!(handed(&mut backlog, 50), (vec![(20, 40000)], 50));
+    }
+
+    #[test]
+    fn a_socket_can_be_opened_again() {
+        let refused = state(12, 1, TcpState::SynSent, TcpState::Close, 40001);
+        let mut backlog = pushed(&[opens(10, 1), refused, opens(20, 1), opened(30, 1, 40002)]);
+        let all = vec![(10, 40001), (12, 40001), (20, 40002), (30, 40002)];
+        assert_eq!(handed(&mut backlog, 50), (all, 50));
+    }
+
+    #[test]
+    fn a_half_made_socket_is_named_by_its_next_change() {
+        let born = Record {
+            cookie: 500,
+            remote_port: 0,
+            ..state(10, 1, TcpState::Listen, TcpState::SynRecv, 80)
+        };
+        let named = Record {
+            remote_port: 40000,
+            ..state(11, 1, TcpState::SynRecv, TcpState::Established, 80)
+        };
+        let mut backlog = pushed(&[born, named]);
+        let mut out = Vec::new();
+        backlog.hand_out(50, |record| out.push((record.cookie, record.remote_port)));
+        assert_eq!(out, [(1, 40000), (1, 40000)]);
+        let freed = Record {
+            kind: FREED,
+            ..named
+        };
+        let mut backlog = pushed(&[born, freed]);
+        assert_eq!(handed(&mut backlog, 50).0, [(11, 80)]);
+        assert!(pushed(&[born]).without_port(50).is_empty());
+    }
+
+    #[test]
+    fn those_that_find_no_room_to_wait_are_counted() {
+        let mut backlog = Backlog::default();
+        for sock in 0..MOST_WAITING as u64 + 3 {
+            backlog.push(&opens(10, sock));
+        }
+        assert_eq!((backlog.take_lost(), backlog.take_lost()), (3, 0));
+        assert_eq!(backlog.len(), MOST_WAITING);
     }
 }

@@ -1,7 +1,7 @@
 //! The programs that run in the kernel, one at each tracepoint, assembled for this kernel.
 //!
 //! Each asks in this order: is it TCP, is it our network namespace, is it one of the ports; then
-//! stamps, takes a place in the ring and fills it. It must not know how it is loaded.
+//! takes a place in the ring, stamps it and fills it. It must not know how it is loaded.
 //!
 //! The traps. A tracepoint's socket can be NULL, and kernels from 6.2 to 6.12 take out our own
 //! check of that, because they believe it can't: what decides is the answer of the kernel's
@@ -9,12 +9,14 @@
 //! port is read from `inet_sport`. And a mini-socket is shorter than a socket: of it only
 //! `sock_common` is read.
 
+mod fill;
+
 use std::mem::offset_of;
 
 use crate::model::TcpState;
-use crate::source::bpf::asm::Reg::{R0, R1, R2, R3, R4, R5, R6, R7, R8, R9};
+use crate::source::bpf::asm::Reg::{R0, R1, R2, R3, R4, R6, R7, R8, R9};
 use crate::source::bpf::asm::{Alu, AsmError, Assembler, Helper, If, Insn, Label, Reg, Width};
-use crate::source::bpf::layout::{Bits, Field, Layout, References};
+use crate::source::bpf::layout::{Field, Layout};
 use crate::source::bpf::record::{self, Record};
 
 /// The socket: `struct sock`, or a mini-socket.
@@ -28,20 +30,7 @@ const PORT: Reg = R9;
 /// Slots of the stack.
 const FROM: i16 = 1;
 const TO: i16 = 2;
-const STAMP: i16 = 3;
 const REASON: i16 = TO;
-
-/// `PF_EXITING` and `PF_KTHREAD` as bits (include/linux/sched.h).
-const EXITING_BIT: i32 = 2;
-const KTHREAD_BIT: i32 = 21;
-/// The signal in an exit code.
-const SIGNAL: i32 = 0x7f;
-/// The states into which a local call can move a socket.
-const CALLED: i32 = TcpState::SynSent.bit() as i32
-    | TcpState::Listen.bit() as i32
-    | TcpState::FinWait1.bit() as i32
-    | TcpState::LastAck.bit() as i32
-    | TcpState::Close.bit() as i32;
 
 /// A tracepoint and what is made of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -261,294 +250,188 @@ impl Program<'_> {
         self.asm.stand(wanted);
     }
 
-    /// The stamp is taken as late as can be: the longer before its place, the more records come
-    /// to lie in another order than their stamps.
+    /// The stamp is taken behind the place. So whoever has read all places that were taken has read
+    /// every record whose stamp is older, however long the program was interrupted.
     fn take_place(&mut self, ring: i32, lost: Label) {
-        self.asm.call(Helper::KtimeGetNs);
-        self.asm.keep(STAMP, R0);
         self.asm.map(R1, ring);
         self.asm.set(R2, size_of::<Record>() as i32);
         self.asm.set(R3, 0);
         self.asm.call(Helper::RingbufReserve);
         self.asm.jump(If::Is, R0, 0, lost);
         self.asm.copy(PLACE, R0);
-        self.asm.recall(R1, STAMP);
-        self.store(Width::U64, offset_of!(Record, at), R1);
+        self.asm.call(Helper::KtimeGetNs);
+        self.store(Width::U64, offset_of!(Record, at), R0);
     }
+}
 
-    fn fill(&mut self) {
-        self.fill_identity();
-        self.fill_what();
-        match self.probe {
-            Probe::ResetSent { .. } => {
-                let (mini, done) = (self.asm.label(), self.asm.label());
-                self.asm.jump(If::Is, TCP, 0, mini);
-                self.fill_moment();
-                self.asm.goto(done);
-                self.asm.stand(mini);
-                self.fill_nothing();
-                self.asm.stand(done);
-            }
-            _ => self.fill_moment(),
-        }
-        match self.probe {
-            Probe::State => self.fill_caller(),
-            _ => self.fill_no_caller(),
-        }
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::bpf::asm::text;
+    use crate::source::bpf::layout::{References, Task};
 
-    fn fill_identity(&mut self) {
-        self.asm.copy(R1, SOCK);
-        self.asm.call(Helper::GetSocketCookie);
-        self.store(Width::U64, offset_of!(Record, cookie), R0);
-        self.store(Width::U64, offset_of!(Record, sock), SOCK);
-        self.store(Width::U16, offset_of!(Record, local_port), PORT);
-        self.load(R1, SOCK, self.layout.remote_port);
-        self.asm.network_u16(R1);
-        self.store(Width::U16, offset_of!(Record, remote_port), R1);
-        self.load(R1, SOCK, self.layout.device);
-        self.store(Width::U32, offset_of!(Record, device), R1);
-        self.fill_addresses();
-    }
-
-    fn fill_addresses(&mut self) {
-        let (local, remote) = (offset_of!(Record, local), offset_of!(Record, remote));
-        let layout = self.layout;
-        let (v4, done) = (self.asm.label(), self.asm.label());
-        self.load(R1, SOCK, layout.family);
-        self.store(Width::U8, offset_of!(Record, family), R1);
-        if let (Some(local_v6), Some(remote_v6)) = (layout.local_v6, layout.remote_v6) {
-            self.asm.jump(If::IsNot, R1, libc::AF_INET6, v4);
-            for (to, from) in [(local, local_v6), (remote, remote_v6)] {
-                for half in [0, 8] {
-                    self.asm.load(R1, Width::U64, SOCK, from + half);
-                    self.store(Width::U64, to + half as usize, R1);
-                }
-            }
-            self.asm.goto(done);
-        }
-        self.asm.stand(v4);
-        for (to, from) in [(local, layout.local_v4), (remote, layout.remote_v4)] {
-            // 32 bits loaded fill the register with zeroes.
-            self.load(R1, SOCK, from);
-            self.store(Width::U64, to, R1);
-            self.zero(to + 8);
-        }
-        self.asm.stand(done);
-    }
-
-    fn fill_what(&mut self) {
-        let kind = offset_of!(Record, kind) as u32;
-        self.asm
-            .store_value(Width::U32, PLACE, kind, self.probe.kind().into());
-        match self.probe {
-            Probe::State => {
-                self.asm.recall(R1, FROM);
-                self.store(Width::U8, offset_of!(Record, from), R1);
-                self.asm.recall(R1, TO);
-                self.store(Width::U8, offset_of!(Record, to), R1);
-            }
-            Probe::ResetSent { says_why: true } => {
-                self.asm.recall(R1, REASON);
-                self.store(Width::U8, offset_of!(Record, reason), R1);
-            }
-            _ => {}
+    /// A kernel whose members lie at round places.
+    fn layout() -> Layout {
+        let field = |offset, width| Field { offset, width };
+        let (u16, u32, u64) = (
+            |offset| field(offset, Width::U16),
+            |offset| field(offset, Width::U32),
+            |offset| field(offset, Width::U64),
+        );
+        Layout {
+            family: u16(16),
+            device: u32(20),
+            netns: u64(48),
+            netns_inode: u32(176),
+            remote_port: u16(12),
+            mini_port: u16(14),
+            local_port: u16(814),
+            local_v4: u32(4),
+            remote_v4: u32(0),
+            local_v6: None,
+            remote_v6: None,
+            shutdown: field(575, Width::U8),
+            error: u32(284),
+            socket: u64(288),
+            received: u32(1664),
+            read: u32(1464),
+            written: u32(1576),
+            acknowledged: u32(1672),
+            bytes_received: u64(1752),
+            bytes_acked: u64(1824),
+            flags: None,
+            done: None,
+            linger: None,
+            linger_time: None,
+            multipath: None,
+            file: None,
+            references: None,
+            cgroup: None,
+            task: None,
+            reasons: Vec::new(),
         }
     }
 
-    fn fill_moment(&mut self) {
-        let layout = self.layout;
-        for (field, width, to) in [
-            (layout.shutdown, Width::U8, offset_of!(Record, shutdown)),
-            (layout.error, Width::U16, offset_of!(Record, error)),
-            (
-                layout.bytes_received,
-                Width::U64,
-                offset_of!(Record, bytes_received),
-            ),
-            (
-                layout.bytes_acked,
-                Width::U64,
-                offset_of!(Record, bytes_acked),
-            ),
-        ] {
-            self.load(R1, TCP, field);
-            self.store(width, to, R1);
-        }
-        for (high, low, to) in [
-            (layout.received, layout.read, offset_of!(Record, receive)),
-            (
-                layout.written,
-                layout.acknowledged,
-                offset_of!(Record, send),
-            ),
-        ] {
-            self.load(R1, TCP, high);
-            self.load(R2, TCP, low);
-            self.asm.alu(Alu::Sub, R1, R2);
-            self.store(Width::U32, to, R1);
-        }
-        self.fill_flags();
-        self.fill_file();
-        self.fill_cgroup();
-    }
-
-    fn fill_flags(&mut self) {
-        let layout = self.layout;
-        self.asm.set(R5, record::FULL.into());
-        if let Some(flags) = layout.flags {
-            self.load(R1, TCP, flags);
-            if let Some(done) = layout.done {
-                self.take_bit(R2, R1, done.into());
-                let shift = record::FIN_RECEIVED_SHIFT.into();
-                self.asm.alu_value(Alu::Left, R2, shift);
-                self.asm.alu(Alu::Or, R5, R2);
-            }
-            if let (Some(linger), Some(time)) = (layout.linger, layout.linger_time) {
-                let lingers = self.asm.label();
-                self.take_bit(R2, R1, linger.into());
-                self.asm.jump(If::Is, R2, 0, lingers);
-                self.load(R2, TCP, time);
-                self.asm.jump(If::IsNot, R2, 0, lingers);
-                self.asm.alu_value(Alu::Or, R5, record::LINGERS_NOT.into());
-                self.asm.stand(lingers);
-            }
-        }
-        if let Some(multipath) = layout.multipath {
-            let single = self.asm.label();
-            self.load_bits(R1, TCP, multipath);
-            self.asm.jump(If::Is, R1, 0, single);
-            self.asm.alu_value(Alu::Or, R5, record::MULTIPATH.into());
-            self.asm.stand(single);
-        }
-        self.store(Width::U8, offset_of!(Record, flags), R5);
-    }
-
-    fn take_bit(&mut self, to: Reg, from: Reg, bit: i32) {
-        self.asm.copy(to, from);
-        self.asm.alu_value(Alu::Right, to, bit);
-        self.asm.alu_value(Alu::And, to, 1);
-    }
-
-    fn load_bits(&mut self, to: Reg, from: Reg, bits: Bits) {
-        self.load(to, from, bits.field);
-        self.asm.alu_value(Alu::Right, to, bits.shift.into());
-        let mask = i32::try_from(bits.mask).unwrap_or(i32::MAX);
-        self.asm.alu_value(Alu::And, to, mask);
-    }
-
-    fn fill_file(&mut self) {
-        let layout = self.layout;
-        let done = self.asm.label();
-        self.asm.set(R4, record::FILE_ABSENT.into());
-        self.load(R1, TCP, layout.socket);
-        self.asm.jump(If::Is, R1, 0, done);
-        if let (Some(file), Some(references)) = (layout.file, layout.references) {
-            self.load(R1, R1, file);
-            self.asm.jump(If::Is, R1, 0, done);
-            self.asm.set(R4, record::FILE_CLOSING.into());
-            match references {
-                References::Zones(count) => {
-                    self.load(R1, R1, count);
-                    self.asm.alu_value(Alu::Right, R1, 62);
-                    self.asm.jump(If::Is, R1, 3, done);
-                }
-                References::Count(count) => {
-                    self.load(R1, R1, count);
-                    self.asm.jump(If::Is, R1, 0, done);
-                }
-            }
-            self.asm.set(R4, record::FILE_HELD.into());
-        } else {
-            self.asm.set(R4, record::FILE_UNKNOWN.into());
-        }
-        self.asm.stand(done);
-        self.store(Width::U8, offset_of!(Record, file), R4);
-    }
-
-    fn fill_cgroup(&mut self) {
-        match self.layout.cgroup {
-            Some([group, node, id]) => {
-                self.load(R1, TCP, group);
-                self.load(R1, R1, node);
-                self.load(R1, R1, id);
-            }
-            None => self.asm.set(R1, 0),
-        }
-        self.store(Width::U64, offset_of!(Record, cgroup), R1);
-    }
-
-    /// Of a mini-socket nothing more is known.
-    fn fill_nothing(&mut self) {
-        for to in [
-            offset_of!(Record, cgroup),
-            offset_of!(Record, bytes_received),
-            offset_of!(Record, bytes_acked),
-            offset_of!(Record, receive),
-        ] {
-            self.zero(to);
-        }
-        // The shutdown mask, the file, the flags and the task, in one.
-        let four = offset_of!(Record, shutdown) as u32;
-        self.asm.store_value(Width::U32, PLACE, four, 0);
-        let error = offset_of!(Record, error) as u32;
-        self.asm.store_value(Width::U16, PLACE, error, 0);
-    }
-
-    /// Only where a local call can have made the change: the name costs a call.
-    fn fill_caller(&mut self) {
-        let Some(task) = self.layout.task else {
-            self.fill_no_caller();
-            return;
+    fn whole_layout() -> Layout {
+        let u64 = |offset| Field {
+            offset,
+            width: Width::U64,
         };
-        let (called, done) = (self.asm.label(), self.asm.label());
-        self.asm.recall(R1, TO);
-        self.asm.recall(R2, FROM);
-        self.asm.jump_registers(If::Is, R1, R2, called);
-        self.asm.set(R2, CALLED);
-        self.asm.alu(Alu::Right, R2, R1);
-        self.asm.alu_value(Alu::And, R2, 1);
-        self.asm.jump(If::IsNot, R2, 0, called);
-        self.fill_no_caller();
-        self.asm.goto(done);
-        self.asm.stand(called);
-        self.asm.call(Helper::GetCurrentTaskBtf);
-        self.load(R1, R0, task.group);
-        self.store(Width::U32, offset_of!(Record, pid), R1);
-        self.asm.set(R5, record::TASK_SAID.into());
-        for (bit, shift) in [
-            (EXITING_BIT, record::TASK_EXITING_SHIFT),
-            (KTHREAD_BIT, record::TASK_KERNEL_SHIFT),
-        ] {
-            self.load(R1, R0, task.flags);
-            self.take_bit(R2, R1, bit);
-            self.asm.alu_value(Alu::Left, R2, shift.into());
-            self.asm.alu(Alu::Or, R5, R2);
+        Layout {
+            local_v6: Some(72),
+            remote_v6: Some(56),
+            flags: Some(u64(96)),
+            done: Some(1),
+            linger: Some(4),
+            linger_time: Some(u64(576)),
+            file: Some(u64(16)),
+            references: Some(References::Zones(u64(176))),
+            cgroup: Some([u64(672), u64(256), u64(96)]),
+            task: Some(Task {
+                flags: u64(44),
+                group: u64(1268),
+                signal: u64(1848),
+                exit_code: u64(96),
+            }),
+            ..layout()
         }
-        self.store(Width::U8, offset_of!(Record, task), R5);
-        self.load(R1, R0, task.signal);
-        self.load(R1, R1, task.exit_code);
-        self.asm.alu_value(Alu::And, R1, SIGNAL);
-        self.store(Width::U8, offset_of!(Record, signal), R1);
-        self.asm.copy(R1, PLACE);
-        self.asm
-            .alu_value(Alu::Add, R1, offset_of!(Record, comm) as i32);
-        self.asm.set(R2, size_of::<[u8; 16]>() as i32);
-        self.asm.call(Helper::GetCurrentComm);
-        self.asm.stand(done);
     }
 
-    fn fill_no_caller(&mut self) {
-        let byte = |to: usize| to as u32;
-        let unsaid = record::TASK_UNSAID.into();
-        for (width, to) in [
-            (Width::U32, offset_of!(Record, pid)),
-            (Width::U8, offset_of!(Record, task)),
-            (Width::U8, offset_of!(Record, signal)),
-            (Width::U64, offset_of!(Record, comm)),
-            (Width::U64, offset_of!(Record, comm) + 8),
-        ] {
-            self.asm.store_value(width, PLACE, byte(to), unsaid);
+    const WANTED: Wanted = Wanted {
+        netns: 0xf000_0001,
+        ring: 3,
+        lost: 4,
+        ports: None,
+    };
+
+    fn program(probe: Probe, layout: &Layout, ports: Option<Ports>) -> String {
+        text(&assemble(probe, layout, &Wanted { ports, ..WANTED }).unwrap())
+    }
+
+    #[test]
+    fn the_smallest_program_reads_as_it_should() {
+        let program = program(Probe::ResetReceived, &layout(), None);
+        let expected = "\
+            0: r6 = *(u64 *)(r1 +0)\n\
+            1: if r6 == 0x0 goto +75\n\
+            2: r1 = r6\n\
+            3: call 137\n\
+            4: r7 = r0\n\
+            5: if r7 == 0x0 goto +71\n\
+            6: r9 = *(u16 *)(r7 +814)\n\
+            7: r9 = be16 r9\n\
+            8: r1 = *(u64 *)(r6 +48)\n\
+            9: r1 = *(u32 *)(r1 +176)\n\
+            10: if w1 != 0xf0000001 goto +66\n\
+            11: r1 = map 3\n\
+            13: r2 = 128\n\
+            14: r3 = 0\n\
+            15: call 131\n\
+            16: if r0 == 0x0 goto +56\n\
+            17: r8 = r0\n\
+            18: call 5\n\
+            19: *(u64 *)(r8 +0) = r0\n";
+        assert!(program.starts_with(expected), "{program}");
+        let end = "\
+            69: r1 = r8\n\
+            70: r2 = 0\n\
+            71: call 132\n\
+            72: goto +4\n\
+            73: r1 = value of map 4\n\
+            75: r2 = 1\n\
+            76: lock *(u64 *)(r1 +0) += r2\n\
+            77: r0 = 0\n\
+            78: exit\n";
+        assert!(program.ends_with(end), "{program}");
+    }
+
+    #[test]
+    fn ports_are_looked_up_before_anything_costs() {
+        let ports = Some(Ports { table: 5, all: 3 });
+        for probe in Probe::ALL {
+            let program = program(probe, &whole_layout(), ports);
+            let at = |what: &str| {
+                program
+                    .find(what)
+                    .unwrap_or_else(|| panic!("{what}: {program}"))
+            };
+            assert!(at("r3 = value of map 5") < at("call 131\n"));
+            assert!(program.contains("if r3 != 0x3 goto"), "{program}");
+            // Only a connection that begins has no port for a reason.
+            let looks = program.contains("if r1 == 0x2 goto");
+            assert_eq!(looks, probe == Probe::State, "{program}");
         }
+    }
+
+    #[test]
+    fn what_a_kernel_lacks_is_left_out() {
+        let state = |layout: &Layout| program(Probe::State, layout, None);
+        let (whole, bare) = (state(&whole_layout()), state(&layout()));
+        assert!(whole.contains("call 158") && whole.contains("call 16\n"));
+        assert!(!bare.contains("call 158") && !bare.contains("call 16\n"));
+        let count = |references| {
+            state(&Layout {
+                references: Some(references),
+                ..whole_layout()
+            })
+        };
+        let field = Field {
+            offset: 176,
+            width: Width::U64,
+        };
+        assert!(count(References::Zones(field)).contains("r1 >>= 62"));
+        assert!(!count(References::Count(field)).contains("r1 >>= 62"));
+    }
+
+    #[test]
+    fn a_mini_socket_is_told_by_its_cookie() {
+        let sent = program(Probe::ResetSent { says_why: false }, &layout(), None);
+        let lines: Vec<&str> = sent.lines().collect();
+        let mini = lines
+            .iter()
+            .position(|line| line.contains("r9 = *(u16 *)(r6 +14)"));
+        let mini = mini.expect("the port of a mini-socket");
+        assert!(lines[mini - 2].contains("call 46"), "{sent}");
+        assert!(lines[mini - 1].contains("if r0 == 0x0 goto"), "{sent}");
     }
 }

@@ -129,17 +129,28 @@ impl Record {
         self.kind == STATE && self.to == TcpState::SynSent as u8 && self.local_port == 0
     }
 
-    /// A socket being made of a listener's: its addresses and its cookie are not its own yet.
+    /// A socket that is being made of a listener's, by a kernel that says so before it has given
+    /// it addresses and a cookie of its own (6.18 does not).
     pub const fn is_half_made(&self) -> bool {
+        self.is_birth() && self.remote_port == 0
+    }
+
+    const fn is_birth(&self) -> bool {
         self.kind == STATE
             && self.from == TcpState::Listen as u8
             && self.to == TcpState::SynRecv as u8
     }
 
+    /// Its 4-tuple went with its connection: what was disconnected, or refused, has no more ports
+    /// on one side or the other, and its sequence numbers mean nothing.
+    pub const fn is_wiped(&self) -> bool {
+        self.local_port == 0 || (self.remote_port == 0 && self.kind != STATE)
+    }
+
     /// A listener begins or ends.
     pub const fn is_of_listener(&self) -> bool {
         let listen = TcpState::Listen as u8;
-        self.kind == STATE && (self.from == listen || self.to == listen) && !self.is_half_made()
+        self.kind == STATE && (self.from == listen || self.to == listen) && !self.is_birth()
     }
 
     /// As an observation; `None` for a state or kind that we do not know.
@@ -154,7 +165,7 @@ impl Record {
                     tuple,
                 },
                 what: self.what(context)?,
-                moment: (self.flags & FULL != 0).then(|| self.moment(context)),
+                moment: self.has_moment().then(|| self.moment(context)),
                 caller: self.caller(),
             }),
         })
@@ -180,6 +191,11 @@ impl Record {
         }
         let reason = context.reasons.get(usize::from(self.reason));
         reason.copied().unwrap_or(ResetReason::Other)
+    }
+
+    const fn has_moment(&self) -> bool {
+        let is_gone = self.kind == FREED && self.is_wiped();
+        self.flags & FULL != 0 && !is_gone
     }
 
     fn moment(&self, context: &Context) -> Moment {
@@ -239,5 +255,169 @@ impl Record {
             (_, Close) => self.error == 0 && self.file() == File::Closing,
             (from, to) => from == to,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn context() -> Context<'static> {
+        Context {
+            scope: Scope::default(),
+            reasons: &[ResetReason::Unsaid, ResetReason::NoSocket],
+            says_fin: true,
+            says_cgroup: true,
+        }
+    }
+
+    fn record(from: TcpState, to: TcpState) -> Record {
+        Record {
+            at: 5,
+            cookie: 7,
+            kind: STATE,
+            from: from as u8,
+            to: to as u8,
+            flags: FULL,
+            local_port: 80,
+            remote_port: 40000,
+            task: TASK_SAID,
+            pid: 12,
+            ..Record::default()
+        }
+    }
+
+    fn event(record: &Record) -> Event {
+        let seen = record.observation(record.tuple(), &context()).unwrap();
+        assert_eq!(seen.at.nanos(), record.at);
+        match seen.body {
+            Body::Event(event) => event,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn nothing_lies_between_the_members() {
+        let members = 6 * 8 + 4 * 4 + 8 + 3 * 2 + 2 + 3 * 16;
+        assert_eq!(size_of::<Record>(), members);
+    }
+
+    #[test]
+    fn addresses_are_folded_and_link_local_ones_have_their_interface() {
+        let mut record = record(TcpState::Established, TcpState::CloseWait);
+        record.local[..4].copy_from_slice(&[127, 0, 0, 1]);
+        record.remote[..4].copy_from_slice(&[10, 0, 0, 2]);
+        record.device = 3;
+        let text = |record: &Record| format!("{:?}", record.tuple());
+        assert!(text(&record).contains("127.0.0.1:80"), "{}", text(&record));
+        assert!(text(&record).contains("10.0.0.2:40000"));
+        record.family = AF_INET6;
+        record.local = Ipv4Addr::LOCALHOST.to_ipv6_mapped().octets();
+        record.remote = "fe80::1".parse::<Ipv6Addr>().unwrap().octets();
+        assert!(text(&record).contains("local: 127.0.0.1:80"));
+        assert!(text(&record).contains("[fe80::1%3]:40000"));
+    }
+
+    #[test]
+    fn a_caller_is_named_for_local_calls_alone() {
+        use TcpState::*;
+        let called = |from, to, error, file| {
+            let record = Record {
+                error,
+                file,
+                ..record(from, to)
+            };
+            event(&record).caller.is_some()
+        };
+        for (from, to) in [
+            (Close, SynSent),
+            (Close, Listen),
+            (Listen, Close),
+            (Established, FinWait1),
+            (SynRecv, FinWait1),
+            (CloseWait, LastAck),
+            (FinWait2, FinWait2),
+        ] {
+            assert!(called(from, to, 0, FILE_HELD), "{from} {to}");
+        }
+        for (from, to) in [
+            (Established, CloseWait),
+            (FinWait1, FinWait2),
+            (Listen, SynRecv),
+            (LastAck, Close),
+            (FinWait2, Close),
+        ] {
+            assert!(!called(from, to, 0, FILE_ABSENT), "{from} {to}");
+        }
+        assert!(called(Established, Close, 0, FILE_CLOSING), "an abort");
+        assert!(!called(Established, Close, 104, FILE_CLOSING), "a reset");
+        assert!(!called(LastAck, Close, 0, FILE_CLOSING), "the last ACK");
+        assert!(!called(Established, Close, 0, FILE_HELD));
+        let kernel = Record {
+            task: TASK_SAID | TASK_KERNEL,
+            ..record(Established, FinWait1)
+        };
+        assert_eq!(event(&kernel).caller, None);
+    }
+
+    #[test]
+    fn a_signal_counts_only_when_the_process_ends() {
+        let caller = |task| {
+            let record = Record {
+                task,
+                signal: 9,
+                ..record(TcpState::Established, TcpState::FinWait1)
+            };
+            event(&record).caller.unwrap()
+        };
+        assert_eq!(caller(TASK_SAID).signal, None);
+        let ended = caller(TASK_SAID | TASK_EXITING);
+        assert_eq!((ended.exiting, ended.signal), (true, Some(9)));
+    }
+
+    #[test]
+    fn what_the_kernel_does_not_say_is_none() {
+        let plain = record(TcpState::Established, TcpState::CloseWait);
+        assert_eq!(event(&plain).moment.unwrap().fin_received, Some(false));
+        assert_eq!(event(&plain).moment.unwrap().cgroup, None);
+        let silent = Context {
+            says_fin: false,
+            reasons: &[],
+            ..context()
+        };
+        assert_eq!(plain.moment(&silent).fin_received, None);
+        let mini = Record { flags: 0, ..plain };
+        assert_eq!(event(&mini).moment, None);
+        let reset = |reason, context: &Context| {
+            let record = Record {
+                kind: RESET_SENT,
+                reason,
+                ..plain
+            };
+            record.what(context)
+        };
+        let sent = |reason| Some(What::ResetSent(reason));
+        assert_eq!(reset(1, &context()), sent(ResetReason::NoSocket));
+        assert_eq!(reset(9, &context()), sent(ResetReason::Other));
+        assert_eq!(reset(1, &silent), sent(ResetReason::Unsaid));
+        let unknown = Record { kind: 99, ..plain };
+        assert!(unknown.observation(plain.tuple(), &context()).is_none());
+    }
+
+    #[test]
+    fn a_disconnected_socket_is_known_by_its_cookie_alone() {
+        let freed = Record {
+            kind: FREED,
+            remote_port: 0,
+            ..record(TcpState::Close, TcpState::Close)
+        };
+        assert!(freed.is_wiped());
+        assert_eq!(event(&freed).moment, None);
+        assert_eq!(event(&freed).id.cookie, Some(Cookie(7)));
+        let listens = Record {
+            remote_port: 0,
+            ..record(TcpState::Close, TcpState::Listen)
+        };
+        assert!(listens.is_of_listener() && !listens.is_wiped());
     }
 }

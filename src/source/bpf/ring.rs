@@ -28,6 +28,9 @@ const HEAD: usize = 8;
 /// the kernel wakes us for every record that it puts where our position is.
 const TELL: usize = 4;
 
+/// How often a busy record is looked at again: some tens of microseconds.
+const SPINS: usize = 1000;
+
 /// Memory that is shared with the kernel, until it is dropped.
 struct Mapping {
     start: NonNull<u8>,
@@ -84,7 +87,7 @@ fn page_size() -> io::Result<usize> {
 /// How a read of the ring ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// There was nothing more.
+    /// All that was there before the call has been taken.
     Empty,
     /// As many as were asked for; there can be more.
     Enough,
@@ -123,24 +126,24 @@ impl Ring {
         self.fd.as_fd()
     }
 
-    /// Takes at most `most` records out.
+    /// Takes out what was put in before the call, at most `most` records.
     pub fn read(&mut self, most: usize, mut take: impl FnMut(&Record)) -> End {
         let mut position = self.ours.word(0).load(Ordering::Relaxed);
+        // Acquire: heads below this position are written.
+        let goal = self.theirs.word(0).load(Ordering::Acquire);
         let mut told = position;
         let mut taken = 0;
         let end = loop {
-            // Acquire: heads below this position are written.
-            if position >= self.theirs.word(0).load(Ordering::Acquire) {
+            if position >= goal {
                 break End::Empty;
             }
             if taken == most {
                 break End::Enough;
             }
             let at = self.page + (position as usize & (self.size - 1));
-            let head = self.head(at).load(Ordering::Acquire);
-            if head & BUSY != 0 {
+            let Some(head) = self.finished_head(at) else {
                 break End::Unfinished;
-            }
+            };
             let length = (head & !DISCARDED) as usize;
             if head & DISCARDED == 0 && length == size_of::<Record>() {
                 take(&self.record(at + HEAD));
@@ -155,6 +158,18 @@ impl Ring {
         // Sequentially consistent, since poll() looks at the kernel's position after this.
         self.ours.word(0).store(position, Ordering::SeqCst);
         end
+    }
+
+    /// A record is busy for less than a microsecond, unless its processor was interrupted.
+    fn finished_head(&self, at: usize) -> Option<u32> {
+        for _ in 0..SPINS {
+            let head = self.head(at).load(Ordering::Acquire);
+            if head & BUSY == 0 {
+                return Some(head);
+            }
+            std::hint::spin_loop();
+        }
+        None
     }
 
     fn head(&self, at: usize) -> &AtomicU32 {
