@@ -10,6 +10,7 @@ mod devices;
 mod discover;
 pub mod follow;
 mod lookup;
+mod mailbox;
 pub mod wire;
 
 use std::io;

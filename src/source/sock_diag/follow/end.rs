@@ -99,12 +99,13 @@ impl End {
         payload: &[u8],
         scope: Scope,
         begun: Timestamp,
-        now: Timestamp,
+        now: impl FnOnce() -> Timestamp,
     ) -> Taken {
         if self.settled && payload == self.bytes {
             self.quiet = Some(begun);
             return Taken::Quiet { moved: false };
         }
+        let now = now();
         let Some(row) = row(payload, scope, now) else {
             return Taken::Unreadable;
         };
