@@ -223,6 +223,9 @@ impl SockDiag {
     fn ask(&mut self, asked: &[SockId]) -> Result<Vec<lookup::Answered>, DiagError> {
         let scope = self.request.scope;
         let mut answers = self.lookups.ask(asked, scope, &self.table)?;
+        for answer in &mut answers {
+            answer.mark(|tuple| self.multipath.has(tuple));
+        }
         if answers.iter().any(lookup::Answered::is_lost_listener) {
             self.dumper.listeners(scope, &mut |row, at| {
                 for answer in &mut answers {

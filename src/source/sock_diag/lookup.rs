@@ -7,7 +7,8 @@
 //! an address one is found, not each.
 
 use crate::model::{
-    Answer, Body, Cookie, Observation, Sample, Scope, SockId, SourceName, TcpState, Timestamp,
+    Answer, Body, Cookie, FourTuple, Observation, Sample, Scope, SockId, SourceName, TcpState,
+    Timestamp,
 };
 use crate::source::clock;
 use crate::source::sock_diag::DiagError;
@@ -57,6 +58,13 @@ impl Answered {
             self.answer = Answer::Found(row.sample);
             self.device = row.device;
             self.at = at;
+        }
+    }
+
+    /// Marks a subflow of MPTCP, which an exact answer does not tell.
+    pub(super) fn mark(&mut self, is_multipath: impl Fn(&FourTuple) -> bool) {
+        if let Answer::Found(sample) = &mut self.answer {
+            sample.multipath = is_multipath(&sample.id.tuple);
         }
     }
 
