@@ -577,7 +577,7 @@ mod tests {
     fn batches_are_sorted_bounded_and_never_claim_too_much() {
         // Each moment twice, so that one of them is cut in two.
         let mut observations: Vec<Observation> = (0..2 * BATCH as u64 + 1)
-            .map(|n| event(ns((n + 1) / 2 + 10)))
+            .map(|n| event(ns(n.div_ceil(2) + 10)))
             .collect();
         observations.reverse();
         let end = ns(1_000_000);

@@ -26,6 +26,9 @@ const MINI_RATE: f64 = 10.0;
 const IDLE_LOOKS: f64 = 5000.0;
 /// The kernel's timer of a TIME_WAIT fires no earlier than this after what it says.
 const TIMER_GRAIN: Duration = Duration::from_millis(4);
+/// Looks that are worth a tick, and ticks a second that are made for their sake alone.
+const A_TICK: f64 = 64.0;
+const SPREAD: f64 = 100.0;
 /// How often what has fallen silent is looked for.
 const SWEEP: Duration = Duration::from_secs(1);
 
@@ -358,7 +361,8 @@ impl Roster {
                 Group {
                     sockets: sockets(Class::Lively),
                     wanted: rate,
-                    least: least.min(rate),
+                    // However seldom: a look that finds one in motion makes it quick.
+                    least: 0.0,
                 },
                 slow(MINI_RATE, sockets(Class::Mini)),
                 slow(IDLE_RATE, sockets(Class::Idle)),
@@ -378,10 +382,23 @@ impl Roster {
         (moving.sockets + lively.sockets, rate)
     }
 
+    /// Ticks a second: as often as those who are looked at most often, and where many are looked
+    /// at seldom, often enough that they do not come all at once.
+    fn ticks(&self, rates: &[f64; LISTS]) -> f64 {
+        let top = rates.iter().copied().fold(0.0, f64::max);
+        let looks: f64 = self
+            .lists
+            .iter()
+            .zip(rates)
+            .map(|(list, rate)| list.sockets as f64 * rate)
+            .sum();
+        top.max((looks / A_TICK).min(SPREAD))
+    }
+
     /// When somebody's turn comes next.
     pub(super) fn due(&self, rates: &[f64; LISTS]) -> Option<Timestamp> {
-        let top = rates.iter().copied().fold(0.0, f64::max);
-        let tick = (top > 0.0).then(|| self.ticked.plus(Duration::from_secs_f64(1.0 / top)));
+        let ticks = self.ticks(rates);
+        let tick = (ticks > 0.0).then(|| self.ticked.plus(Duration::from_secs_f64(1.0 / ticks)));
         let deadline = self.waiting.first().map(|(deadline, _)| *deadline);
         // Who is too many to be looked at falls silent all the same.
         let sweep = self
@@ -395,11 +412,11 @@ impl Roster {
 
     /// Whose turn it is.
     pub(super) fn turn(&mut self, rates: &[f64; LISTS], now: Timestamp, out: &mut Vec<usize>) {
-        let top = rates.iter().copied().fold(0.0, f64::max);
-        let period = if top > 0.0 { 1.0 / top } else { 0.0 };
+        let beats = self.ticks(rates);
+        let period = if beats > 0.0 { 1.0 / beats } else { 0.0 };
         // A tick that comes a little late is a whole tick; the next keeps to the beat.
         let passed = now.since(self.ticked).as_secs_f64();
-        if top > 0.0 && passed >= period {
+        if beats > 0.0 && passed >= period {
             let late = (passed - period) < period;
             let beat = self.ticked.plus(Duration::from_secs_f64(period));
             self.ticked = if late { beat } else { now };
@@ -662,6 +679,26 @@ mod tests {
         }
         live(&mut roster, 13_000, 15_000, 1e6);
         assert!(live(&mut roster, 15_000, 16_000, 1e6).is_empty());
+    }
+
+    #[test]
+    fn thousands_do_not_come_all_at_once() {
+        let mut roster = Roster::new(SETTINGS);
+        for port in 0..10_000 {
+            roster.follow(id(u64::from(port) + 1, 1000 + port, 80), ms(0));
+        }
+        let mut seen = BTreeSet::new();
+        for at in 0..1100 {
+            let rates = roster.rates(10_000.0);
+            if roster.due(&rates).is_none_or(|due| due > ms(at)) {
+                continue;
+            }
+            let mut turn = Vec::new();
+            roster.turn(&rates, ms(at), &mut turn);
+            assert!(at == 0 || turn.len() <= 220, "{} at {at}", turn.len());
+            seen.extend(turn);
+        }
+        assert_eq!(seen.len(), 10_000);
     }
 
     #[test]
