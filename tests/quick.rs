@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use netns::in_fresh_netns;
 use rustix::net::sockopt;
-use sockets::{Between, Pair, abort_on_close, connect_from, now_ns, port_of, server, stamped};
+use sockets::{Between, Pair, abort_on_close, connect_from, now_ns, port_of, server};
 use tcpwatch::model::filter::{Filter, PortSet};
 use tcpwatch::model::{
     Answer, Ask, Body, Cookie, Endpoint, FourTuple, Observation, Sample, SockId, SourceName,
@@ -42,6 +42,8 @@ struct Watch {
     asker: Option<Asker>,
     batches: Receiver<Batch>,
     thread: Option<JoinHandle<Result<(), SourceError>>>,
+    /// The kernel's number of the thread.
+    number: i32,
     /// Everything that was told, in order.
     told: Vec<Observation>,
     /// How much of it was looked at.
@@ -66,15 +68,17 @@ impl Watch {
             let mut opening = Vec::new();
             let (quick, asker) = Quick::open(request, wanted, &mut None, &mut opening)?;
             assert!(!quick.events_run());
-            opened.send((asker, opening)).unwrap();
+            let number = rustix::thread::gettid().as_raw_nonzero().get();
+            opened.send((asker, opening, number)).unwrap();
             quick.run(|batch| tell.send(batch).is_ok())
         });
-        let (asker, opening) = open.recv().unwrap();
+        let (asker, opening, number) = open.recv().unwrap();
         Self {
             opening,
             asker: Some(asker),
             batches,
             thread: Some(thread),
+            number,
             told: Vec::new(),
             read: 0,
         }
@@ -616,11 +620,144 @@ fn events_that_were_asked_for_by_name_must_run() {
     }
 }
 
+/// How often the thread went to sleep so far, and its CPU time.
+fn sleeps_and_cpu(watch: &Watch) -> (u64, Duration) {
+    let folder = format!("/proc/self/task/{}", watch.number);
+    let status = std::fs::read_to_string(format!("{folder}/status")).unwrap();
+    let sleeps = status
+        .lines()
+        .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))
+        .unwrap();
+    let schedstat = std::fs::read_to_string(format!("{folder}/schedstat")).unwrap();
+    let cpu = schedstat.split_whitespace().next().unwrap();
+    (
+        sleeps.trim().parse().unwrap(),
+        Duration::from_nanos(cpu.parse().unwrap()),
+    )
+}
+
 #[test]
-fn nothing_is_done_while_nothing_is_asked() {
-    in_fresh_netns("nothing_is_done_while_nothing_is_asked", || {
-        let watch = watch();
-        let (_, ()) = stamped(|| {});
+fn nothing_is_done_while_nobody_is_followed() {
+    in_fresh_netns("nothing_is_done_while_nobody_is_followed", || {
+        let server = server();
+        let mut watch = watch();
+        let mut pair = Pair::to(&server);
+        let (client, served) = ids(&pair);
+        watch.ask(&[Ask::Follow(client), Ask::Follow(served)]);
+        watch.until_found(served, TcpState::Established);
+        watch.ask(&[Ask::Leave(client), Ask::Leave(served)]);
+        watch.listen(Duration::from_millis(100));
+        let (before, _) = sleeps_and_cpu(&watch);
+        watch.listen(Duration::from_millis(500));
+        let (after, _) = sleeps_and_cpu(&watch);
+        // A lock or a fault may put it to sleep once more; ticks would by the hundred.
+        assert!(after - before <= 2, "{} times awake", after - before);
+        pair.close_client();
+        watch.until_freed(client);
+        watch.finish();
+    });
+}
+
+#[test]
+fn the_budget_is_kept_and_said_and_what_moves_comes_first() {
+    in_fresh_netns(
+        "the_budget_is_kept_and_said_and_what_moves_comes_first",
+        || {
+            let server = server();
+            let wanted = Wanted {
+                budget: 0.02,
+                ..Wanted::default()
+            };
+            let mut watch = Watch::start(wanted, Filter::default());
+            let mut pairs: Vec<Pair> = (0..200).map(|_| Pair::to(&server)).collect();
+            for pair in &pairs {
+                let (client, served) = ids(pair);
+                watch.ask(&[Ask::Follow(client), Ask::Follow(served)]);
+            }
+            let why = watch.until("limit", |told| match &told.body {
+                Body::Source(SourceState::Running { why: Some(why), .. }) => {
+                    assert_eq!(told.source, SourceName::Follow);
+                    Some(why.clone())
+                }
+                _ => None,
+            });
+            assert!(why.contains("budget of 2 % of a core"), "{why}");
+            // The first looks are over, and the account is made.
+            watch.listen(Duration::from_millis(1500));
+            let begun = clock::now();
+            let (_, before) = sleeps_and_cpu(&watch);
+            watch.listen(Duration::from_secs(2));
+            let (_, after) = sleeps_and_cpu(&watch);
+            let share = (after - before).as_secs_f64() / clock::now().since(begun).as_secs_f64();
+            assert!(share < 0.03, "{share}");
+            let (client, served) = ids(&pairs[77]);
+            let known = watch.told.len();
+            let shut = pairs[77].shut_client();
+            watch.read = known;
+            let fin_wait2 = watch.until_found(client, TcpState::FinWait2);
+            watch.read = known;
+            let close_wait = watch.until_found(served, TcpState::CloseWait);
+            assert!(fin_wait2.at.nanos() >= shut.earliest);
+            assert!(close_wait.unchanged.unwrap().nanos() <= shut.latest);
+            watch.finish();
+        },
+    );
+}
+
+#[test]
+fn both_families_and_dual_stack_ends_are_followed_and_heard() {
+    in_fresh_netns(
+        "both_families_and_dual_stack_ends_are_followed_and_heard",
+        || {
+            let server = sockets::dual_stack_server();
+            let port = port_of(&server);
+            let filter = Filter {
+                ports: PortSet::one(port),
+                ..Filter::default()
+            };
+            let mut watch = Watch::start(Wanted::default(), filter);
+            for to in [format!("127.0.0.1:{port}"), format!("[::1]:{port}")] {
+                let mut pair = Pair::of(TcpStream::connect(to).unwrap());
+                pair.accept(&server);
+                let (client, served) = ids(&pair);
+                assert_eq!(client.tuple.mirror(), served.tuple);
+                watch.ask(&[Ask::Follow(client), Ask::Follow(served)]);
+                watch.until_found(served, TcpState::Established);
+                pair.close_client();
+                watch.until_freed(client);
+                watch.read = 0;
+                // The descriptor is gone, and a mini-socket stays.
+                let orphan = watch.until_found(client, TcpState::FinWait2);
+                assert!(orphan.sample().unwrap().inode.is_none());
+                let closed = pair.close_server();
+                let freed = watch.until_freed(served);
+                assert!(freed.nanos() >= closed.earliest);
+                watch.read = 0;
+                watch.until_found(client, TcpState::TimeWait);
+            }
+            watch.finish();
+        },
+    );
+}
+
+#[test]
+fn an_orphan_that_runs_out_is_gone_in_time() {
+    in_fresh_netns("an_orphan_that_runs_out_is_gone_in_time", || {
+        let server = server();
+        let mut watch = watch();
+        let mut pair = Pair::to(&server);
+        let (client, _) = ids(&pair);
+        std::fs::write("/proc/sys/net/ipv4/tcp_fin_timeout", "1").unwrap();
+        watch.follow(client);
+        watch.until_found(client, TcpState::Established);
+        let closed = pair.close_client();
+        watch.until_found(client, TcpState::FinWait2);
+        let gone = watch.until_gone(client);
+        assert_eq!(gone.answer, Answer::Gone);
+        assert!(gone.at.nanos() >= closed.latest + 900_000_000);
+        // Alone it is looked at ten times a second.
+        let unchanged = gone.unchanged.unwrap();
+        assert!(gone.at.since(unchanged) < Duration::from_secs(1));
         watch.finish();
     });
 }

@@ -2,8 +2,9 @@
 //! of a hundred connections a thousand times a second, and the cost of a lookup beside 200,000
 //! other sockets against beside none. `cargo bench --bench follow`.
 //!
-//! Shares are of one core, of the thread's own CPU time, and come beside that of a thread that
-//! only sleeps and wakes as often: that part is the machine's. As root everything is in a network
+//! Shares are of one core, of a thread's own CPU time, and come beside that of a thread that
+//! sleeps and wakes as often, sends the same questions and throws the answers away unread: that
+//! part is the machine's and its kernel's, and differs between machines by a factor of three. As root everything is in a network
 //! namespace of its own. The trap: one process may not have 200,000 descriptors, so the others
 //! are held by children, which are this program again.
 
@@ -26,12 +27,14 @@ use std::time::Duration;
 
 use anyhow::Context;
 use crowd::Crowd;
+use netlink_sys::protocols::NETLINK_SOCK_DIAG;
 use rustix::event::{Timespec, poll};
 use tcpwatch::model::filter::{Filter, PortSet};
 use tcpwatch::model::{Ask, Body, Look, Observation, Sample, SockId, SourceState, TcpState};
 use tcpwatch::source::quick::{Quick, Wanted};
 use tcpwatch::source::sock_diag::SockDiag;
 use tcpwatch::source::sock_diag::follow::{Follower, Manner};
+use tcpwatch::source::sock_diag::wire::lookup_request;
 use tcpwatch::source::{Poller, Request, clock, host};
 
 /// What a child is told to be.
@@ -58,15 +61,19 @@ fn main() -> anyhow::Result<()> {
 fn measure(is_bench: bool) -> anyhow::Result<()> {
     let span = Duration::from_millis(if is_bench { 4000 } else { 200 });
     println!("CPU share of one core at 1 kHz, over {span:?}");
-    println!(
-        "  sleeping and waking alone{:>26.2} %",
-        sleeper(span)? * 100.0
-    );
-    for pairs in [1, 10, 100] {
-        let share = following(pairs, span)?;
+    println!("{:<30}{:>10}{:>10}{:>10}", "", "kernel", "follow", "ratio");
+    for pairs in [0, 1, 10, 100] {
+        let crowd = Crowd::open(pairs).context("open connections on loopback")?;
+        let request = request(&crowd);
+        let ends = ends(&request)?;
+        anyhow::ensure!(ends.len() == 2 * pairs, "{} ends", ends.len());
+        let floor = asker(&ends, span)?;
+        let share = following(request, &ends, span)?;
         println!(
-            "  both ends of {pairs:>3} connections{:>22.2} %",
-            share * 100.0
+            "  both ends of {pairs:>3} connections{:>8.2} %{:>8.2} %{:>10.2}",
+            floor * 100.0,
+            share * 100.0,
+            share / floor
         );
     }
     lookups(if is_bench { OTHERS } else { 100 })
@@ -111,15 +118,29 @@ fn share_of(thread: rustix::thread::Pid, span: Duration) -> anyhow::Result<f64> 
     Ok(cpu.as_secs_f64() / wall.as_secs_f64())
 }
 
-/// A thread that sleeps to the beat and does nothing.
-fn sleeper(span: Duration) -> anyhow::Result<f64> {
+/// A thread that sleeps to the beat and sends what follow sends, receives the answers, and does
+/// not look at them: what the machine and its kernel take.
+fn asker(ends: &[SockId], span: Duration) -> anyhow::Result<f64> {
+    let mut socket = netlink_sys::Socket::new(NETLINK_SOCK_DIAG)?;
+    socket.bind_auto()?;
+    socket.connect(&netlink_sys::SocketAddr::new(0, 0))?;
+    let datagrams: Vec<(usize, Vec<u8>)> = ends
+        .chunks(64)
+        .map(|ends| {
+            let requests = ends
+                .iter()
+                .flat_map(|id| lookup_request(&id.tuple, id.cookie, 0, 1));
+            (ends.len(), requests.collect())
+        })
+        .collect();
     let ended = Arc::new(AtomicBool::new(false));
     let end = Arc::clone(&ended);
     let (tell, told) = mpsc::channel();
-    let sleeper = thread::spawn(move || {
-        let _ = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1000));
-        let _ = tell.send(rustix::thread::gettid());
+    let asker = thread::spawn(move || -> anyhow::Result<()> {
+        rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1000))?;
+        tell.send(rustix::thread::gettid())?;
         let mut next = clock::now();
+        let mut buffer = [0; 1024];
         while !end.load(Ordering::Relaxed) {
             next = next.plus(TICK);
             let left = next.since(clock::now());
@@ -127,21 +148,25 @@ fn sleeper(span: Duration) -> anyhow::Result<f64> {
                 tv_sec: 0,
                 tv_nsec: left.subsec_nanos().into(),
             };
-            let _ = poll(&mut [], Some(&timeout));
+            poll(&mut [], Some(&timeout))?;
+            for (answers, datagram) in &datagrams {
+                socket.send(datagram, 0)?;
+                for _ in 0..*answers {
+                    socket.recv(&mut &mut buffer[..], 0)?;
+                }
+            }
         }
+        Ok(())
     });
     let share = share_of(told.recv()?, span);
     ended.store(true, Ordering::Relaxed);
-    sleeper.join().map_err(|_| anyhow::anyhow!("it panicked"))?;
+    asker.join().map_err(|_| anyhow::anyhow!("it panicked"))??;
     share
 }
 
-/// The quick thread with so many connections that may move.
-fn following(pairs: usize, span: Duration) -> anyhow::Result<f64> {
-    let crowd = Crowd::open(pairs).context("open connections on loopback")?;
-    let request = request(&crowd);
-    let asks: Vec<Ask> = ends(&request)?.into_iter().map(Ask::Follow).collect();
-    anyhow::ensure!(asks.len() == 2 * pairs, "{} ends", asks.len());
+/// The quick thread with these ends, which may move.
+fn following(request: Request, ends: &[SockId], span: Duration) -> anyhow::Result<f64> {
+    let asks: Vec<Ask> = ends.iter().copied().map(Ask::Follow).collect();
     // What is measured is what it takes, not how it is limited.
     let wanted = Wanted {
         budget: 1.0,

@@ -524,3 +524,210 @@ fn lost(at: Timestamp) -> Observation {
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::os::fd::{AsFd, OwnedFd};
+    use std::sync::mpsc;
+    use std::thread;
+
+    use rustix::event::{EventfdFlags, eventfd};
+
+    use super::*;
+    use crate::model::{Ask, Cookie, Endpoint, Scope, TcpState};
+
+    fn ns(nanos: u64) -> Timestamp {
+        Timestamp::from_nanos(nanos)
+    }
+
+    fn event(at: Timestamp) -> Observation {
+        let endpoint = |port| Endpoint::new([127, 0, 0, 1].into(), port);
+        Observation {
+            at,
+            source: SourceName::Bpf,
+            body: Body::Event(Event {
+                id: SockId {
+                    scope: Scope::default(),
+                    cookie: Some(Cookie(1)),
+                    tuple: FourTuple {
+                        local: endpoint(1),
+                        remote: endpoint(2),
+                    },
+                },
+                what: What::State {
+                    from: TcpState::FinWait2,
+                    to: TcpState::Close,
+                },
+                moment: None,
+                caller: None,
+            }),
+        }
+    }
+
+    /// Events as they were put in, so many at a drain.
+    struct Fake {
+        ready: OwnedFd,
+        events: VecDeque<Observation>,
+        at_a_time: usize,
+        drains: mpsc::Sender<Timestamp>,
+    }
+
+    impl EventReader for Fake {
+        fn drain(&mut self, out: &mut Vec<Observation>) -> Timestamp {
+            let _ = rustix::io::read(&self.ready, &mut [0; 8]);
+            let part = self.at_a_time.min(self.events.len());
+            out.extend(self.events.drain(..part));
+            let now = clock::now();
+            let _ = self.drains.send(now);
+            match self.events.front() {
+                Some(next) => next.at.minus(Duration::from_nanos(1)),
+                None => now,
+            }
+        }
+
+        fn has_more(&self) -> bool {
+            !self.events.is_empty()
+        }
+
+        fn next_due(&self) -> Option<Timestamp> {
+            None
+        }
+
+        fn fd(&self) -> BorrowedFd<'_> {
+            self.ready.as_fd()
+        }
+
+        fn limits(&self) -> Option<String> {
+            Some("a fake".into())
+        }
+    }
+
+    #[test]
+    fn batches_are_sorted_bounded_and_never_claim_too_much() {
+        // Each moment twice, so that one of them is cut in two.
+        let mut observations: Vec<Observation> = (0..2 * BATCH as u64 + 1)
+            .map(|n| event(ns(n.div_ceil(2) + 10)))
+            .collect();
+        observations.reverse();
+        let end = ns(1_000_000);
+        let parts: Vec<Batch> = batches(observations, Some(end)).collect();
+        assert_eq!(parts.len(), 3);
+        let mut handed_out = ns(0);
+        for (index, part) in parts.iter().enumerate() {
+            assert!(part.observations.len() <= BATCH);
+            assert!(part.observations.is_sorted_by_key(|told| told.at));
+            assert!(part.observations.iter().all(|told| told.at > handed_out));
+            handed_out = part.drained.unwrap();
+            assert!(
+                parts[index + 1..]
+                    .iter()
+                    .all(|later| { later.observations.iter().all(|told| told.at > handed_out) })
+            );
+        }
+        assert_eq!(handed_out, end);
+        // What was drained bounds it, too: lookups are later than that.
+        let parts: Vec<Batch> = batches(vec![event(ns(50))], Some(ns(20))).collect();
+        assert_eq!(parts[0].drained, Some(ns(20)));
+        let parts: Vec<Batch> = batches(Vec::new(), None).collect();
+        assert!(parts.len() == 1 && parts[0].drained.is_none());
+    }
+
+    #[test]
+    fn events_are_drained_by_the_lot_and_lookups_follow_them() {
+        let now = clock::now();
+        let (drains, drained) = mpsc::channel();
+        let fake = Fake {
+            ready: eventfd(1, EventfdFlags::NONBLOCK).unwrap(),
+            events: (0..10)
+                .map(|n| event(now.plus(Duration::from_nanos(n))))
+                .collect(),
+            at_a_time: 4,
+            drains,
+        };
+        let wake = rustix::io::dup(&fake.ready).unwrap();
+        let mut opening = Vec::new();
+        let wanted = Wanted::default();
+        let request = Request::default();
+        let (quick, asker) =
+            Quick::with(Some(Box::new(fake)), request, &wanted, &mut opening).unwrap();
+        assert!(quick.events_run() && quick.destroy.is_none());
+        assert!(opening.iter().any(|told| told.source == SourceName::Bpf));
+        let (tell, told) = mpsc::channel();
+        let thread = thread::spawn(move || quick.run(|batch| tell.send(batch).is_ok()));
+        let mut events = 0;
+        let mut handed_out = ns(0);
+        let mut answers = 0;
+        while events < 10 {
+            let batch = told.recv().unwrap();
+            assert!(batch.observations.is_sorted_by_key(|told| told.at));
+            let up_to = batch.drained.unwrap();
+            assert!(up_to >= handed_out);
+            for told in &batch.observations {
+                match &told.body {
+                    Body::Event(_) => {
+                        assert!(told.at > handed_out && told.at <= up_to);
+                        events += 1;
+                    }
+                    // Nobody has the 4-tuple: asked, and answered after the event.
+                    Body::Lookup { begun, .. } => {
+                        assert!(*begun > now && told.at >= *begun);
+                        answers += 1;
+                    }
+                    other => panic!("{other:?}"),
+                }
+            }
+            handed_out = up_to;
+        }
+        assert_eq!(answers, 10);
+        // There was more, so it did not pause; an idle ring is not drained at all.
+        let begun: Vec<Timestamp> = drained.try_iter().collect();
+        assert_eq!(begun.len(), 3);
+        for _ in 0..100 {
+            rustix::io::write(&wake, &1_u64.to_ne_bytes()).unwrap();
+            thread::park_timeout(Duration::from_micros(200));
+        }
+        let times: Vec<Timestamp> = drained.try_iter().collect();
+        assert!(!times.is_empty());
+        for pair in times.windows(2) {
+            assert!(
+                pair[1].since(pair[0]) >= RING_GAP,
+                "woken by each: {times:?}"
+            );
+        }
+        asker.send(&[Ask::Confirm(SockId {
+            scope: Scope::default(),
+            cookie: None,
+            tuple: FourTuple {
+                local: Endpoint::new([127, 0, 0, 1].into(), 1),
+                remote: Endpoint::new([127, 0, 0, 1].into(), 2),
+            },
+        })]);
+        let other = asker.clone();
+        drop(asker);
+        assert!(!thread.is_finished());
+        drop(other);
+        thread.join().unwrap().unwrap();
+    }
+
+    #[test]
+    fn without_any_source_it_says_so_and_sleeps() {
+        let wanted = Wanted {
+            sock_diag: false,
+            ..Wanted::default()
+        };
+        let mut opening = Vec::new();
+        let (quick, asker) = Quick::with(None, Request::default(), &wanted, &mut opening).unwrap();
+        assert!(matches!(
+            &opening[..],
+            [Observation {
+                source: SourceName::Follow,
+                body: Body::Source(SourceState::Off { .. }),
+                ..
+            }]
+        ));
+        let thread = thread::spawn(move || quick.run(|_| panic!("there is nothing to say")));
+        drop(asker);
+        thread.join().unwrap().unwrap();
+    }
+}

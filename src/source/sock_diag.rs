@@ -10,15 +10,20 @@ mod devices;
 mod discover;
 pub mod follow;
 mod lookup;
+mod mailbox;
+mod multipath;
 pub mod wire;
 
 use std::io;
 
-use crate::model::{Body, Cookie, Look, Observation, SockId, SourceName, TcpState, Timestamp};
+use crate::model::{
+    Body, Cookie, Look, Observation, Sample, SockId, SourceName, TcpState, Timestamp,
+};
 use crate::source::table::Table;
 use crate::source::{Poller, Request, SourceError, clock, host};
 use discover::Dumper;
 use lookup::Lookups;
+use multipath::Multipath;
 
 /// What `sock_diag` can fail with, by name.
 #[derive(Debug, thiserror::Error)]
@@ -134,6 +139,7 @@ pub struct SockDiag {
     request: Request,
     dumper: Dumper,
     lookups: Lookups,
+    multipath: Multipath,
     table: Table<Cookie>,
     host: host::Watched,
     time_waits_seen: Option<Timestamp>,
@@ -151,6 +157,7 @@ impl SockDiag {
         Ok(Self {
             dumper: Dumper::open(&request.filter)?,
             lookups: Lookups::open()?,
+            multipath: Multipath::open(),
             table: Table::new(SourceName::SockDiag),
             host: host::Watched::new(scope, SourceName::SockDiag),
             request,
@@ -179,8 +186,10 @@ impl SockDiag {
             dumper,
             table,
             request,
+            multipath,
             ..
         } = self;
+        multipath.look(request.scope, clock::now());
         let mut losses = Losses::default();
         let filter = &request.filter;
         let mut take = |row: &wire::Row, at| {
@@ -193,7 +202,15 @@ impl SockDiag {
                 _ => filter.keeps(&id.tuple),
             };
             if wanted && let Some(cookie) = id.cookie {
-                table.row(cookie, &row.sample, row.device, at);
+                if multipath.has(&id.tuple) {
+                    let sample = Sample {
+                        multipath: true,
+                        ..row.sample
+                    };
+                    table.row(cookie, &sample, row.device, at);
+                } else {
+                    table.row(cookie, &row.sample, row.device, at);
+                }
             }
         };
         losses.add(dumper.listeners(request.scope, &mut take)?);
@@ -206,6 +223,9 @@ impl SockDiag {
     fn ask(&mut self, asked: &[SockId]) -> Result<Vec<lookup::Answered>, DiagError> {
         let scope = self.request.scope;
         let mut answers = self.lookups.ask(asked, scope, &self.table)?;
+        for answer in &mut answers {
+            answer.mark(|tuple| self.multipath.has(tuple));
+        }
         if answers.iter().any(lookup::Answered::is_lost_listener) {
             self.dumper.listeners(scope, &mut |row, at| {
                 for answer in &mut answers {
@@ -262,6 +282,13 @@ impl Poller for SockDiag {
             self.time_waits_seen = Some(begun);
         }
         self.table.finish(look, begun, clock::now(), complete, out);
+        let brings_somebody = |told: &Observation| match &told.body {
+            Body::Poll(poll) => !poll.appeared.is_empty(),
+            _ => false,
+        };
+        if out.iter().any(brings_somebody) {
+            self.multipath.somebody_is_new();
+        }
         Ok(())
     }
 

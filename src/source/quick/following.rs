@@ -177,11 +177,10 @@ impl Following {
         let full = 1.0 / f64::from(self.manner.rate.max(1));
         let (ends, rate) = self.follower.fast(self.budget.allowed());
         let is_limited = ends > 0 && rate * full < 0.9;
-        let period = match (ends, rate > 0.0) {
-            (0, _) => Duration::from_secs_f64(full),
-            (_, true) => Duration::from_secs_f64(1.0 / rate),
-            // Not looked at but by the dumps.
-            (_, false) => self.manner.discover,
+        let period = if ends > 0 && rate > 0.0 {
+            Duration::from_secs_f64(1.0 / rate)
+        } else {
+            Duration::from_secs_f64(full)
         };
         let before = self.announced;
         let is_news = is_limited != before.is_limited
@@ -196,11 +195,7 @@ impl Following {
         };
         let share = self.budget.share() * 100.0;
         let why = is_limited.then(|| {
-            if rate > 0.0 {
-                format!("{ends} ends at {rate:.0} Hz: the budget of {share} % of a core is used up")
-            } else {
-                format!("{ends} ends are too many for the budget of {share} % of a core")
-            }
+            format!("{ends} ends at {rate:.0} Hz: the budget of {share} % of a core is used up")
         });
         out.push(state(
             SourceName::Follow,

@@ -56,21 +56,22 @@ pub(super) fn receive(
             }
             Ok(length) => return Ok(length),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                return Err(DiagError::Silent {
-                    operation,
-                    seconds: PATIENCE.as_secs(),
-                });
-            }
-            Err(error) => {
-                return Err(match error.raw_os_error() {
-                    Some(errno @ (libc::ENOBUFS | libc::EBUSY)) => {
-                        DiagError::refused(operation, errno)
-                    }
-                    _ => DiagError::Io { operation, error },
-                });
-            }
+            Err(error) => return Err(failed_to_receive(error, operation)),
         }
+    }
+}
+
+/// What it means that nothing could be received.
+pub(super) fn failed_to_receive(error: io::Error, operation: &'static str) -> DiagError {
+    if error.kind() == io::ErrorKind::WouldBlock {
+        return DiagError::Silent {
+            operation,
+            seconds: PATIENCE.as_secs(),
+        };
+    }
+    match error.raw_os_error() {
+        Some(errno @ (libc::ENOBUFS | libc::EBUSY)) => DiagError::refused(operation, errno),
+        _ => DiagError::Io { operation, error },
     }
 }
 

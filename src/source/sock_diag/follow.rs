@@ -279,7 +279,7 @@ impl Follower {
                     .couple(place.couple)
                     .and_then(|couple| couple.ends.get_mut(place.end))
                     .map_or(Taken::Unreadable, |end| {
-                        end.take(payload, *scope, begun, clock::now())
+                        end.take(payload, *scope, begun, clock::now)
                     }),
                 Message::Error(libc::ENOENT | libc::ESTALE) => Taken::Stranger,
                 Message::Error(errno) => return Err(DiagError::refused(OPERATION, errno)),

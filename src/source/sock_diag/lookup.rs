@@ -7,25 +7,25 @@
 //! an address one is found, not each.
 
 use crate::model::{
-    Answer, Body, Cookie, Observation, Sample, Scope, SockId, SourceName, TcpState, Timestamp,
+    Answer, Body, Cookie, FourTuple, Observation, Sample, Scope, SockId, SourceName, TcpState,
+    Timestamp,
 };
 use crate::source::clock;
 use crate::source::sock_diag::DiagError;
-use crate::source::sock_diag::discover::{open_socket, receive, send};
+use crate::source::sock_diag::discover::{open_socket, send};
+use crate::source::sock_diag::mailbox::Mailbox;
 use crate::source::sock_diag::wire::{Message, Row, lookup_request, messages, row, set_sequence};
 use crate::source::table::Table;
 
 /// The answers to this many fit into the default receive queue with room to spare (166 of the
 /// longest kind overrun it).
 pub(super) const BATCH: usize = 64;
-/// An answer is one message of at most a few hundred bytes.
-const ROOM: usize = 8 << 10;
 const OPERATION: &str = "lookup of a socket";
 
 /// Asks for single sockets.
 pub(super) struct Lookups {
     socket: netlink_sys::Socket,
-    buffer: Vec<u8>,
+    mailbox: Mailbox,
     requests: Vec<u8>,
     /// How many of them there are.
     asked: u32,
@@ -58,6 +58,13 @@ impl Answered {
             self.answer = Answer::Found(row.sample);
             self.device = row.device;
             self.at = at;
+        }
+    }
+
+    /// Marks a subflow of MPTCP, which an exact answer does not tell.
+    pub(super) fn mark(&mut self, is_multipath: impl Fn(&FourTuple) -> bool) {
+        if let Answer::Found(sample) = &mut self.answer {
+            sample.multipath = is_multipath(&sample.id.tuple);
         }
     }
 
@@ -102,7 +109,7 @@ impl Lookups {
     pub(super) fn open() -> Result<Self, DiagError> {
         Ok(Self {
             socket: open_socket()?,
-            buffer: vec![0; ROOM],
+            mailbox: Mailbox::new(BATCH),
             requests: Vec::new(),
             asked: 0,
             sequence: 0,
@@ -310,9 +317,9 @@ impl Lookups {
         }
         send(&self.socket, &self.requests, OPERATION)?;
         while open != 0 {
-            let length = receive(&self.socket, &mut self.buffer, OPERATION)?;
-            let datagram = self.buffer.get(..length).unwrap_or_default();
-            for (sequence, _, message) in messages(datagram) {
+            let most = open.count_ones() as usize;
+            let datagrams = self.mailbox.receive(&self.socket, most, OPERATION)?;
+            for (sequence, _, message) in datagrams.flat_map(messages) {
                 // A number that is not open is the rest of questions that were given up.
                 let index = sequence.wrapping_sub(first);
                 let bit = 1_u128.checked_shl(index).unwrap_or(0);

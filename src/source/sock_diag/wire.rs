@@ -34,6 +34,10 @@ use crate::source::sock_diag::DiagError;
 const TCPDIAG_GETSOCK: u16 = 18;
 /// `INET_DIAG_REQ_BYTECODE` (include/uapi/linux/inet_diag.h).
 const INET_DIAG_REQ_BYTECODE: u16 = 1;
+/// `INET_DIAG_REQ_PROTOCOL` (include/uapi/linux/inet_diag.h): a protocol above 255.
+const INET_DIAG_REQ_PROTOCOL: u16 = 3;
+/// `IPPROTO_MPTCP` (include/uapi/linux/in.h).
+const IPPROTO_MPTCP: u32 = 262;
 /// `INET_DIAG_CGROUP_ID` (include/uapi/linux/inet_diag.h): the crate's constants end at 18.
 const INET_DIAG_CGROUP_ID: u16 = 21;
 /// A row without its attributes.
@@ -132,6 +136,27 @@ pub fn dump_request(families: Families, states: u32, filter: &[u8], sequence: u3
         Families::Both => DiagRequest::Old { states, filter },
         Families::V4 => by_family(AF_INET, states, SocketId::new_v4(), filter),
         Families::V6 => by_family(AF_INET6, states, SocketId::new_v6(), filter),
+    };
+    bytes_of(request, NLM_F_REQUEST | NLM_F_DUMP, sequence)
+}
+
+/// A request for the MPTCP sockets of one family, in every state but LISTEN: their rows carry the
+/// 4-tuple of their first subflow, which stands in the TCP table as if it were alone.
+pub fn multipath_request(families: Families, sequence: u32) -> Vec<u8> {
+    let protocol = DefaultNla::new(INET_DIAG_REQ_PROTOCOL, IPPROTO_MPTCP.to_ne_bytes().to_vec());
+    let request = match families {
+        Families::V6 => by_family(
+            AF_INET6,
+            CONNECTION_STATES,
+            SocketId::new_v6(),
+            vec![protocol],
+        ),
+        _ => by_family(
+            AF_INET,
+            CONNECTION_STATES,
+            SocketId::new_v4(),
+            vec![protocol],
+        ),
     };
     bytes_of(request, NLM_F_REQUEST | NLM_F_DUMP, sequence)
 }

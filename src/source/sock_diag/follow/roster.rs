@@ -26,6 +26,9 @@ const MINI_RATE: f64 = 10.0;
 const IDLE_LOOKS: f64 = 5000.0;
 /// The kernel's timer of a TIME_WAIT fires no earlier than this after what it says.
 const TIMER_GRAIN: Duration = Duration::from_millis(4);
+/// Looks that are worth a tick, and ticks a second that are made for their sake alone.
+const A_TICK: f64 = 64.0;
+const SPREAD: f64 = 100.0;
 /// How often what has fallen silent is looked for.
 const SWEEP: Duration = Duration::from_secs(1);
 
@@ -358,7 +361,8 @@ impl Roster {
                 Group {
                     sockets: sockets(Class::Lively),
                     wanted: rate,
-                    least: least.min(rate),
+                    // However seldom: a look that finds one in motion makes it quick.
+                    least: 0.0,
                 },
                 slow(MINI_RATE, sockets(Class::Mini)),
                 slow(IDLE_RATE, sockets(Class::Idle)),
@@ -378,10 +382,23 @@ impl Roster {
         (moving.sockets + lively.sockets, rate)
     }
 
+    /// Ticks a second: as often as those who are looked at most often, and where many are looked
+    /// at seldom, often enough that they do not come all at once.
+    fn ticks(&self, rates: &[f64; LISTS]) -> f64 {
+        let top = rates.iter().copied().fold(0.0, f64::max);
+        let looks: f64 = self
+            .lists
+            .iter()
+            .zip(rates)
+            .map(|(list, rate)| list.sockets as f64 * rate)
+            .sum();
+        top.max((looks / A_TICK).min(SPREAD))
+    }
+
     /// When somebody's turn comes next.
     pub(super) fn due(&self, rates: &[f64; LISTS]) -> Option<Timestamp> {
-        let top = rates.iter().copied().fold(0.0, f64::max);
-        let tick = (top > 0.0).then(|| self.ticked.plus(Duration::from_secs_f64(1.0 / top)));
+        let ticks = self.ticks(rates);
+        let tick = (ticks > 0.0).then(|| self.ticked.plus(Duration::from_secs_f64(1.0 / ticks)));
         let deadline = self.waiting.first().map(|(deadline, _)| *deadline);
         // Who is too many to be looked at falls silent all the same.
         let sweep = self
@@ -395,11 +412,11 @@ impl Roster {
 
     /// Whose turn it is.
     pub(super) fn turn(&mut self, rates: &[f64; LISTS], now: Timestamp, out: &mut Vec<usize>) {
-        let top = rates.iter().copied().fold(0.0, f64::max);
-        let period = if top > 0.0 { 1.0 / top } else { 0.0 };
+        let beats = self.ticks(rates);
+        let period = if beats > 0.0 { 1.0 / beats } else { 0.0 };
         // A tick that comes a little late is a whole tick; the next keeps to the beat.
         let passed = now.since(self.ticked).as_secs_f64();
-        if top > 0.0 && passed >= period {
+        if beats > 0.0 && passed >= period {
             let late = (passed - period) < period;
             let beat = self.ticked.plus(Duration::from_secs_f64(period));
             self.ticked = if late { beat } else { now };
@@ -494,4 +511,206 @@ const fn is_passing(state: TcpState) -> bool {
             | TcpState::Closing
             | TcpState::LastAck
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Endpoint, Queues, Sample, Scope, Shutdown, Timer, TimerKind};
+
+    const SETTINGS: Settings = Settings {
+        rate: 1000.0,
+        least: 10.0,
+        events: false,
+    };
+
+    fn ms(millis: u64) -> Timestamp {
+        Timestamp::from_nanos(1_000_000_000_000).plus(Duration::from_millis(millis))
+    }
+
+    fn id(cookie: u64, local: u16, remote: u16) -> SockId {
+        let endpoint = |port| Endpoint::new([127, 0, 0, 1].into(), port);
+        SockId {
+            scope: Scope::default(),
+            cookie: Some(Cookie(cookie)),
+            tuple: FourTuple {
+                local: endpoint(local),
+                remote: endpoint(remote),
+            },
+        }
+    }
+
+    fn sample(id: SockId, state: TcpState) -> Sample {
+        let mini = state == TcpState::TimeWait;
+        Sample {
+            id,
+            state,
+            queues: Queues::Absent,
+            timer: mini.then_some(Timer {
+                kind: TimerKind::TimeWait,
+                deadline: ms(60_000),
+            }),
+            retransmits: 0,
+            inode: (!mini).then_some(1),
+            uid: None,
+            shutdown: Some(Shutdown::default()),
+            cgroup: None,
+            multipath: false,
+        }
+    }
+
+    /// The ends of a couple are seen in this state.
+    fn seen(roster: &mut Roster, index: usize, state: TcpState, at: Timestamp, stepped: bool) {
+        for end in &mut roster.couple(index).unwrap().ends {
+            end.found(&sample(end.id, state), 0, at, at, true);
+        }
+        roster.note(index, true, stepped, at);
+        roster.classify(index, at);
+    }
+
+    fn class(roster: &mut Roster, index: usize) -> Class {
+        roster.couple(index).unwrap().class
+    }
+
+    /// Lives for some milliseconds: how often each couple's turn came.
+    fn live(roster: &mut Roster, from: u64, to: u64, allowed: f64) -> HashMap<usize, usize> {
+        let mut turns = HashMap::new();
+        for at in from..to {
+            let rates = roster.rates(allowed);
+            if roster.due(&rates).is_none_or(|due| due > ms(at)) {
+                continue;
+            }
+            let mut turn = Vec::new();
+            roster.turn(&rates, ms(at), &mut turn);
+            let once: BTreeSet<usize> = turn.iter().copied().collect();
+            assert_eq!(once.len(), turn.len(), "nobody twice in one turn");
+            for index in turn {
+                *turns.entry(index).or_insert(0) += 1;
+            }
+        }
+        turns
+    }
+
+    #[test]
+    fn both_ends_are_one_couple_and_nobody_is_nobodys_turn() {
+        let mut roster = Roster::new(SETTINGS);
+        assert_eq!(roster.due(&roster.rates(1e6)), None, "no ticks at all");
+        roster.follow(id(1, 40000, 80), ms(0));
+        roster.follow(id(2, 80, 40000), ms(0));
+        roster.follow(id(2, 80, 40000), ms(0));
+        assert_eq!(roster.len(), 2);
+        let index = roster.of_tuple(&id(1, 40000, 80).tuple).unwrap();
+        assert_eq!(roster.of_cookie(Cookie(2)), Some((index, id(2, 80, 40000))));
+        assert_eq!(roster.all(), [index]);
+        // Another life of the 4-tuple beside the old one, which then goes.
+        roster.follow(id(3, 40000, 80), ms(1));
+        assert_eq!(roster.len(), 3);
+        roster.leave(&id(1, 40000, 80), ms(2));
+        assert_eq!(roster.of_cookie(Cookie(1)), None);
+        assert_eq!(roster.of_cookie(Cookie(3)), Some((index, id(3, 40000, 80))));
+        roster.leave(&id(3, 40000, 80), ms(2));
+        roster.leave(&id(2, 80, 40000), ms(2));
+        assert_eq!((roster.len(), roster.all().len()), (0, 0));
+        assert_eq!(roster.due(&roster.rates(1e6)), None);
+    }
+
+    #[test]
+    fn what_does_nothing_is_looked_at_less_and_less() {
+        let mut roster = Roster::new(SETTINGS);
+        roster.follow(id(1, 40000, 80), ms(0));
+        let index = roster.all()[0];
+        assert_eq!(class(&mut roster, index), Class::Moving, "never seen");
+        seen(&mut roster, index, TcpState::Established, ms(0), true);
+        assert_eq!(live(&mut roster, 0, 1000, 1e6)[&index], 1000);
+        roster.classify(index, ms(1001));
+        assert_eq!(class(&mut roster, index), Class::Lively);
+        assert_eq!(live(&mut roster, 1000, 2000, 1e6)[&index], 1000);
+        // It is found to be idle by the sweep.
+        live(&mut roster, 2000, 12_000, 1e6);
+        assert_eq!(class(&mut roster, index), Class::Idle);
+        let turns = live(&mut roster, 12_000, 13_000, 1e6)[&index];
+        assert!((99..=101).contains(&turns), "{turns}");
+        // A FIN that nobody acknowledges stays quick, and not before all others.
+        seen(&mut roster, index, TcpState::FinWait1, ms(13_000), true);
+        assert_eq!(class(&mut roster, index), Class::Moving);
+        roster.classify(index, ms(40_000));
+        assert_eq!(class(&mut roster, index), Class::Lively);
+        // A TIME_WAIT is looked at when its time is over, and then until it is gone.
+        seen(&mut roster, index, TcpState::TimeWait, ms(40_000), true);
+        assert_eq!(class(&mut roster, index), Class::Waiting);
+        assert!(live(&mut roster, 40_000, 60_003, 1e6).is_empty());
+        assert_eq!(live(&mut roster, 60_003, 60_005, 1e6)[&index], 1);
+        roster.classify(index, ms(60_005));
+        assert_eq!(class(&mut roster, index), Class::Mini);
+        let turns = live(&mut roster, 60_005, 61_005, 1e6)[&index];
+        assert!((9..=11).contains(&turns), "{turns}");
+    }
+
+    #[test]
+    fn what_moves_comes_first_and_idle_ends_cost_little() {
+        let mut roster = Roster::new(SETTINGS);
+        for port in 0..100 {
+            roster.follow(id(u64::from(port) + 1, 1000 + port, 80), ms(0));
+        }
+        let all = roster.all();
+        for &index in &all {
+            seen(&mut roster, index, TcpState::Established, ms(0), false);
+        }
+        let moving = all[50];
+        seen(&mut roster, moving, TcpState::CloseWait, ms(0), true);
+        // A tenth of what 100 ends at 1 kHz take.
+        let turns = live(&mut roster, 0, 1000, 10_000.0);
+        assert_eq!(turns[&moving], 1000);
+        for index in all.iter().filter(|index| **index != moving) {
+            let turns = turns[index];
+            assert!((85..=95).contains(&turns), "evenly: {turns}");
+        }
+        let (ends, rate) = roster.fast(&roster.rates(10_000.0));
+        assert!(ends == 100 && (90.0..92.0).contains(&rate), "{ends} {rate}");
+        // Idle, all of them share 5000 looks a second, and less than the dumps is none at all.
+        live(&mut roster, 1000, 12_000, 1e6);
+        let turns: usize = live(&mut roster, 12_000, 13_000, 1e6).values().sum();
+        assert!((4900..=5100).contains(&turns), "{turns}");
+        for port in 0..500 {
+            roster.follow(id(u64::from(port) + 1000, 2000 + port, 80), ms(13_000));
+        }
+        for index in roster.all() {
+            seen(&mut roster, index, TcpState::Established, ms(0), false);
+        }
+        live(&mut roster, 13_000, 15_000, 1e6);
+        assert!(live(&mut roster, 15_000, 16_000, 1e6).is_empty());
+    }
+
+    #[test]
+    fn thousands_do_not_come_all_at_once() {
+        let mut roster = Roster::new(SETTINGS);
+        for port in 0..10_000 {
+            roster.follow(id(u64::from(port) + 1, 1000 + port, 80), ms(0));
+        }
+        let mut seen = BTreeSet::new();
+        for at in 0..1100 {
+            let rates = roster.rates(10_000.0);
+            if roster.due(&rates).is_none_or(|due| due > ms(at)) {
+                continue;
+            }
+            let mut turn = Vec::new();
+            roster.turn(&rates, ms(at), &mut turn);
+            assert!(at == 0 || turn.len() <= 220, "{} at {at}", turn.len());
+            seen.extend(turn);
+        }
+        assert_eq!(seen.len(), 10_000);
+    }
+
+    #[test]
+    fn with_events_nothing_is_fast() {
+        let settings = Settings {
+            events: true,
+            ..SETTINGS
+        };
+        let mut roster = Roster::new(settings);
+        roster.follow(id(1, 40000, 80), ms(0));
+        let index = roster.all()[0];
+        seen(&mut roster, index, TcpState::FinWait2, ms(0), true);
+        assert_eq!(class(&mut roster, index), Class::Idle);
+    }
 }
