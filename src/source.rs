@@ -7,6 +7,7 @@
 //! The trap: a source that sees nothing and a source that can't see look the same from outside.
 //! Every failure is an error by name, or a counted loss; never an empty table.
 
+pub mod bpf;
 pub mod clock;
 pub mod feed;
 pub mod host;

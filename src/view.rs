@@ -1,9 +1,25 @@
 //! What is shown: screen, lines, JSON. Formats what it is given; reads no clock, opens no source.
 
+mod cause;
 pub mod duration;
+#[cfg(test)]
+mod fixture;
 pub mod json;
 pub mod palette;
 pub mod plain;
+mod source;
 pub mod text;
 pub mod tui;
 pub mod wall;
+
+use crate::diagnosis::Verdict;
+use crate::diagnosis::verdict::judge;
+use crate::timeline::Connection;
+
+/// How a connection ended; `None` of a multipath one (MPTCP), to which the rules don't apply.
+fn verdict(connection: &Connection) -> Option<Verdict> {
+    (!connection.is_multipath()).then(|| judge(connection))
+}
+
+/// What stands in its place.
+const MULTIPATH: &str = "multipath (MPTCP): its teardown goes by other rules";

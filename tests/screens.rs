@@ -8,12 +8,16 @@ mod build;
 
 use std::time::Duration;
 
-use build::{Story, at, endpoint, in_state, let_go, listener, mini, sock, unread};
+use build::{
+    Story, at, endpoint, in_state, killed, let_go, listener, mini, moment, process, sock, step,
+    unread,
+};
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::style::Color;
+use tcpwatch::model::event::{File, ResetReason, What};
 use tcpwatch::model::filter::{Filter, Selection};
 use tcpwatch::model::tcp::StateSet;
-use tcpwatch::model::{Body, Sample, SourceName, SourceState, TcpState};
+use tcpwatch::model::{Body, Moment, Sample, SourceName, SourceState, TcpState};
 use tcpwatch::timeline::Tracker;
 use tcpwatch::view::palette::ColorMode;
 use tcpwatch::view::tui::{Input, Reaction};
@@ -186,6 +190,135 @@ fn losses_and_the_second_best_source() {
     snapshot("losses", &mut story, 18_000);
     story.type_keys("?", 18_000);
     snapshot("losses_in_full", &mut story, 18_000);
+}
+
+#[test]
+fn all_sources_are_told_how_they_do() {
+    let mut story = zoo();
+    let running = |period, cost, why: Option<&str>| {
+        Body::Source(SourceState::Running {
+            period,
+            cost,
+            why: why.map(str::to_owned),
+        })
+    };
+    let why = "needs CAP_BPF and CAP_PERFMON (run as root, or setcap \
+               cap_bpf,cap_perfmon+ep on the program)";
+    let off = Body::Source(SourceState::Off { why: why.into() });
+    story.observe(16_000, SourceName::Bpf, off);
+    let often = running(
+        Duration::from_millis(1),
+        Some(Duration::from_micros(21)),
+        Some("37 ends"),
+    );
+    story.observe(16_000, SourceName::Follow, often);
+    let joined = running(Duration::ZERO, None, None);
+    story.observe(16_000, SourceName::Destroy, joined);
+    let lost = Body::Lost {
+        count: Some(12),
+        why: "ring full",
+    };
+    story.observe(16_100, SourceName::Bpf, lost);
+    snapshot("sources", &mut story, 18_000);
+    story.type_keys("?", 18_000);
+    snapshot("sources_in_full", &mut story, 18_000);
+}
+
+const NGINX: (&str, u32) = ("nginx", 812);
+const PYTHON: (&str, u32) = ("python3", 4711);
+
+/// Both ends of a connection that is opened by events, just before `us`.
+fn opened_by_events(story: &mut Story, us: u64) -> [Sample; 2] {
+    use TcpState::{Close, Established, Listen, SynRecv, SynSent};
+    let [a, b] = loopback(37_834, Established);
+    let (held, absent) = (moment(File::Held, 0, 0), moment(File::Absent, 0, 0));
+    let nginx = Some(process(NGINX.0, NGINX.1));
+    story.event(us - 60, a, step(Close, SynSent), held, nginx);
+    story.event(us - 40, b, step(Listen, SynRecv), absent, None);
+    story.event(us - 20, a, step(SynSent, Established), held, None);
+    story.event(us, b, step(SynRecv, Established), absent, None);
+    [a, b]
+}
+
+/// Closed by A, then by B, in 180 microseconds of the two thousandth millisecond. The peer's FIN
+/// comes to A while it is a full socket, or to the mini-socket that it leaves.
+fn closed_by_events(story: &mut Story, fin_comes_early: bool) -> [Sample; 2] {
+    use TcpState::{Close, CloseWait, Established, FinWait1, FinWait2, LastAck};
+    let [a, b] = opened_by_events(story, 1_000_000);
+    let nginx = Some(process(NGINX.0, NGINX.1));
+    let python = Some(process(PYTHON.0, PYTHON.1));
+    let closing = moment(File::Closing, 3, 0);
+    let absent = Moment {
+        fin_received: Some(fin_comes_early),
+        ..moment(File::Absent, 3, 0)
+    };
+    let us = 1_999_700;
+    let answered = us + if fin_comes_early { 40 } else { 160 };
+    let mut events = [
+        (us, a, step(Established, FinWait1), closing, nginx),
+        (
+            us + 20,
+            b,
+            step(Established, CloseWait),
+            moment(File::Held, 1, 1),
+            None,
+        ),
+        (answered, b, step(CloseWait, LastAck), closing, python),
+        (us + 60, a, step(FinWait1, FinWait2), absent, None),
+        (us + 61, a, step(FinWait2, Close), absent, None),
+        (us + 180, b, step(LastAck, Close), closing, None),
+    ];
+    events.sort_by_key(|event| event.0);
+    for (us, end, what, moment, caller) in events {
+        story.event(us, end, what, moment, caller);
+    }
+    [a, b]
+}
+
+#[test]
+fn a_teardown_by_events() {
+    let mut story = Story::on_port("50008").running().with_events();
+    story.look(900, &[waiting_server()], &[]);
+    let [a, _] = closed_by_events(&mut story, false);
+    story.found(1_999_950, mini(in_state(a, TcpState::TimeWait), at(62_000)));
+    snapshot("exact", &mut story, 4000);
+    story.type_keys(" ++++++++++++", 2000);
+    snapshot("exact_close_up", &mut story, 4000);
+}
+
+#[test]
+fn a_time_wait_that_no_look_has_shown() {
+    let mut story = Story::on_port("50008").running().with_events();
+    story.look(900, &[waiting_server()], &[]);
+    closed_by_events(&mut story, true);
+    story.look(3000, &[], &[]);
+    snapshot("time_wait_inferred", &mut story, 4000);
+}
+
+#[test]
+fn an_abort_with_unread_data() {
+    use TcpState::{Close, Established};
+    let mut story = Story::on_port("50008").running().with_events();
+    story.look(900, &[waiting_server()], &[]);
+    let [a, b] = opened_by_events(&mut story, 1_000_000);
+    let held = moment(File::Held, 0, 0);
+    for us in [2_000_000, 2_200_000, 2_600_000, 3_400_000] {
+        story.event(us, a, What::Retransmit, held, None);
+    }
+    let python = killed(process(PYTHON.0, PYTHON.1), 9);
+    let unread = moment(File::Closing, 3, 4000);
+    let us = 4_000_000;
+    story.event(us, b, step(Established, Close), unread, Some(python));
+    let reset = What::ResetSent(ResetReason::AbortOnClose);
+    story.event(us + 20, b, reset, unread, None);
+    story.event(us + 30, a, What::ResetReceived, held, None);
+    let refused = Moment {
+        error: Some(104),
+        ..held
+    };
+    story.event(us + 40, a, step(Established, Close), refused, None);
+    story.event(us + 900_000, a, What::Freed, held, None);
+    snapshot("aborted_with_unread_data", &mut story, 6000);
 }
 
 #[test]

@@ -29,8 +29,11 @@ use tcpwatch::source::sock_diag::{SockDiag, wire};
 use tcpwatch::source::table::Table;
 use tcpwatch::source::{Poller, Request, clock};
 use tcpwatch::timeline::Tracker;
+use tcpwatch::view::json;
 use tcpwatch::view::palette::ColorMode;
+use tcpwatch::view::text::Lines;
 use tcpwatch::view::tui::{App, draw};
+use tcpwatch::view::wall::WallClock;
 
 /// Connections among which the rest is measured.
 const MANY: usize = 5000;
@@ -58,6 +61,7 @@ fn main() -> anyhow::Result<()> {
     print!("{}", sources(&recording, rounds)?);
     print!("{}", looks(&few, recording.rows, rounds)?);
     print!("{}", tracker(&recording, rounds)?);
+    print!("{}", lines(&recording, rounds)?);
     print!("{}", frames(&recording, rounds)?);
     Ok(())
 }
@@ -262,6 +266,46 @@ fn tracker(recording: &Recording, rounds: usize) -> anyhow::Result<String> {
         bytes / half.max(1) as u64
     ));
     Ok(text)
+}
+
+const AS_TEXT: &str = "text";
+
+/// What live output costs, into memory.
+fn lines(recording: &Recording, rounds: usize) -> anyhow::Result<String> {
+    let story = Story::of(&recording.samples, recording.port, recording.at);
+    let mut tracker = Tracker::default();
+    let mut changes = Vec::new();
+    for observation in story.found.iter().chain(&story.half_closed) {
+        tracker.ingest(observation);
+        changes.extend(tracker.changes());
+    }
+    let changes: Vec<_> = changes
+        .iter()
+        .filter_map(|change| Some((change, tracker.get(change.conn())?)))
+        .collect();
+    let mut out = Vec::with_capacity(1024);
+    let text = Lines {
+        clock: WallClock::new(TimeZone::UTC),
+        color: ColorMode::Off,
+    };
+    let contenders = vec![
+        Contender::new(AS_TEXT, None, || {
+            take(changes.len(), || {
+                for (change, connection) in &changes {
+                    black_box(text.change(change, connection));
+                }
+            })
+        }),
+        Contender::new("JSON", Some(AS_TEXT), || {
+            take(changes.len(), || {
+                for (change, connection) in &changes {
+                    out.clear();
+                    let _ = black_box(json::write_change(&mut out, change, connection));
+                }
+            })
+        }),
+    ];
+    Ok(rounds::run("live output", "a line", rounds, contenders))
 }
 
 const FEW_KNOWN: &str = "60 connections known";

@@ -35,7 +35,7 @@ pub enum SourceName {
     Bpf,
     /// The kernel's word of freed sockets, `sock_diag`'s destroy multicast.
     Destroy,
-    /// Exact lookups of known sockets, many times a second.
+    /// Exact lookups of known sockets, many times a second, by `sock_diag`.
     Follow,
     /// The lab's own processes.
     Lab,

@@ -23,6 +23,8 @@ use crate::view::tui::Input;
 use crate::view::wall::WallClock;
 
 const WRITING: &str = "write to standard output";
+/// Bytes that are collected before they are written: some hundred lines.
+const ROOM: usize = 1 << 16;
 /// How often to look whether anybody still reads our output.
 const READER_CHECK: Duration = Duration::from_secs(1);
 
@@ -30,6 +32,8 @@ const READER_CHECK: Duration = Duration::from_secs(1);
 pub(super) struct LineShow {
     format: Format,
     out: BufWriter<StdoutLock<'static>>,
+    /// Lines of JSON on their way to `out`.
+    json: Vec<u8>,
     lines: Lines,
     selection: Selection,
     /// Connections whose opening was shown, kept only where a selection hides some.
@@ -46,7 +50,8 @@ impl LineShow {
         }
         let mut show = Self {
             format: config.format,
-            out: BufWriter::new(io::stdout().lock()),
+            out: BufWriter::with_capacity(ROOM, io::stdout().lock()),
+            json: Vec::with_capacity(1024),
             lines: Lines {
                 clock,
                 color: config.color,
@@ -56,8 +61,9 @@ impl LineShow {
             opened: false,
         };
         if show.format == Format::Json {
-            let line = json::session(&show.session(config, opening))?;
-            show.line(&line)?;
+            let session = show.session(config, opening);
+            json::write_session(&mut show.json, &session)?;
+            show.send_json()?;
             show.flush()?;
         }
         Ok(show)
@@ -87,6 +93,12 @@ impl LineShow {
         writeln!(self.out, "{line}").context(WRITING)
     }
 
+    fn send_json(&mut self) -> anyhow::Result<()> {
+        let sent = self.out.write_all(&self.json).context(WRITING);
+        self.json.clear();
+        sent
+    }
+
     fn flush(&mut self) -> anyhow::Result<()> {
         self.out.flush().context(WRITING)
     }
@@ -95,10 +107,10 @@ impl LineShow {
         if self.format == Format::Json {
             let in_first_line =
                 !self.opened && matches!(observation.body, Body::Source(_) | Body::Clock { .. });
-            if !in_first_line && let Some(line) = json::observation(observation)? {
-                self.line(&line)?;
+            if !in_first_line {
+                json::write_observation(&mut self.json, observation)?;
             }
-            return Ok(());
+            return self.send_json();
         }
         if let Some(message) = text::source_message(observation) {
             complain(&message);
@@ -129,11 +141,13 @@ impl LineShow {
     }
 
     fn print(&mut self, change: &Change, connection: &Connection) -> anyhow::Result<()> {
-        let line = match self.format {
-            Format::Json => json::change(change, connection)?,
-            Format::Text | Format::Tui => self.lines.change(change, connection),
-        };
-        self.line(&line)
+        match self.format {
+            Format::Json => {
+                json::write_change(&mut self.json, change, connection)?;
+                self.send_json()
+            }
+            Format::Text | Format::Tui => self.line(&self.lines.change(change, connection)),
+        }
     }
 
     fn forget_dropped(&mut self, tracker: &Tracker) {
@@ -232,14 +246,14 @@ impl Show for LineShow {
         _: &Tracker,
         now: Timestamp,
     ) -> anyhow::Result<()> {
-        let line = match self.format {
+        match self.format {
             Format::Json => {
                 let (shown, text) = (conclusion.is_shown(), conclusion.text());
-                json::conclusion(experiment, shown, text, now)?
+                json::write_conclusion(&mut self.json, experiment, shown, text, now)?;
+                self.send_json()
             }
-            Format::Text | Format::Tui => conclusion.line(experiment),
-        };
-        self.line(&line)
+            Format::Text | Format::Tui => self.line(&conclusion.line(experiment)),
+        }
     }
 
     fn conclude(&mut self) -> anyhow::Result<()> {

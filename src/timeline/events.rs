@@ -236,6 +236,7 @@ impl Tracker {
             at,
             source: SourceName::Bpf,
             newborn: is_birth,
+            looked: false,
         };
         if !is_birth {
             let end = self.begin_with(
@@ -243,8 +244,13 @@ impl Tracker {
                 sight,
                 Track::found(sample, When::Before(at), at, SourceName::Bpf),
             );
-            self.open_the_unopened(at);
-            return self.advance_exactly(end, event, (from, to), at);
+            self.unopened.retain(|id| *id != end.conn);
+            self.open(end.conn, at);
+            // Showing it may have changed its side.
+            if let Some(end) = self.find(&event.id) {
+                self.advance_exactly(end, event, (from, to), at);
+            }
+            return;
         }
         let mut track = Track::born(sample, (at, at), at, SourceName::Bpf);
         let why = of_event(from, to, event);
@@ -374,10 +380,9 @@ fn descriptor(state: TcpState, file: File) -> Option<Descriptor> {
         (File::Held, _) => Some(Descriptor::Held),
         (File::Closing, _) => Some(Descriptor::Gone),
         (File::Unknown, _) => None,
-        (File::Absent, TcpState::Established | TcpState::CloseWait) => {
-            Some(Descriptor::NotAccepted)
-        }
-        (File::Absent, TcpState::SynRecv | TcpState::SynSent) => None,
+        (File::Absent, TcpState::CloseWait) => Some(Descriptor::NotAccepted),
+        // accept() comes a moment later, and no event says so.
+        (File::Absent, TcpState::Established | TcpState::SynRecv | TcpState::SynSent) => None,
         (File::Absent, _) => Some(Descriptor::Gone),
     }
 }

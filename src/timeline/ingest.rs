@@ -3,7 +3,7 @@
 //! Connections that a look shows for the first time are opened only when the whole look is in, so
 //! that both ends and the listeners are known when it is decided which end is A.
 
-use crate::model::tcp::passed_between;
+use crate::model::tcp::{can_follow, passed_between};
 use crate::model::{Answer, Ask, Poll, Sample, SockId, SourceName, TcpState, Timestamp};
 use crate::timeline::pair::found_since;
 use crate::timeline::resets::counts_when_reset;
@@ -23,6 +23,8 @@ pub(super) struct Sight {
     pub(super) source: SourceName,
     /// The socket was not there before, as far as the last look can tell.
     pub(super) newborn: bool,
+    /// It comes from the looks, which from then on say when it is news again.
+    pub(super) looked: bool,
 }
 
 impl Tracker {
@@ -32,6 +34,7 @@ impl Tracker {
             at,
             source,
             newborn: !poll.first,
+            looked: true,
         };
         if poll.first {
             // Another source may have named them otherwise.
@@ -76,6 +79,11 @@ impl Tracker {
         at: Timestamp,
         source: SourceName,
     ) {
+        // Who follows asks in its own right; its answers are sock_diag's.
+        let (source, looked) = match source {
+            SourceName::Follow => (SourceName::SockDiag, false),
+            source => (source, true),
+        };
         if self.listeners.contains_key(asked) {
             if !matches!(answer, Answer::Found(_)) {
                 self.listeners.remove(asked);
@@ -87,6 +95,7 @@ impl Tracker {
             at,
             source,
             newborn: false,
+            looked,
         };
         match answer {
             Answer::Found(sample) => self.meet(sample, sight),
@@ -153,7 +162,9 @@ impl Tracker {
         let is_older = *track.tuple() == sample.id.tuple
             && track.changed_since(begun)
             && track.state() != sample.state
-            && track.passed(sample.state);
+            && (track.is_gone()
+                || track.passed(sample.state)
+                || !can_follow(track.state(), sample.state, self.host.server_fast_open));
         // A row of the full socket says nothing of what took its place.
         let is_before_the_turn =
             track.turned.is_some_and(|turned| turned.at >= begun) && !sample.is_mini_socket();
@@ -207,12 +218,15 @@ impl Tracker {
         let can_close = known == TcpState::SynRecv && track.last.inode.is_some();
         let fast_open = fast_open || can_close;
         connection.multipath |= sample.multipath;
+        let since = last_seen(track, self.looks.get(&sight.source));
+        if sight.looked {
+            track.looked = Some(sample.state);
+        }
         if known == sample.state {
             track.refresh(*sample, sight.begun);
             self.release(end.conn);
             return;
         }
-        let since = last_seen(track, self.looks.get(&sight.source));
         let bounds = match (known, sample.state) {
             (TcpState::FinWait2, TcpState::TimeWait) => peer.narrow((since, sight.at)),
             _ => (since, sight.at),
@@ -239,7 +253,8 @@ impl Tracker {
             self.end_track(end, sight.at, sight.source, true);
         }
         let partner = self.partner_of(sample, sight);
-        let track = self.first_track(sample, sight, replaced, partner);
+        let mut track = self.first_track(sample, sight, replaced, partner);
+        track.looked = sight.looked.then_some(sample.state);
         self.place(sample, sight, partner, track);
     }
 
@@ -408,9 +423,10 @@ impl Tracker {
 
 /// The newest moment at which a look or an answer proves the track's present state.
 fn last_seen(track: &Track, looks: Option<&Looks>) -> Timestamp {
+    let is_in_looks = track.looked == Some(track.state());
     let look = match track.presence {
-        Presence::Present => looks.and_then(|looks| looks.covering(track.state())),
-        Presence::Missing | Presence::Gone => None,
+        Presence::Present if is_in_looks => looks.and_then(|looks| looks.covering(track.state())),
+        Presence::Present | Presence::Missing | Presence::Gone => None,
     };
     track.seen.max(look.unwrap_or_default())
 }

@@ -149,13 +149,19 @@ impl Tracker {
 
 fn found(track: &Track, at: Timestamp) -> Found {
     let starts_in = track.spans().first().map(|span| span.state);
+    let (state, came) = match starts_in {
+        Some(TcpState::Close) | None => (track.state(), Came::Born),
+        // Its steps since then are told after this.
+        Some(first) => (first, Came::Found),
+    };
+    let age = match came {
+        Came::Born => track.present_age(at),
+        Came::Found => track.age(0, at),
+    };
     Found {
-        state: track.state(),
-        came: match starts_in {
-            Some(TcpState::Close) => Came::Born,
-            _ => Came::Found,
-        },
-        age: track.present_age(at),
+        state,
+        came,
+        age,
         cookie: track.id().cookie,
     }
 }

@@ -146,6 +146,9 @@ pub struct Track {
     pub(super) beside: SeenBeside,
     /// The kernel's full socket is closed; whether a mini-socket goes on is not known yet.
     pub(super) turned: Option<Turned>,
+    /// The state in which looks have last shown it: while that is the present one, a look without
+    /// news of it is a sight of it.
+    pub(super) looked: Option<TcpState>,
     /// When the destroy multicast said that the full socket was freed.
     pub(super) freed: Option<Timestamp>,
     marks: Vec<Mark>,
@@ -204,6 +207,7 @@ impl Track {
             presence: Presence::Present,
             beside: SeenBeside::from(&sample),
             turned: None,
+            looked: None,
             freed: None,
             marks: Vec::new(),
             marks_dropped: 0,

@@ -1,21 +1,23 @@
 //! Machine output: one JSON object a line, one document for a list. A promise: fields are added,
 //! never renamed or removed within a version, and `null` is unknown.
 //!
-//! Only formats what it is given. The trap: everything that a reader might sum or compare is a
-//! number in nanoseconds of `CLOCK_MONOTONIC`; prose is for people and may change.
+//! Lines are appended, each with its newline, to a buffer that the caller uses again. The trap: everything that a
+//! reader might sum or compare is a number in nanoseconds of `CLOCK_MONOTONIC`; prose is for people
+//! and may change.
 
+mod bytes;
 mod document;
+mod line;
 
 use serde::Serialize;
-use serde_json::Value;
 
-use crate::diagnosis::Verdict;
-use crate::diagnosis::verdict::judge;
 use crate::model::filter::Filter;
 use crate::model::time::nanos_of;
-use crate::model::{Body, Descriptor, Observation, SourceName, SourceState, TcpState, Timestamp};
-use crate::timeline::{Age, Call, Change, Connection, Found, Reason, Side, Transition};
-use crate::view::plain::acts;
+use crate::model::{Body, Observation, SourceName, SourceState, Timestamp};
+use crate::timeline::{Age, Change, Connection};
+use crate::view::verdict;
+use bytes::{Address, append};
+use line::{Clock, EventLine, Line, Open, TransitionLine, VerdictInfo};
 
 pub use document::list;
 
@@ -72,184 +74,12 @@ pub struct Session {
     pub filter: Filter,
 }
 
-/// One line of output, without its newline.
-#[derive(Debug, Serialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-enum Line<'a> {
-    Session {
-        version: u32,
-        tcpwatch: &'static str,
-        kernel: &'a str,
-        host: &'a str,
-        clock: Option<Clock>,
-        sources: &'a [SourceInfo],
-        filter: String,
-    },
-    Source {
-        at_ns: u64,
-        #[serde(flatten)]
-        info: SourceInfo,
-    },
-    Clock {
-        at_ns: u64,
-        #[serde(flatten)]
-        clock: Clock,
-    },
-    Open(Open),
-    /// The other end of a connection that is known already.
-    End {
-        at_ns: u64,
-        conn: u64,
-        end: &'static str,
-        local: String,
-        remote: String,
-        state: &'static str,
-        age_ns: Option<u64>,
-        cookie: Option<u64>,
-    },
-    Transition(Box<TransitionLine>),
-    Closed {
-        at_ns: u64,
-        conn: u64,
-        verdict: VerdictInfo,
-    },
-    /// Something that happened to an end without moving its state.
-    Event {
-        at_ns: u64,
-        conn: u64,
-        end: &'static str,
-        what: &'static str,
-        reason: Option<&'static str>,
-        pid: Option<u32>,
-        comm: Option<String>,
-    },
-    Lost {
-        at_ns: u64,
-        source: &'static str,
-        count: Option<u64>,
-        why: &'a str,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        conn: Option<u64>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        end: Option<&'static str>,
-    },
-    Note {
-        at_ns: u64,
-        pid: u32,
-        text: &'a str,
-    },
-    /// What an experiment of the lab came to.
-    Conclusion {
-        at_ns: u64,
-        experiment: &'a str,
-        shown: bool,
-        text: &'a str,
-    },
-}
-
-#[derive(Debug, Serialize)]
-struct Clock {
-    monotonic_ns: u64,
-    realtime_ns: u64,
-}
-
-#[derive(Debug, Serialize)]
-struct Open {
-    at_ns: u64,
-    conn: u64,
-    a: String,
-    b: String,
-    a_state: Option<&'static str>,
-    b_state: Option<&'static str>,
-    a_age_ns: Option<u64>,
-    b_age_ns: Option<u64>,
-    a_cookie: Option<u64>,
-    b_cookie: Option<u64>,
-    netns: Option<u64>,
-}
-
-#[derive(Debug, Serialize)]
-struct TransitionLine {
-    at_ns: u64,
-    conn: u64,
-    end: &'static str,
-    local: String,
-    remote: String,
-    from: &'static str,
-    to: &'static str,
-    in_from_ns: Option<u64>,
-    certainty: &'static str,
-    not_before_ns: Option<u64>,
-    not_after_ns: u64,
-    source: &'static str,
-    call: Option<&'static str>,
-    cause: &'static str,
-    reason: Option<&'static str>,
-    signal: Option<u8>,
-    pid: Option<u32>,
-    comm: Option<String>,
-    descriptor: Option<&'static str>,
-    unread: Option<u32>,
-    unacked: Option<u32>,
-    owners: Option<Value>,
-}
-
-#[derive(Debug, Serialize)]
-struct VerdictInfo {
-    code: &'static str,
-    first_closer: Option<&'static str>,
-    how: Option<&'static str>,
-    half_close: Option<bool>,
-    lost_bytes: Option<u64>,
-    signal: Option<u8>,
-    sentence: String,
-}
-
-impl From<Verdict> for VerdictInfo {
-    fn from(verdict: Verdict) -> Self {
-        Self {
-            code: verdict.code.token(),
-            first_closer: verdict.first_closer.map(Side::token),
-            how: verdict.how.map(|how| how.token()),
-            half_close: None,
-            lost_bytes: verdict.lost_bytes,
-            signal: verdict.signal,
-            sentence: verdict.sentence,
-        }
-    }
-}
-
-fn print(line: &Line<'_>) -> serde_json::Result<String> {
-    serde_json::to_string(line).map(inert)
-}
-
-/// JSON leaves DEL, C1 and bidirectional controls as they are; a terminal would act on them. The
-/// same text in JSON's own escapes.
-fn inert(json: String) -> String {
-    if !json.chars().any(acts) {
-        return json;
-    }
-    let mut units = [0; 2];
-    let mut text = String::with_capacity(json.len() + 16);
-    for c in json.chars() {
-        // Line breaks are those of a document, between its fields.
-        if acts(c) && c != '\n' {
-            for unit in c.encode_utf16(&mut units) {
-                text.push_str(&format!("\\u{unit:04x}"));
-            }
-        } else {
-            text.push(c);
-        }
-    }
-    text
-}
-
-/// The first line of live output.
+/// Appends the first line of live output.
 ///
 /// # Errors
-/// When serde_json can't write it, which it can.
-pub fn session(session: &Session) -> serde_json::Result<String> {
-    print(&Line::Session {
+/// When serde_json can't write it, which it can. Then nothing is appended.
+pub fn write_session(out: &mut Vec<u8>, session: &Session) -> serde_json::Result<()> {
+    let line = Line::Session {
         version: VERSION,
         tcpwatch: env!("CARGO_PKG_VERSION"),
         kernel: &session.kernel,
@@ -260,14 +90,15 @@ pub fn session(session: &Session) -> serde_json::Result<String> {
         }),
         sources: &session.sources,
         filter: session.filter.to_string(),
-    })
+    };
+    append(out, &line)
 }
 
-/// The line of an observation that is shown as it came, `None` for the others.
+/// Appends the line of an observation that is shown as it came; nothing for the others.
 ///
 /// # Errors
-/// As [`session`].
-pub fn observation(observation: &Observation) -> serde_json::Result<Option<String>> {
+/// As [`write_session`].
+pub fn write_observation(out: &mut Vec<u8>, observation: &Observation) -> serde_json::Result<()> {
     let at_ns = observation.at.nanos();
     let line = match &observation.body {
         Body::Source(state) => Line::Source {
@@ -298,38 +129,42 @@ pub fn observation(observation: &Observation) -> serde_json::Result<Option<Strin
         | Body::Event(_)
         | Body::Unchanged { .. }
         | Body::Lookup { .. }
-        | Body::Host(_) => {
-            return Ok(None);
-        }
+        | Body::Host(_) => return Ok(()),
     };
-    print(&line).map(Some)
+    append(out, &line)
 }
 
-/// The line of an experiment's conclusion.
+/// Appends the line of an experiment's conclusion.
 ///
 /// # Errors
-/// As [`session`].
-pub fn conclusion(
+/// As [`write_session`].
+pub fn write_conclusion(
+    out: &mut Vec<u8>,
     experiment: &str,
     shown: bool,
     text: &str,
     at: Timestamp,
-) -> serde_json::Result<String> {
-    print(&Line::Conclusion {
+) -> serde_json::Result<()> {
+    let line = Line::Conclusion {
         at_ns: at.nanos(),
         experiment,
         shown,
         text,
-    })
+    };
+    append(out, &line)
 }
 
-/// The line of a change.
+/// Appends the line of a change.
 ///
 /// # Errors
-/// As [`session`].
-pub fn change(change: &Change, connection: &Connection) -> serde_json::Result<String> {
+/// As [`write_session`].
+pub fn write_change(
+    out: &mut Vec<u8>,
+    change: &Change,
+    connection: &Connection,
+) -> serde_json::Result<()> {
     let line = match change {
-        Change::Opened { conn, at, ends } => Line::Open(open(conn.0, *at, ends, connection)),
+        Change::Opened { conn, at, ends } => Line::Open(Open::new(conn.0, *at, ends, connection)),
         Change::Joined {
             conn,
             side,
@@ -339,24 +174,16 @@ pub fn change(change: &Change, connection: &Connection) -> serde_json::Result<St
             at_ns: at.nanos(),
             conn: conn.0,
             end: side.token(),
-            local: connection.endpoint(*side).to_string(),
-            remote: connection.endpoint(side.other()).to_string(),
+            local: Address(connection.endpoint(*side)),
+            remote: Address(connection.endpoint(side.other())),
             state: found.state.name(),
             age_ns: age_ns(found.age),
             cookie: found.cookie.map(|cookie| cookie.0),
         },
         Change::Moved { side, step, .. } => {
-            Line::Transition(Box::new(transition(*side, step, connection)))
+            Line::Transition(TransitionLine::new(*side, step, connection))
         }
-        Change::Marked { conn, side, mark } => Line::Event {
-            at_ns: mark.at.nanos(),
-            conn: conn.0,
-            end: side.token(),
-            what: mark.kind.token(),
-            reason: mark.kind.reason().and_then(Reason::token),
-            pid: mark.by.map(|process| process.pid),
-            comm: mark.by.map(|process| process.comm.text()),
-        },
+        Change::Marked { conn, side, mark } => Line::Event(EventLine::new(conn.0, *side, mark)),
         Change::Missed { conn, side, at } => Line::Lost {
             at_ns: at.nanos(),
             source: SourceName::Bpf.token(),
@@ -368,76 +195,95 @@ pub fn change(change: &Change, connection: &Connection) -> serde_json::Result<St
         Change::Closed { conn, at } => Line::Closed {
             at_ns: at.nanos(),
             conn: conn.0,
-            verdict: judge(connection).into(),
+            verdict: verdict(connection).map(VerdictInfo::from),
         },
     };
-    print(&line)
-}
-
-fn open(conn: u64, at: Timestamp, ends: &[Option<Found>; 2], connection: &Connection) -> Open {
-    let state = |end: &Option<Found>| end.map(|found| found.state.name());
-    let age = |end: &Option<Found>| end.and_then(|found| age_ns(found.age));
-    let cookie = |end: &Option<Found>| end.and_then(|found| found.cookie).map(|c| c.0);
-    let [a, b] = ends;
-    Open {
-        at_ns: at.nanos(),
-        conn,
-        a: connection.endpoint(Side::A).to_string(),
-        b: connection.endpoint(Side::B).to_string(),
-        a_state: state(a),
-        b_state: state(b),
-        a_age_ns: age(a),
-        b_age_ns: age(b),
-        a_cookie: cookie(a),
-        b_cookie: cookie(b),
-        netns: connection.scope().netns,
-    }
+    append(out, &line)
 }
 
 fn age_ns(age: Option<Age>) -> Option<u64> {
     age.and_then(Age::known).map(nanos_of)
 }
 
-fn transition(side: Side, step: &Transition, connection: &Connection) -> TransitionLine {
-    let seen = step.seen;
-    TransitionLine {
-        at_ns: step.when.not_after().nanos(),
-        conn: connection.id().0,
-        end: side.token(),
-        local: connection.endpoint(side).to_string(),
-        remote: connection.endpoint(side.other()).to_string(),
-        from: step.from.name(),
-        to: step.to.name(),
-        in_from_ns: step.in_from.map(nanos_of),
-        certainty: step.certainty.token(),
-        not_before_ns: step.when.not_before().map(Timestamp::nanos),
-        not_after_ns: step.when.not_after().nanos(),
-        source: step.source.token(),
-        call: step.why.call.map(Call::token).or_else(|| call(step)),
-        cause: step.why.cause.token(),
-        reason: step.why.reason.and_then(Reason::token),
-        signal: step.why.signal,
-        pid: step.why.by.map(|process| process.pid),
-        comm: step.why.by.map(|process| process.comm.text()),
-        descriptor: seen.and_then(|seen| seen.descriptor).map(Descriptor::token),
-        unread: seen.and_then(|seen| seen.unread),
-        unacked: seen.and_then(|seen| seen.unacked),
-        owners: None,
-    }
-}
-
-/// The one call that a look alone can tell: only `shutdown(SHUT_WR)` sends a FIN and leaves the
-/// receive side open. Told once, with the first state after the FIN that was seen: FIN_WAIT2 when
-/// FIN_WAIT1 was passed between two looks, and so has no beginning.
-fn call(step: &Transition) -> Option<&'static str> {
-    let is_first_fin = match step.to {
-        TcpState::FinWait1 => true,
-        TcpState::FinWait2 => step.in_from.is_none(),
-        _ => false,
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::timeline::{ConnId, MarkKind, Reason, Side};
+    use crate::view::fixture::{
+        at, closed_by_nginx, connection, killed_with_unread_data, marked, process,
+        time_wait_inferred, tracker,
     };
-    let seen = step.seen?;
-    let shutdown = seen.shutdown?;
-    let only_send = shutdown.send() && !shutdown.receive();
-    (is_first_fin && only_send && seen.descriptor == Some(Descriptor::Held))
-        .then_some("shutdown_wr")
+
+    fn line(change: &Change) -> String {
+        let mut out = Vec::new();
+        write_change(&mut out, change, connection(&tracker())).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn an_exact_step_has_one_time_and_all_of_its_cause() {
+        assert_eq!(
+            line(&closed_by_nginx()),
+            concat!(
+                r#"{"type":"transition","at_ns":1000040000,"conn":1,"end":"a","#,
+                r#""local":"127.0.0.1:40001","remote":"127.0.0.1:80","#,
+                r#""from":"ESTABLISHED","to":"FIN_WAIT1","in_from_ns":1204000,"#,
+                r#""certainty":"exact","not_before_ns":1000040000,"not_after_ns":1000040000,"#,
+                r#""source":"bpf","call":"close","cause":"close","reason":null,"signal":null,"#,
+                r#""pid":812,"comm":"nginx","descriptor":"gone","unread":0,"unacked":12,"#,
+                r#""owners":null}"#,
+                "\n"
+            )
+        );
+        let killed = line(&killed_with_unread_data());
+        for part in [
+            r#""call":"exit","cause":"reset_sent","reason":"unread_data","signal":9"#,
+            r#""pid":4711,"comm":"py\u007fthon""#,
+            r#""unread":4000"#,
+        ] {
+            assert!(killed.contains(part), "{killed}");
+        }
+        let inferred = line(&time_wait_inferred());
+        let bounds = r#""inferred","not_before_ns":1000060000,"not_after_ns":1000060000"#;
+        assert!(inferred.contains(bounds), "{inferred}");
+    }
+
+    #[test]
+    fn marks_and_losses_have_a_line() {
+        assert_eq!(
+            line(&marked(
+                MarkKind::ResetSent(Some(Reason::UnreadData(7))),
+                None
+            )),
+            concat!(
+                r#"{"type":"event","at_ns":1000080000,"conn":1,"end":"a","what":"reset_sent","#,
+                r#""reason":"unread_data","unread":7,"pid":null,"comm":null}"#,
+                "\n"
+            )
+        );
+        let by = Some(process("x", 1));
+        let closed = line(&marked(MarkKind::CloseCall, by));
+        let part = r#""what":"close_call","reason":null,"unread":null,"pid":1,"comm":"x""#;
+        assert!(closed.contains(part), "{closed}");
+        let missed = Change::Missed {
+            conn: ConnId(1),
+            side: Side::B,
+            at: at(90),
+        };
+        let missed = line(&missed);
+        assert!(missed.starts_with(r#"{"type":"lost","at_ns":1000090000,"source":"bpf","#));
+        assert!(missed.ends_with("\"conn\":1,\"end\":\"b\"}\n"), "{missed}");
+    }
+
+    #[test]
+    fn lines_are_appended() {
+        let mut out = Vec::new();
+        let tracker = tracker();
+        for change in [closed_by_nginx(), time_wait_inferred()] {
+            write_change(&mut out, &change, connection(&tracker)).unwrap();
+        }
+        let text = String::from_utf8(out).unwrap();
+        assert_eq!(text.lines().count(), 2);
+        assert!(text.ends_with("}\n"));
+    }
 }

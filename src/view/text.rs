@@ -3,15 +3,20 @@
 //! Only formats what it is given. Every line begins with the time of day and the connection's
 //! number, so that one connection can be cut out with grep.
 
-use crate::diagnosis::verdict::judge;
-use crate::model::{Body, Descriptor, Observation, SourceState, TcpState, Timestamp};
+mod list;
+
+use crate::model::{Body, Descriptor, Observation, TcpState};
 use crate::timeline::{
-    Came, Certainty, Change, Connection, Found, Mark, SeenBeside, Side, Track, Transition, When,
+    Came, Cause, Change, Connection, Found, Mark, Reason, SeenBeside, Side, Transition,
 };
+use crate::view::cause::{self, Step};
 use crate::view::duration::{age as brief_age, brief};
 use crate::view::palette::{ColorMode, painted};
 use crate::view::plain::plain;
 use crate::view::wall::WallClock;
+use crate::view::{MULTIPATH, source, verdict};
+
+pub use list::list;
 
 /// Formats lines: knows the wall clock and whether colour is wanted.
 #[derive(Debug)]
@@ -36,22 +41,9 @@ impl Lines {
             Change::Moved { side, step, .. } => {
                 (step.when.not_after(), self.moved(*side, step, connection))
             }
-            Change::Marked { side, mark, .. } => (mark.at, self.marked(*side, mark, connection)),
-            Change::Missed { side, at, .. } => (
-                *at,
-                format!(
-                    "lost   {} {}: events are missing before this",
-                    letter(*side),
-                    connection.endpoint(*side)
-                ),
-            ),
-            Change::Closed { at, .. } => {
-                let verdict = judge(connection);
-                (
-                    *at,
-                    format!("closed {}: {}", verdict.code.token(), verdict.sentence),
-                )
-            }
+            Change::Marked { side, mark, .. } => (mark.at, marked(*side, mark, connection)),
+            Change::Missed { side, at, .. } => (*at, missed(*side, connection)),
+            Change::Closed { at, .. } => (*at, closed(connection)),
         };
         format!(
             "{} {:>4} {text}",
@@ -63,7 +55,12 @@ impl Lines {
     fn opened(&self, ends: &[Option<Found>; 2], connection: &Connection) -> String {
         let [a, b] =
             Side::BOTH.map(|side| self.end(side, ends[side as usize].as_ref(), connection));
-        format!("open   {a}  {b}")
+        let multipath = if connection.is_multipath() {
+            "  MPTCP"
+        } else {
+            ""
+        };
+        format!("open   {a}  {b}{multipath}")
     }
 
     fn end(&self, side: Side, found: Option<&Found>, connection: &Connection) -> String {
@@ -86,14 +83,14 @@ impl Lines {
     }
 
     fn moved(&self, side: Side, step: &Transition, connection: &Connection) -> String {
-        let mut notes = vec![certainty(step)];
+        let mut notes = vec![cause::certainty(step.certainty, step.when)];
+        notes.extend(cause::words(&step.why, Step::from(step)));
         notes.extend(
             step.in_from
                 .filter(|lasted| !lasted.is_zero() && step.from != TcpState::Close)
                 .map(|lasted| format!("{} in {}", brief(lasted), step.from)),
         );
-        notes.extend(step.seen.and_then(|seen| beside(step.to, &seen)));
-        notes.extend(step.seen.and_then(|seen| queued(&seen)));
+        notes.extend(step.seen.and_then(|seen| news_beside(step, seen)));
         format!(
             "{} {}  {} -> {}  {}",
             letter(side),
@@ -101,15 +98,6 @@ impl Lines {
             painted(step.from, self.color),
             painted(step.to, self.color),
             notes.join(", ")
-        )
-    }
-
-    fn marked(&self, side: Side, mark: &Mark, connection: &Connection) -> String {
-        format!(
-            "{} {}  {}",
-            letter(side),
-            connection.endpoint(side),
-            mark.kind.token()
         )
     }
 
@@ -131,22 +119,53 @@ impl Lines {
     }
 }
 
+fn marked(side: Side, mark: &Mark, connection: &Connection) -> String {
+    let end = connection.endpoint(side);
+    format!("{} {end}  {}", letter(side), cause::mark_words(mark))
+}
+
+fn missed(side: Side, connection: &Connection) -> String {
+    format!(
+        "lost   {} {}: events before this one; what happened in between was not seen",
+        letter(side),
+        connection.endpoint(side)
+    )
+}
+
+fn closed(connection: &Connection) -> String {
+    match verdict(connection) {
+        Some(verdict) => format!("closed {}: {}", verdict.code.token(), verdict.sentence),
+        None => format!("closed, {MULTIPATH}"),
+    }
+}
+
+/// What the look or the event showed beside the state, less what the cause has said already.
+fn news_beside(step: &Transition, seen: SeenBeside) -> Option<String> {
+    let why = &step.why;
+    let tells_descriptor = why.call.is_some()
+        || matches!(
+            why.cause,
+            Cause::Close | Cause::ProcessExit | Cause::ShutdownWr | Cause::ShutdownRdwr
+        );
+    let tells_unread = matches!(why.reason, Some(Reason::UnreadData(_)));
+    let seen = SeenBeside {
+        descriptor: seen.descriptor.filter(|_| !tells_descriptor),
+        unread: seen.unread.filter(|_| !tells_unread),
+        ..seen
+    };
+    let notes: Vec<String> = [beside(step.to, &seen), queued(&seen)]
+        .into_iter()
+        .flatten()
+        .collect();
+    (!notes.is_empty()).then(|| notes.join(", "))
+}
+
 /// What there is to say of a source, for standard error; `None` for other observations.
 pub fn source_message(observation: &Observation) -> Option<String> {
-    let Body::Source(state) = &observation.body else {
-        return None;
-    };
-    let name = observation.source;
-    Some(match state {
-        SourceState::Off { why } => format!("{name} off: {}", plain(why)),
-        SourceState::Running { period, cost, why } => {
-            let cost = cost.map_or_else(String::new, |cost| format!(", {} a look", brief(cost)));
-            let why = why
-                .as_ref()
-                .map_or_else(String::new, |why| format!(" ({})", plain(why)));
-            format!("{name} every {}{cost}{why}", brief(*period))
-        }
-    })
+    match &observation.body {
+        Body::Source(state) => Some(source::words(observation.source, state)),
+        _ => None,
+    }
 }
 
 const fn letter(side: Side) -> &'static str {
@@ -156,19 +175,8 @@ const fn letter(side: Side) -> &'static str {
     }
 }
 
-fn certainty(step: &Transition) -> String {
-    match (step.certainty, step.when) {
-        (Certainty::Inferred, _) => "inferred".to_owned(),
-        (Certainty::Exact, _) | (_, When::At(_)) => "exact".to_owned(),
-        (Certainty::Sampled, When::Between(from, to)) => {
-            format!("within {}", brief(to.since(from)))
-        }
-        (Certainty::Sampled, When::Before(_)) => "some time before".to_owned(),
-    }
-}
-
 /// What tells programs apart that netstat shows alike.
-pub(crate) fn beside(state: TcpState, seen: &SeenBeside) -> Option<String> {
+fn beside(state: TcpState, seen: &SeenBeside) -> Option<String> {
     let shut = seen.shutdown.map(|mask| (mask.send(), mask.receive()));
     let is_closing = matches!(
         state,
@@ -198,67 +206,68 @@ fn queued(seen: &SeenBeside) -> Option<String> {
     (!parts.is_empty()).then(|| parts.join(", "))
 }
 
-/// The table of `tcpwatch list`: both ends of a connection on one row.
-pub fn list<'a>(
-    connections: impl Iterator<Item = &'a Connection>,
-    now: Timestamp,
-    color: ColorMode,
-) -> String {
-    let rows: Vec<[String; 7]> = connections.map(|c| list_row(c, now)).collect();
-    let titles = ["A (opened)", "STATE", "AGE", "B", "STATE", "AGE", "NOTES"].map(str::to_owned);
-    let mut widths = titles.each_ref().map(|title| width(title));
-    for row in &rows {
-        for (width_so_far, cell) in widths.iter_mut().zip(row) {
-            *width_so_far = (*width_so_far).max(width(cell));
-        }
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::timeline::{ConnId, MarkKind};
+    use crate::view::fixture::{
+        at, closed_by_nginx, connection, killed_with_unread_data, marked, process,
+        time_wait_inferred, tracker,
+    };
+    use jiff::tz::TimeZone;
+
+    fn line(change: &Change) -> String {
+        let mut lines = Lines {
+            clock: WallClock::new(TimeZone::UTC),
+            color: ColorMode::Off,
+        };
+        lines.clock.note(&Observation {
+            at: at(0),
+            source: crate::model::SourceName::SockDiag,
+            body: Body::Clock {
+                realtime_ns: 1_772_373_720_000_000_000,
+            },
+        });
+        lines.change(change, connection(&tracker()))
     }
-    let mut text = String::new();
-    for row in std::iter::once(&titles).chain(&rows) {
-        let mut line = String::new();
-        for (index, (cell, width_here)) in row.iter().zip(widths).enumerate() {
-            let padding = " ".repeat(width_here - width(cell));
-            let cell = match cell.parse() {
-                Ok(state) if index == 1 || index == 4 => painted(state, color),
-                _ => cell.clone(),
-            };
-            line.push_str(&cell);
-            line.push_str(&padding);
-            line.push_str("  ");
-        }
-        text.push_str(line.trim_end());
-        text.push('\n');
+
+    #[test]
+    fn exact_steps_tell_their_time_and_cause() {
+        assert_eq!(
+            line(&closed_by_nginx()),
+            "14:02:00.000040   #1 A 127.0.0.1:40001  ESTABLISHED -> FIN_WAIT1  exact, \
+             close() by nginx[812], 1 ms in ESTABLISHED, 12 bytes unacknowledged"
+        );
+        assert_eq!(
+            line(&killed_with_unread_data()),
+            "14:02:00.000020   #1 A 127.0.0.1:40001  ESTABLISHED -> CLOSE  exact, reset sent: \
+             closed with 4000 bytes unread, py\\u{7f}thon[4711] ended, killed by SIGKILL (9), \
+             1 ms in ESTABLISHED"
+        );
+        assert_eq!(
+            line(&time_wait_inferred()),
+            "14:02:00.000060   #1 A 127.0.0.1:40001  FIN_WAIT2 -> TIME_WAIT  inferred, no look \
+             has shown it, FIN received, 1 ms in FIN_WAIT2"
+        );
     }
-    text
-}
 
-fn width(text: &str) -> usize {
-    text.chars().count()
-}
-
-fn list_row(connection: &Connection, now: Timestamp) -> [String; 7] {
-    let [a, b] = Side::BOTH.map(|side| {
-        let end = connection.end(side);
-        let state = end.map_or("-".to_owned(), |track| track.state().to_string());
-        let age = end
-            .and_then(|track| track.present_age(now))
-            .filter(|age| age.known().is_some())
-            .map_or_else(|| "-".to_owned(), brief_age);
-        (connection.endpoint(side).to_string(), state, age)
-    });
-    let notes: Vec<String> = connection
-        .visible()
-        .filter_map(|(side, track)| {
-            let notes = end_notes(track);
-            (!notes.is_empty()).then(|| format!("{}: {}", letter(side), notes.join(", ")))
-        })
-        .collect();
-    [a.0, a.1, a.2, b.0, b.1, b.2, notes.join("; ")]
-}
-
-fn end_notes(track: &Track) -> Vec<String> {
-    let seen = SeenBeside::from(track.last());
-    [beside(track.state(), &seen), queued(&seen)]
-        .into_iter()
-        .flatten()
-        .collect()
+    #[test]
+    fn marks_and_losses_have_a_line() {
+        let by = Some(process("x", 1));
+        assert_eq!(
+            line(&marked(MarkKind::CloseCall, by)),
+            "14:02:00.000080   #1 A 127.0.0.1:40001  close() called by x[1] (the FIN was out \
+             already)"
+        );
+        let missed = Change::Missed {
+            conn: ConnId(1),
+            side: Side::B,
+            at: at(90),
+        };
+        assert_eq!(
+            line(&missed),
+            "14:02:00.000090   #1 lost   B 127.0.0.1:80: events before this one; what happened \
+             in between was not seen"
+        );
+    }
 }

@@ -7,7 +7,9 @@
 use jiff::tz::TimeZone;
 
 use crate::model::{Body, Observation, Timestamp};
-use crate::view::duration::brief;
+
+/// The columns of a time of day.
+pub const WIDTH: usize = 15;
 
 /// Turns stamps into times of day.
 #[derive(Clone, Debug)]
@@ -40,12 +42,17 @@ impl WallClock {
         self.anchor
     }
 
-    /// `12:03:04.512`, to the millisecond; without an anchor, the time since the start.
+    /// `12:03:04.512345`, in fifteen columns; without an anchor, the seconds since the start.
+    /// Microseconds for everything: what is known less closely says so beside.
     pub fn time_of_day(&self, at: Timestamp) -> String {
-        self.zoned(at).map_or_else(
-            || format!("+{}", brief(at.since(self.first.unwrap_or(at)))),
-            |zoned| zoned.strftime("%H:%M:%S%.3f").to_string(),
-        )
+        let Some(zoned) = self.zoned(at) else {
+            let since = at.since(self.first.unwrap_or(at));
+            let text = format!("+{}.{:06}", since.as_secs(), since.subsec_micros());
+            return format!("{text:>WIDTH$}");
+        };
+        let micros = zoned.subsec_nanosecond() / 1000;
+        let (hour, minute, second) = (zoned.hour(), zoned.minute(), zoned.second());
+        format!("{hour:02}:{minute:02}:{second:02}.{micros:06}")
     }
 
     fn zoned(&self, at: Timestamp) -> Option<jiff::Zoned> {
@@ -75,10 +82,13 @@ mod tests {
     fn a_stamp_is_a_time_of_day_once_there_is_an_anchor() {
         let mut clock = WallClock::new(TimeZone::UTC);
         let at = Timestamp::from_nanos(5_250_000_000);
-        assert_eq!(clock.time_of_day(at), "+0 µs");
+        assert_eq!(clock.time_of_day(at), "      +0.000000");
         clock.note(&anchor(SECOND, 1_700_000_000 * SECOND));
-        assert_eq!(clock.time_of_day(at), "22:13:24.250");
-        assert_eq!(clock.time_of_day(Timestamp::from_nanos(0)), "22:13:19.000");
+        assert_eq!(clock.time_of_day(at), "22:13:24.250000");
+        assert_eq!(
+            clock.time_of_day(Timestamp::from_nanos(0)),
+            "22:13:19.000000"
+        );
     }
 
     #[test]
@@ -86,8 +96,8 @@ mod tests {
         let mut clock = WallClock::new(TimeZone::UTC);
         let at = Timestamp::from_nanos(9 * SECOND);
         clock.note(&anchor(10 * SECOND, 5 * 3600 * SECOND));
-        assert_eq!(clock.time_of_day(at), "04:59:59.000");
+        assert_eq!(clock.time_of_day(at), "04:59:59.000000");
         clock.note(&anchor(20 * SECOND, 7 * 3600 * SECOND));
-        assert_eq!(clock.time_of_day(at), "06:59:49.000");
+        assert_eq!(clock.time_of_day(at), "06:59:49.000000");
     }
 }

@@ -16,10 +16,12 @@ use jiff::tz::TimeZone;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use tcpwatch::model::event::{Comm, File, What};
 use tcpwatch::model::filter::{Filter, PortSet};
 use tcpwatch::model::{
-    Answer, Body, Cookie, Endpoint, FourTuple, Look, Observation, Poll, Queues, Sample, Scope,
-    SockId, SourceName, SourceState, TcpState, Timer, TimerKind, Timestamp,
+    Answer, Body, Caller, Cookie, Endpoint, Event, FourTuple, Look, Moment, Observation, Poll,
+    Queues, Sample, Scope, Shutdown, SockId, SourceName, SourceState, TcpState, Timer, TimerKind,
+    Timestamp,
 };
 use tcpwatch::timeline::Tracker;
 use tcpwatch::view::palette::ColorMode;
@@ -28,6 +30,11 @@ use tcpwatch::view::tui::{App, Input, Reaction, draw};
 /// 100 s after the clock's start, so that nothing is cut off at zero.
 pub fn at(ms: u64) -> Timestamp {
     Timestamp::from_nanos((100_000 + ms) * 1_000_000)
+}
+
+/// As [`at`], in microseconds.
+pub fn at_us(us: u64) -> Timestamp {
+    Timestamp::from_nanos((100_000_000 + us) * 1000)
 }
 
 pub fn endpoint(addr: &str, port: u16) -> Endpoint {
@@ -105,6 +112,48 @@ pub fn listener(local: Endpoint, waiting: u32) -> Sample {
     }
 }
 
+/// A socket in the moment of an event: its descriptor so, its sides shut so, so much unread.
+pub fn moment(file: File, shutdown: u8, receive: u32) -> Moment {
+    Moment {
+        shutdown: Shutdown::from_kernel(shutdown),
+        file,
+        error: None,
+        receive,
+        send: 0,
+        lingers_not: false,
+        fin_received: None,
+        bytes_received: 0,
+        bytes_acked: 0,
+        cgroup: None,
+        multipath: false,
+    }
+}
+
+/// A process that makes a call.
+pub fn process(comm: &str, pid: u32) -> Caller {
+    let mut name = [0; 16];
+    name[..comm.len()].copy_from_slice(comm.as_bytes());
+    Caller {
+        pid,
+        comm: Comm(name),
+        exiting: false,
+        signal: None,
+    }
+}
+
+/// The same process, killed.
+pub fn killed(caller: Caller, signal: u8) -> Caller {
+    Caller {
+        exiting: true,
+        signal: Some(signal),
+        ..caller
+    }
+}
+
+pub fn step(from: TcpState, to: TcpState) -> What {
+    What::State { from, to }
+}
+
 /// A tracker and a screen that are told the same story.
 pub struct Story {
     pub tracker: Tracker,
@@ -145,12 +194,52 @@ impl Story {
         self
     }
 
-    pub fn observe(&mut self, ms: u64, source: SourceName, body: Body) {
-        let observation = Observation {
-            at: at(ms),
-            source,
-            body,
+    /// Kernel events run.
+    pub fn with_events(mut self) -> Self {
+        let state = SourceState::Running {
+            period: Duration::ZERO,
+            cost: None,
+            why: None,
         };
+        self.observe(0, SourceName::Bpf, Body::Source(state));
+        self
+    }
+
+    /// An event of the end `sample`, in microseconds of the story.
+    pub fn event(
+        &mut self,
+        us: u64,
+        sample: Sample,
+        what: What,
+        moment: Moment,
+        caller: Option<Caller>,
+    ) {
+        let event = Event {
+            id: sample.id,
+            what,
+            moment: Some(moment),
+            caller,
+        };
+        self.tell(at_us(us), SourceName::Bpf, Body::Event(event));
+    }
+
+    /// A lookup that finds the end as `sample`, in microseconds of the story.
+    pub fn found(&mut self, us: u64, sample: Sample) {
+        let body = Body::Lookup {
+            asked: sample.id,
+            begun: at_us(us - 1),
+            unchanged: None,
+            answer: Answer::Found(sample),
+        };
+        self.tell(at_us(us), SourceName::Follow, body);
+    }
+
+    pub fn observe(&mut self, ms: u64, source: SourceName, body: Body) {
+        self.tell(at(ms), source, body);
+    }
+
+    fn tell(&mut self, at: Timestamp, source: SourceName, body: Body) {
+        let observation = Observation { at, source, body };
         self.tracker.ingest(&observation);
         self.app.note(&observation);
         self.tracker.changes();

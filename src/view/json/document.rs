@@ -3,10 +3,12 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::diagnosis::verdict::judge;
 use crate::model::{Descriptor, Timestamp};
 use crate::timeline::{Certainty, Connection, Side, Span, Track, When};
-use crate::view::json::{VERSION, VerdictInfo, age_ns, inert};
+use crate::view::json::bytes::{Address, inert};
+use crate::view::json::line::VerdictInfo;
+use crate::view::json::{VERSION, age_ns};
+use crate::view::verdict;
 
 /// The document of `tcpwatch list`.
 ///
@@ -39,7 +41,7 @@ struct ConnectionInfo {
 
 #[derive(Serialize)]
 struct EndInfo {
-    addr: String,
+    addr: Address,
     state: &'static str,
     age_ns: Option<u64>,
     cookie: Option<u64>,
@@ -64,24 +66,23 @@ impl ConnectionInfo {
     fn new(connection: &Connection, now: Timestamp) -> Self {
         let end = |side| {
             let track = connection.end(side)?;
-            Some(EndInfo::new(
-                track,
-                connection.endpoint(side).to_string(),
-                now,
-            ))
+            Some(EndInfo::new(track, Address(connection.endpoint(side)), now))
         };
         Self {
             conn: connection.id().0,
             netns: connection.scope().netns,
             a: end(Side::A),
             b: end(Side::B),
-            verdict: connection.closed().map(|_| judge(connection).into()),
+            verdict: connection
+                .closed()
+                .and_then(|_| verdict(connection))
+                .map(VerdictInfo::from),
         }
     }
 }
 
 impl EndInfo {
-    fn new(track: &Track, addr: String, now: Timestamp) -> Self {
+    fn new(track: &Track, addr: Address, now: Timestamp) -> Self {
         let last = track.last();
         Self {
             addr,

@@ -15,26 +15,49 @@ use crate::view::duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Zoom(usize);
 
-const SPANS: [u64; 8] = [2, 5, 10, 20, 60, 300, 900, 3600];
+/// In microseconds: a whole teardown on loopback takes a hundred.
+const SPANS: [u64; 21] = [
+    100,
+    200,
+    500,
+    1000,
+    2000,
+    5000,
+    10_000,
+    20_000,
+    50_000,
+    100_000,
+    200_000,
+    500_000,
+    1_000_000,
+    2_000_000,
+    5_000_000,
+    10_000_000,
+    20_000_000,
+    60_000_000,
+    300_000_000,
+    900_000_000,
+    3_600_000_000,
+];
 
 impl Default for Zoom {
     /// 20 s: a teardown by hand, and not yet a TIME_WAIT.
     fn default() -> Self {
-        Self(3)
+        Self(16)
     }
 }
 
 impl Zoom {
     pub(super) fn span(self) -> Duration {
         let step = self.0.min(SPANS.len() - 1);
-        Duration::from_secs(SPANS[step])
+        Duration::from_micros(SPANS[step])
     }
 
     /// The closest one that shows all of `wanted`.
     pub(super) fn showing(wanted: Duration) -> Self {
         let all = SPANS
             .iter()
-            .position(|&span| Duration::from_secs(span) >= wanted);
+            .position(|&span| Duration::from_micros(span) >= wanted);
         Self(all.unwrap_or(SPANS.len() - 1))
     }
 
@@ -89,25 +112,59 @@ impl Axis {
 
     /// The shortest round distance whose labels do not touch.
     fn tick_distance(&self) -> Duration {
-        const ROUND: [u64; 13] = [
-            200, 500, 1000, 2000, 5000, 10_000, 20_000, 30_000, 60_000, 120_000, 300_000, 600_000,
-            1_200_000,
+        /// In microseconds.
+        const ROUND: [u64; 28] = [
+            20,
+            50,
+            100,
+            200,
+            500,
+            1000,
+            2000,
+            5000,
+            10_000,
+            20_000,
+            50_000,
+            100_000,
+            200_000,
+            500_000,
+            1_000_000,
+            2_000_000,
+            5_000_000,
+            10_000_000,
+            20_000_000,
+            30_000_000,
+            60_000_000,
+            120_000_000,
+            300_000_000,
+            600_000_000,
+            1_200_000_000,
+            1_800_000_000,
+            3_600_000_000,
+            7_200_000_000,
         ];
         const LABEL: u64 = 12;
         let room = LABEL * self.column_ns;
         ROUND
             .into_iter()
-            .map(Duration::from_millis)
+            .map(Duration::from_micros)
             .find(|&distance| nanos_of(distance) >= room)
             .unwrap_or(Duration::from_secs(3600))
     }
 }
 
-/// Whole seconds without a fraction.
+/// Seconds and less with a fraction only where there is one, so that no two labels are alike.
 fn tick_label(back: Duration) -> String {
-    match (back.as_secs(), back.subsec_nanos()) {
-        (seconds @ 1..60, 0) => format!("-{seconds} s"),
-        _ => format!("-{}", duration::brief(back)),
+    let micros = back.as_micros();
+    let (unit, name) = match micros {
+        0..1000 => (1, "\u{b5}s"),
+        1000..1_000_000 => (1000, "ms"),
+        1_000_000..60_000_000 => (1_000_000, "s"),
+        _ => return format!("-{}", duration::brief(back)),
+    };
+    match micros % unit * 10 / unit {
+        0 => format!("-{} {name}", micros / unit),
+        tenths => format!("-{}.{tenths} {name}", micros / unit),
     }
 }
 
@@ -131,6 +188,9 @@ mod tests {
             for _ in SPANS {
                 let axis = Axis::new(Timestamp::from_nanos(1 << 50), zoom, width);
                 let columns: Vec<u16> = axis.ticks().map(|(column, _)| column).collect();
+                let labels: std::collections::HashSet<String> =
+                    axis.ticks().map(|(_, label)| label).collect();
+                assert_eq!(labels.len(), columns.len(), "{labels:?}");
                 assert!(
                     columns.windows(2).all(|pair| pair[0] >= pair[1] + 11),
                     "{columns:?}"

@@ -13,6 +13,7 @@ use crate::model::{SourceName, SourceState};
 use crate::timeline::Listener;
 use crate::view::duration;
 use crate::view::plain::plain;
+use crate::view::source::{brief_words, words};
 use crate::view::tui::View;
 use crate::view::tui::theme::Theme;
 
@@ -20,7 +21,7 @@ use crate::view::tui::theme::Theme;
 pub(super) fn draw(buffer: &mut Buffer, area: Rect, view: &View<'_>, filter: &str) {
     let mut lines = vec![counts_line(view, area.width)];
     if area.height >= 3 || !view.heard.is_watching() {
-        lines.insert(0, cut(sources_line(view), area.width));
+        lines.insert(0, sources_in(view, area.width));
     }
     lines.truncate(usize::from(area.height.saturating_sub(1)));
     first_line(buffer, area, view, filter);
@@ -53,7 +54,18 @@ fn first_line(buffer: &mut Buffer, area: Rect, view: &View<'_>, filter: &str) {
     buffer.set_stringn(area.x + room, area.y, &mode, mode_width.into(), style);
 }
 
-fn sources_line(view: &View<'_>) -> Line<'static> {
+/// In full, or else in brief, or else cut off.
+fn sources_in(view: &View<'_>, width: u16) -> Line<'static> {
+    let full = sources_line(view, words);
+    if full.width() <= usize::from(width) {
+        return full;
+    }
+    cut(sources_line(view, brief_words), width)
+}
+
+type Words = fn(SourceName, &SourceState) -> String;
+
+fn sources_line(view: &View<'_>, words: Words) -> Line<'static> {
     let mut spans = vec![Span::raw(" ")];
     let sources = view.heard.sources();
     if sources.is_empty() {
@@ -67,7 +79,8 @@ fn sources_line(view: &View<'_>) -> Line<'static> {
         if spans.len() > 1 {
             spans.push(Span::raw("; "));
         }
-        spans.push(source_span(*name, state, view));
+        let style = source_style(state, view);
+        spans.push(Span::styled(words(*name, state), style));
     }
     Line::from(spans)
 }
@@ -89,28 +102,11 @@ fn cut(line: Line<'static>, width: u16) -> Line<'static> {
     Line::from(spans)
 }
 
-fn source_span(name: SourceName, state: &SourceState, view: &View<'_>) -> Span<'static> {
-    let style = match state {
+fn source_style(state: &SourceState, view: &View<'_>) -> Style {
+    match state {
         SourceState::Running { .. } => Style::new(),
         SourceState::Off { .. } if view.heard.is_watching() => view.theme.quiet(),
         SourceState::Off { .. } => view.theme.alert(),
-    };
-    Span::styled(source_text(name, state), style)
-}
-
-/// A source in words, with its reason in full.
-pub(super) fn source_text(name: SourceName, state: &SourceState) -> String {
-    match state {
-        SourceState::Running { period, cost, why } => {
-            let cost = cost.map_or_else(String::new, |cost| {
-                format!(", {} a look", duration::brief(cost))
-            });
-            let why = why
-                .as_deref()
-                .map_or_else(String::new, |why| format!(" ({})", plain(why)));
-            format!("{name} every {}{cost}{why}", duration::brief(*period))
-        }
-        SourceState::Off { why } => format!("{name} off: {}", plain(why)),
     }
 }
 

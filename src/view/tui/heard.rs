@@ -88,7 +88,7 @@ impl Heard {
             .any(|state| matches!(state, SourceState::Running { .. }))
     }
 
-    /// The time of day, in twelve columns.
+    /// The time of day, in fifteen columns.
     pub(super) fn time(&self, at: Timestamp) -> String {
         self.clock.time_of_day(at)
     }

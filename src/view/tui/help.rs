@@ -3,15 +3,20 @@
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
+use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
 
-use crate::model::{Descriptor, TcpState};
+use crate::model::{Descriptor, SourceName, SourceState, TcpState};
+use crate::view::source::words;
 use crate::view::tui::View;
 use crate::view::tui::details::wrap;
-use crate::view::tui::header::{loss_text, source_text};
+use crate::view::tui::header::loss_text;
 use crate::view::tui::keys::BINDINGS;
-use crate::view::tui::lane::{EARLIER, GONE, STEP, STEPS, UNSURE, glyph, short};
+use crate::view::tui::lane::{
+    CLOSE_CALL, EARLIER, FREED, GONE, MANY, RESET_RECEIVED, RESET_SENT, RETRANSMIT, STEP, STEPS,
+    UNSURE, glyph, short,
+};
 use crate::view::tui::theme::Theme;
 
 /// Columns of the keys' half.
@@ -50,66 +55,81 @@ fn keys(theme: Theme) -> Vec<Line<'static>> {
 }
 
 fn signs(theme: Theme) -> Vec<Line<'static>> {
-    let mut lines = vec![Line::styled("Lanes", theme.strong())];
-    let fills = [
-        (TcpState::SynSent, None, "SYN_SENT, SYN_RECV"),
-        (TcpState::Established, None, "ESTABLISHED"),
-        (
-            TcpState::FinWait1,
-            Some(Descriptor::Held),
-            "FIN_WAIT1, fd held",
-        ),
-        (
-            TcpState::FinWait1,
-            Some(Descriptor::Gone),
-            "FIN_WAIT1, fd gone: closed",
-        ),
-        (
-            TcpState::FinWait2,
-            Some(Descriptor::Held),
-            "FIN_WAIT2, fd held: shut down",
-        ),
-        (
-            TcpState::FinWait2,
-            Some(Descriptor::Gone),
-            "FIN_WAIT2, fd gone: closed",
-        ),
-        (TcpState::Closing, None, "CLOSING"),
-        (TcpState::CloseWait, None, "CLOSE_WAIT"),
-        (TcpState::LastAck, None, "LAST_ACK"),
-        (TcpState::TimeWait, None, "TIME_WAIT"),
+    let (held, gone) = (Some(Descriptor::Held), Some(Descriptor::Gone));
+    let mut lines = vec![
+        Line::styled("Lanes", theme.strong()),
+        Line::from(fill(theme, TcpState::SynSent, None, "SYN_SENT, SYN_RECV")),
+        Line::from(fill(theme, TcpState::Established, None, "ESTABLISHED")),
     ];
-    lines.extend(fills.map(|(state, descriptor, text)| {
-        let sign = glyph(state, descriptor).to_string().repeat(3);
-        Line::from(vec![
-            Span::styled(format!("{sign}  {:<4}", short(state)), theme.state(state)),
-            Span::raw(text),
-        ])
+    lines.extend([TcpState::FinWait1, TcpState::FinWait2].map(|state| {
+        let mut spans = fill(theme, state, held, "fd held  ");
+        spans.push(Span::styled(thrice(state, gone), theme.state(state)));
+        spans.push(Span::raw(" fd gone: closed"));
+        Line::from(spans)
+    }));
+    let mut closing = fill(theme, TcpState::Closing, None, "CLOSING  ");
+    closing.extend(fill(theme, TcpState::LastAck, None, "LAST_ACK"));
+    lines.push(Line::from(closing));
+    lines.extend([TcpState::CloseWait, TcpState::TimeWait].map(|state| {
+        let text = state.name();
+        Line::from(fill(theme, state, None, text))
     }));
     lines.extend([
         Line::raw(format!("{STEP} a step   {STEPS} several in one cell")),
         Line::raw(format!("{EARLIER} began before it was seen   {GONE} gone")),
         Line::raw(format!("{UNSURE} step not seen: between two looks")),
         Line::raw("(FW1) not seen, but passed for sure"),
+        Line::raw(format!(
+            "{RESET_SENT} reset sent   {RESET_RECEIVED} reset received"
+        )),
+        Line::raw(format!(
+            "{RETRANSMIT} sent again (2-9, {MANY}: so many times)"
+        )),
+        Line::raw(format!("{CLOSE_CALL} late close()   {FREED} socket freed")),
     ]);
     lines
 }
 
-/// Sources and losses in full: the header has room for a part of it only.
+/// A state's sign, short name and meaning.
+fn fill(
+    theme: Theme,
+    state: TcpState,
+    descriptor: Option<Descriptor>,
+    text: &'static str,
+) -> Vec<Span<'static>> {
+    let sign = thrice(state, descriptor);
+    vec![
+        Span::styled(format!("{sign}  {:<4}", short(state)), theme.state(state)),
+        Span::raw(text),
+    ]
+}
+
+fn thrice(state: TcpState, descriptor: Option<Descriptor>) -> String {
+    glyph(state, descriptor).to_string().repeat(3)
+}
+
+/// Sources and losses in full: the header has room for a part of it only. Those that run share
+/// their lines, so that on a small screen the reasons of the others are seen too.
 fn sources(view: &View<'_>, width: u16) -> Vec<Line<'static>> {
     let room = usize::from(width.saturating_sub(3));
-    let mut lines = vec![Line::styled(" Sources", view.theme.strong())];
-    for (name, state) in view.heard.sources() {
-        let text = wrap(&source_text(*name, state), room);
-        lines.extend(text.into_iter().map(|line| Line::raw(format!("  {line}"))));
-    }
+    let (running, off): (Vec<_>, Vec<_>) = view
+        .heard
+        .sources()
+        .iter()
+        .partition(|(_, state)| matches!(state, SourceState::Running { .. }));
+    let say = |(name, state): (&SourceName, &SourceState)| words(*name, state);
+    let running: Vec<String> = running.into_iter().map(say).collect();
+    let running = format!("Sources: {}", running.join("; "));
+    let lines_of = |text: &str, style| {
+        let lines = wrap(text, room).into_iter();
+        lines.map(move |line| Line::styled(format!("  {line}"), style))
+    };
+    let mut lines: Vec<Line<'static>> = lines_of(&running, Style::new()).collect();
     if let Some(text) = loss_text(view) {
-        let text = wrap(&text, room);
-        let style = view.theme.alert();
-        lines.extend(
-            text.into_iter()
-                .map(|line| Line::styled(format!("  {line}"), style)),
-        );
+        lines.extend(lines_of(&text, view.theme.alert()));
+    }
+    for text in off.into_iter().map(say) {
+        lines.extend(lines_of(&text, Style::new()));
     }
     lines
 }

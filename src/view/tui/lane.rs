@@ -6,12 +6,15 @@
 //!     earlier           here
 //! ```
 //!
+//! Marks lie on top: resets, segments sent again, a late `close()`, a freed socket.
+//!
 //! A state is known by its glyph and its name, never by colour alone. The trap: short states are
-//! what a teardown is made of, and several of them can fall into one cell. Such a cell is marked
-//! (`‡`), so that nothing is silently painted over.
+//! what a teardown is made of, and several of them can fall into one cell, with marks among them.
+//! Such a cell is marked (`‡`), so that nothing is silently painted over; only a reset shows
+//! itself in the cell of the end that it is.
 
 use crate::model::{Descriptor, TcpState, Timestamp};
-use crate::timeline::{Certainty, Span, Track, When};
+use crate::timeline::{Certainty, Mark, MarkKind, Span, Track, When};
 use crate::view::tui::axis::Axis;
 
 /// A state began before it was seen.
@@ -25,6 +28,19 @@ pub(super) const GONE: char = '\u{2573}';
 /// Somewhere in here the next state began.
 pub(super) const UNSURE: char = '\u{2591}';
 
+/// A reset went out.
+pub(super) const RESET_SENT: char = '\u{25b2}';
+/// A reset came in.
+pub(super) const RESET_RECEIVED: char = '\u{25bc}';
+/// A segment was sent again; of 2 to 9 in one cell the number.
+pub(super) const RETRANSMIT: char = '\u{2191}';
+/// Ten segments or more in one cell.
+pub(super) const MANY: char = '+';
+/// `close()` after the FIN was out.
+pub(super) const CLOSE_CALL: char = '\u{a2}';
+/// The kernel freed the socket.
+pub(super) const FREED: char = '\u{25cb}';
+
 /// What a cell shows, and in whose colours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Cell {
@@ -37,6 +53,10 @@ pub(super) enum Kind {
     Blank,
     Fill(TcpState),
     Name(TcpState),
+    /// Something that happened beside the states.
+    Mark,
+    /// A reset.
+    Reset,
     /// A bound that is only known to lie about here, or a state that was not seen.
     Unsure,
 }
@@ -79,9 +99,17 @@ pub(super) const fn short(state: TcpState) -> &'static str {
 
 /// The track as it was at `at`, on the axis.
 pub(super) fn cells(track: &Track, axis: &Axis, at: Timestamp) -> Vec<Cell> {
-    let mut lane = Lane::new(axis);
     let known = track.span_at(at).map_or(0, |last| last + 1);
     let spans = &track.spans()[..known.min(track.spans().len())];
+    let mut marks: Vec<Mark> = track.marks().to_vec();
+    marks.retain(|mark| mark.at <= at);
+    // What came late stands behind what was later.
+    marks.sort_by_key(|mark| mark.at);
+    drawn(spans, &marks, axis, at)
+}
+
+fn drawn(spans: &[Span], marks: &[Mark], axis: &Axis, at: Timestamp) -> Vec<Cell> {
+    let mut lane = Lane::new(axis);
     for (index, span) in spans.iter().enumerate() {
         if index == 0 && span.state == TcpState::Close {
             continue;
@@ -89,13 +117,20 @@ pub(super) fn cells(track: &Track, axis: &Axis, at: Timestamp) -> Vec<Cell> {
         if is_first_of_its_bounds(spans, index) {
             lane.unsure_beginning(spans, index);
         }
-        if span.certainty != Certainty::Inferred {
+        if lasts(span) {
             lane.fill(span, end_of(spans, index, at));
         }
         lane.begin(span);
     }
+    lane.mark_all(marks);
     lane.label_all(spans, at);
     lane.cells
+}
+
+/// Whether it is known when the state began and ended: of one that was passed between two looks
+/// nothing is.
+fn lasts(span: &Span) -> bool {
+    span.certainty != Certainty::Inferred || matches!(span.from, When::At(_))
 }
 
 /// The moment up to which the span is proven to have held.
@@ -145,8 +180,12 @@ impl<'a> Lane<'a> {
         let first = self.axis.column(span.from.not_after());
         let last = self.axis.column(end);
         let filling = glyph(span.state, span.descriptor);
+        let kind = match span.certainty {
+            Certainty::Inferred => Kind::Unsure,
+            Certainty::Exact | Certainty::Sampled => Kind::Fill(span.state),
+        };
         for column in self.in_sight(first + 1, last) {
-            self.put(column, filling, Kind::Fill(span.state));
+            self.put(column, filling, kind);
         }
         if first < 0 && last >= 0 && matches!(span.from, When::Before(_)) {
             self.put(0, EARLIER, Kind::Fill(span.state));
@@ -190,21 +229,42 @@ impl<'a> Lane<'a> {
         self.put(column, mark, Kind::Fill(span.state));
     }
 
+    /// The marks, which are in the order of time: those of a cell stand together.
+    fn mark_all(&mut self, marks: &[Mark]) {
+        let axis = self.axis;
+        for of_cell in marks.chunk_by(|a, b| axis.column(a.at) == axis.column(b.at)) {
+            let Some(first) = of_cell.first() else {
+                continue;
+            };
+            let column = axis.column(first.at);
+            let glyph = glyph_of_marks(of_cell);
+            if let Some(cell) = self.cell(column) {
+                let kind = if is_reset(glyph) {
+                    Kind::Reset
+                } else {
+                    Kind::Mark
+                };
+                match cell.glyph {
+                    GONE if is_reset(glyph) => self.put(column, glyph, kind),
+                    STEP | STEPS | GONE | EARLIER => self.put(column, STEPS, kind),
+                    _ => self.put(column, glyph, kind),
+                }
+            }
+        }
+    }
+
+    fn cell(&self, column: i64) -> Option<Cell> {
+        let column = usize::try_from(column).ok()?;
+        self.cells.get(column).copied()
+    }
+
     /// Names go in last: they give way to marks, never the other way round.
     fn label_all(&mut self, spans: &[Span], at: Timestamp) {
         for (index, span) in spans.iter().enumerate() {
-            let seen = span.certainty != Certainty::Inferred && span.state != TcpState::Close;
-            if seen {
-                let first = self.axis.column(span.from.not_after()).max(-1) + 1;
-                let first = first + i64::from(self.is_mark_at(first));
-                let next = spans.get(index + 1).is_some();
+            if lasts(span) && span.state != TcpState::Close {
+                let first = self.axis.column(span.from.not_after());
                 let last = self.axis.column(end_of(spans, index, at));
-                let last = if next && self.is_mark_at(last) {
-                    last - 1
-                } else {
-                    last
-                };
-                self.label(span, first, last);
+                self.label(span, descriptor_note(spans, index), first, last);
             }
         }
         let gone = spans.last().filter(|span| span.state == TcpState::Close);
@@ -213,26 +273,44 @@ impl<'a> Lane<'a> {
         }
     }
 
-    fn is_mark_at(&self, column: i64) -> bool {
-        usize::try_from(column)
-            .ok()
-            .and_then(|column| self.cells.get(column))
-            .is_some_and(|cell| matches!(cell.glyph, STEP | STEPS | EARLIER | GONE))
+    /// The stretches from `first` to `last` that no step and no mark interrupts.
+    fn free(&self, first: i64, last: i64) -> Vec<(i64, i64)> {
+        let mut stretches: Vec<(i64, i64)> = Vec::new();
+        let is_free = |&column: &i64| self.cell(column).is_some_and(|cell| !is_sign(cell));
+        for column in self.in_sight(first, last).filter(is_free) {
+            match stretches.last_mut() {
+                Some((_, end)) if *end + 1 == column => *end = column,
+                _ => stretches.push((column, column)),
+            }
+        }
+        stretches
     }
 
-    /// The longest name that fits.
-    fn label(&mut self, span: &Span, first: i64, last: i64) {
+    /// The longest name that fits, as far left as it does.
+    fn label(&mut self, span: &Span, note: &str, first: i64, last: i64) {
         let (long, short) = (span.state.name(), short(span.state));
-        let note = descriptor_note(span);
-        let names = [
-            format!("{long}{note}"),
-            format!("{short}{note}"),
-            long.to_owned(),
-            short.to_owned(),
-        ];
+        let (names, kind) = match span.certainty {
+            Certainty::Inferred => (
+                [format!("({long})"), format!("({short})")].to_vec(),
+                Kind::Unsure,
+            ),
+            Certainty::Exact | Certainty::Sampled => (
+                [
+                    format!("{long}{note}"),
+                    format!("{short}{note}"),
+                    long.to_owned(),
+                    short.to_owned(),
+                ]
+                .to_vec(),
+                Kind::Name(span.state),
+            ),
+        };
+        let stretches = self.free(first, last);
         for name in names {
-            if self.write(first, last, &name, Kind::Name(span.state)) {
-                return;
+            for &(first, last) in &stretches {
+                if self.write(first, last, &name, kind) {
+                    return;
+                }
             }
         }
     }
@@ -251,8 +329,45 @@ impl<'a> Lane<'a> {
     }
 }
 
+/// Whether the cell shows something that a name must not cover.
+fn is_sign(cell: Cell) -> bool {
+    matches!(cell.kind, Kind::Mark | Kind::Reset)
+        || matches!(cell.glyph, STEP | STEPS | EARLIER | GONE)
+}
+
+const fn is_reset(glyph: char) -> bool {
+    matches!(glyph, RESET_SENT | RESET_RECEIVED)
+}
+
+/// The sign of one kind of mark, or of several segments.
+fn glyph_of_marks(marks: &[Mark]) -> char {
+    let glyph = |mark: &Mark| match mark.kind {
+        MarkKind::ResetSent(_) => RESET_SENT,
+        MarkKind::ResetReceived => RESET_RECEIVED,
+        MarkKind::Retransmit => RETRANSMIT,
+        MarkKind::CloseCall => CLOSE_CALL,
+        MarkKind::Freed => FREED,
+    };
+    let mut glyphs = marks.iter().map(glyph);
+    let first = glyphs.next().unwrap_or(' ');
+    match (glyphs.all(|other| other == first), first, marks.len()) {
+        (false, ..) => STEPS,
+        (true, RETRANSMIT, count @ 2..) => u32::try_from(count)
+            .ok()
+            .and_then(|count| char::from_digit(count, 10))
+            .unwrap_or(MANY),
+        (true, ..) => first,
+    }
+}
+
 /// Who holds the socket, where that tells something.
-fn descriptor_note(span: &Span) -> &'static str {
+///
+/// The trap: an event can only say that nobody has accepted the connection yet. Where the next
+/// state shows a program, one has accepted it in between.
+fn descriptor_note(spans: &[Span], index: usize) -> &'static str {
+    let span = &spans[index];
+    let next = spans.get(index + 1).and_then(|next| next.descriptor);
+    let was_accepted = matches!(next, Some(Descriptor::Held | Descriptor::Gone));
     match (span.state, span.descriptor) {
         (
             TcpState::FinWait1 | TcpState::FinWait2 | TcpState::Closing,
@@ -261,7 +376,106 @@ fn descriptor_note(span: &Span) -> &'static str {
             Descriptor::Held => " fd held",
             _ => " fd gone",
         },
-        (_, Some(Descriptor::NotAccepted)) => " not accepted",
+        (_, Some(Descriptor::NotAccepted)) if !was_accepted => " not accepted",
         _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::SourceName;
+    use crate::timeline::Why;
+    use crate::view::fixture::at;
+    use crate::view::tui::axis::Zoom;
+    use std::time::Duration;
+
+    const fn exact(state: TcpState, micros: u64) -> Span {
+        Span {
+            state,
+            from: When::At(at(micros)),
+            certainty: Certainty::Exact,
+            source: SourceName::Bpf,
+            descriptor: None,
+            entry: None,
+            why: Why {
+                cause: crate::timeline::Cause::Unknown,
+                call: None,
+                reason: None,
+                signal: None,
+                by: None,
+            },
+        }
+    }
+
+    const fn mark(kind: MarkKind, micros: u64) -> Mark {
+        Mark {
+            at: at(micros),
+            kind,
+            by: None,
+        }
+    }
+
+    /// The lane of the last millisecond, a column for each 20 us, at 1000 us.
+    fn lane(spans: &[Span], marks: &[Mark]) -> String {
+        let axis = Axis::new(at(1000), Zoom::showing(Duration::from_millis(1)), 50);
+        let cells = drawn(spans, marks, &axis, at(1000));
+        cells.into_iter().map(|cell| cell.glyph).collect()
+    }
+
+    #[test]
+    fn exact_bounds_have_no_shade_and_marks_lie_on_top() {
+        let spans = [
+            exact(TcpState::Established, 100),
+            exact(TcpState::FinWait1, 600),
+            exact(TcpState::FinWait2, 640),
+        ];
+        let marks = [
+            mark(MarkKind::Retransmit, 400),
+            mark(MarkKind::Retransmit, 500),
+            mark(MarkKind::Retransmit, 501),
+            mark(MarkKind::CloseCall, 700),
+            mark(MarkKind::Freed, 760),
+            mark(MarkKind::ResetReceived, 765),
+        ];
+        assert_eq!(
+            lane(&spans, &marks),
+            "    |ESTABLISHED━━━↑━━━━2━━━━|»|══¢══‡FIN_WAIT2═══"
+        );
+    }
+
+    #[test]
+    fn a_reset_shows_itself_where_the_lane_ends() {
+        let spans = [
+            exact(TcpState::Established, 100),
+            exact(TcpState::Close, 600),
+        ];
+        let sent = [mark(MarkKind::ResetSent(None), 601)];
+        let freed = [mark(MarkKind::Freed, 700)];
+        assert_eq!(
+            lane(&spans, &sent).trim_end(),
+            "    |ESTABLISHED━━━━━━━━━━━━━▲"
+        );
+        assert_eq!(
+            lane(&spans, &freed).trim_end(),
+            "    |ESTABLISHED━━━━━━━━━━━━━╳    ○"
+        );
+        let many = [mark(MarkKind::Retransmit, 300); 12];
+        assert!(lane(&spans, &many).contains('+'));
+    }
+
+    #[test]
+    fn an_inferred_time_wait_is_drawn_as_one() {
+        let spans = [
+            exact(TcpState::FinWait2, 100),
+            Span {
+                certainty: Certainty::Inferred,
+                ..exact(TcpState::TimeWait, 600)
+            },
+        ];
+        assert_eq!(
+            lane(&spans, &[]),
+            "    |FIN_WAIT2═══════════════|(TIME_WAIT)·········"
+        );
     }
 }

@@ -125,6 +125,8 @@ fn style_of(cell: Cell, theme: Theme) -> Style {
         Kind::Blank => Style::new(),
         Kind::Fill(state) => theme.state(state),
         Kind::Name(state) => theme.state(state).patch(theme.strong()),
+        Kind::Mark => theme.strong(),
+        Kind::Reset => theme.alert(),
         Kind::Unsure => theme.quiet(),
     }
 }

@@ -6,13 +6,13 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
 
-use crate::diagnosis::verdict::judge;
 use crate::model::{Descriptor, TcpState};
-use crate::timeline::{ConnId, Connection, Side, Track};
+use crate::timeline::{Certainty, ConnId, Connection, Side, Track};
 use crate::view::duration;
 use crate::view::tui::choice::Chosen;
 use crate::view::tui::lane::short;
 use crate::view::tui::{NOT_VISIBLE, View, pad, shorten_both, shown_state};
+use crate::view::verdict;
 
 const AGE: usize = 7;
 /// The mark and the number.
@@ -125,7 +125,7 @@ fn row_line(
         spans.extend(end(connection.end(side), view, columns));
     }
     if connection.closed().is_some() {
-        let code = judge(connection).code.token();
+        let code = verdict(connection).map_or("MPTCP", |verdict| verdict.code.token());
         spans.push(Span::raw(format!(" {}", pad(code, columns.verdict))));
     }
     Line::from(spans)
@@ -172,9 +172,13 @@ fn end(track: Option<&Track>, view: &View<'_>, columns: &Columns) -> Vec<Span<'s
         11.. => shown_state(span.state),
         _ => short(span.state),
     };
+    let name = match span.certainty {
+        Certainty::Inferred => format!("({name})"),
+        Certainty::Exact | Certainty::Sampled => name.to_owned(),
+    };
     let note = format!(" {}", note_of(track, span.state));
     vec![
-        Span::styled(pad(name, columns.state + 1), style),
+        Span::styled(pad(&name, columns.state + 1), style),
         Span::raw(format!("{age:>AGE$}")),
         Span::styled(pad(&note, columns.note), style),
     ]

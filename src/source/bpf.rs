@@ -1,0 +1,320 @@
+//! Every change of every TCP socket of our network namespace, at its exact time, from programs that
+//! run in the kernel.
+//!
+//! ```text
+//!     btf -> layout -> program (asm) -> sys -> kernel -> ring -> pending -> record -> Observation
+//! ```
+//!
+//! Needs CAP_BPF and CAP_PERFMON while it is opened, and nothing afterwards. Everything ends with
+//! the descriptors, so also a kill leaves nothing behind.
+//!
+//! The traps: a record's stamp is taken a little before its place in the ring, so what is handed
+//! out must be older than the newest by more than that; and the kernel wakes us for every record
+//! that finds the ring empty: who reads at once, again and again, is woken for each and slows the
+//! host down. Let a few milliseconds pass between two reads.
+
+pub mod asm;
+mod ask;
+pub mod btf;
+mod error;
+pub mod layout;
+mod open;
+mod pending;
+mod privileges;
+pub mod program;
+mod record;
+mod ring;
+mod sys;
+
+use std::fs;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+pub use error::BpfError;
+pub use privileges::{drop_capabilities, missing_capabilities};
+
+use crate::model::event::ResetReason;
+use crate::model::filter::Filter;
+use crate::model::{Body, Observation, Scope, SourceName, Timestamp};
+use crate::source::{Request, clock};
+use ask::Asker;
+use pending::Backlog;
+use program::Probe;
+use record::{Context, FREED, Record};
+use ring::{Counter, End, Ring};
+
+/// The size of the ring unless told otherwise: 60,000 events, a twentieth of a second of the
+/// fastest that two processors were seen to make.
+pub const DEFAULT_RING: usize = 8 << 20;
+/// How many records are taken from the ring at once.
+const AT_ONCE: usize = 64 << 10;
+/// A record's stamp is older than its place in the ring by less than this, unless its processor
+/// was taken away in between.
+const SLACK: Duration = Duration::from_millis(1);
+/// How long a connection that is being opened may go without its port before the kernel's table
+/// is asked.
+const PORT_PATIENCE: Duration = Duration::from_millis(50);
+/// More than this is not kept back for one that waits.
+const MOST_KEPT: usize = 256 << 10;
+/// How often the kernel is asked for programs that it skipped.
+const MISSES_PERIOD: Duration = Duration::from_secs(1);
+
+/// How it is opened.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// The size of the ring in bytes: a power of two, at least a page.
+    pub ring: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { ring: DEFAULT_RING }
+    }
+}
+
+/// A program that runs.
+struct Running {
+    program: OwnedFd,
+    /// Holds it to its tracepoint.
+    _attached: OwnedFd,
+}
+
+/// The source.
+pub struct Bpf {
+    ring: Ring,
+    lost: Counter,
+    running: Vec<Running>,
+    absent: Vec<Probe>,
+    backlog: Backlog,
+    asker: Option<Asker>,
+    scope: Scope,
+    filter: Filter,
+    reasons: Vec<ResetReason>,
+    says_fin: bool,
+    says_cgroup: bool,
+    has_more: bool,
+    /// Until when everything was handed out; never moves back.
+    handed_out: u64,
+    /// When the table was asked for those that still wait.
+    asked: Option<u64>,
+    lost_said: u64,
+    misses_said: u64,
+    misses_read: u64,
+    /// Something came since the misses were read.
+    is_busy: bool,
+}
+
+impl Bpf {
+    /// Loads the programs and lets them run.
+    ///
+    /// # Errors
+    /// When the kernel lacks something, or does not allow it: in one line, with what would help.
+    pub fn open(request: &Request, options: &Options) -> Result<Self, BpfError> {
+        open::open(request, options)
+    }
+
+    /// Takes what is in the ring and hands out, in order of time, what is old enough for nothing
+    /// older to come after it. Says until when everything has been handed out.
+    pub fn drain(&mut self, out: &mut Vec<Observation>) -> Timestamp {
+        let begun = clock::now();
+        let backlog = &mut self.backlog;
+        let mut newest = None;
+        let mut count = 0u64;
+        let end = self.ring.read(AT_ONCE, |record| {
+            backlog.push(record);
+            newest = newest.max(Some(record.at));
+            count += 1;
+        });
+        self.is_busy |= count > 0;
+        self.has_more = end == End::Enough;
+        // What is still in the ring is not older than what came from it, but for the slack.
+        let known = match end {
+            End::Empty => begun,
+            End::Enough | End::Unfinished => newest
+                .map_or(Timestamp::default(), Timestamp::from_nanos)
+                .min(begun),
+        };
+        let unnamed = self.settle_ports(begun, end);
+        let until = known.minus(SLACK).nanos().max(self.handed_out);
+        self.handed_out = self.hand_out(until, out).max(self.handed_out);
+        let until = Timestamp::from_nanos(self.handed_out);
+        self.say_losses(begun, until, unnamed, out);
+        until
+    }
+
+    /// Whether the ring held more than was taken at once.
+    pub const fn has_more(&self) -> bool {
+        self.has_more
+    }
+
+    /// When something is kept back: the moment to drain again, though nothing new came.
+    pub fn next_due(&self) -> Option<Timestamp> {
+        let at = |nanos| Timestamp::from_nanos(nanos);
+        let oldest = at(self.backlog.oldest()?).plus(SLACK);
+        let Some(waiting) = self.backlog.peek_waiting() else {
+            return Some(oldest);
+        };
+        if let Some(asked) = self.asked {
+            return Some(at(asked).plus(SLACK));
+        }
+        let may_ask = self.asker.as_ref().map_or(0, Asker::not_before);
+        let port = at(waiting).plus(PORT_PATIENCE).max(at(may_ask));
+        Some(if self.backlog.oldest() < Some(waiting) {
+            oldest.min(port)
+        } else {
+            port
+        })
+    }
+
+    /// For poll(): readable while there is something in the ring.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.ring.fd()
+    }
+
+    /// What this kernel does not report, in words; `None` when it reports everything.
+    pub fn limits(&self) -> Option<String> {
+        let lacks: Vec<String> = self
+            .absent
+            .iter()
+            .map(|probe| format!("no {}: {}", probe.tracepoint(), probe.lacking()))
+            .collect();
+        (!lacks.is_empty()).then(|| format!("this kernel has {}", lacks.join("; ")))
+    }
+
+    fn hand_out(&mut self, until: u64, out: &mut Vec<Observation>) -> u64 {
+        let context = Context {
+            scope: self.scope,
+            reasons: &self.reasons,
+            says_fin: self.says_fin,
+            says_cgroup: self.says_cgroup,
+        };
+        let (filter, is_any) = (&self.filter, self.filter == Filter::default());
+        self.backlog.hand_out(until, |record| {
+            let tuple = record.tuple();
+            if is_any || keeps(filter, record, &tuple) {
+                out.extend(record.observation(tuple, &context));
+            }
+        })
+    }
+
+    /// Asks for the ports of those that have waited long enough, and gives up those that the
+    /// answer does not name. Says how many events are lost by that.
+    fn settle_ports(&mut self, now: Timestamp, end: End) -> u64 {
+        let mut unnamed = self.backlog.take_lost();
+        let since = now.minus(PORT_PATIENCE).nanos();
+        // The answer is older than all that is in the ring now: who was named by a record after
+        // it has been told. Whose records do not come is of a port that nobody wants.
+        if let Some(asked) = self.asked
+            && end == End::Empty
+            && now.minus(SLACK).nanos() >= asked
+        {
+            self.asked = None;
+            let patience = crate::model::time::nanos_of(PORT_PATIENCE);
+            unnamed += self.give_up(asked.saturating_sub(patience));
+        }
+        if self.backlog.len() > MOST_KEPT {
+            unnamed += self.give_up(u64::MAX);
+        }
+        if self.asked.is_some() || self.backlog.oldest_waiting().is_none_or(|at| at > since) {
+            return unnamed;
+        }
+        let is_opening = !self.backlog.without_port(since).is_empty();
+        match &mut self.asker {
+            Some(asker) if is_opening => {
+                if asker.not_before() <= now.nanos() {
+                    self.asked = Some(now.nanos());
+                    let ports = asker.ports();
+                    self.backlog.name(&ports);
+                }
+            }
+            _ => self.asked = Some(now.nanos()),
+        }
+        unnamed
+    }
+
+    /// Of those that are given up, only the opening of a connection is lost whose remote port is
+    /// wanted, or any port: its later events would have come, whatever its port.
+    fn give_up(&mut self, since: u64) -> u64 {
+        let filter = &self.filter;
+        let mut lost = 0;
+        self.backlog.give_up(since, |record| {
+            lost += u64::from(!record.is_half_made() && filter.keeps(&record.tuple()));
+        });
+        lost
+    }
+
+    fn say_losses(
+        &mut self,
+        now: Timestamp,
+        at: Timestamp,
+        unnamed: u64,
+        out: &mut Vec<Observation>,
+    ) {
+        let lost = self.lost.value();
+        let misses = self.misses(now);
+        for (count, why) in [
+            (
+                lost.saturating_sub(self.lost_said),
+                "the ring was full: events were lost",
+            ),
+            (
+                misses.saturating_sub(self.misses_said),
+                "the kernel skipped the program, which was interrupted: events were lost",
+            ),
+            (
+                unnamed,
+                "connections were opened whose port could not be learnt",
+            ),
+        ] {
+            if count > 0 {
+                out.push(Observation {
+                    at,
+                    source: SourceName::Bpf,
+                    body: Body::Lost {
+                        count: Some(count),
+                        why,
+                    },
+                });
+            }
+        }
+        (self.lost_said, self.misses_said) = (lost, misses);
+    }
+
+    /// How often the kernel did not run a program because it was running there already: an
+    /// interrupt inside the program that brought another event.
+    fn misses(&mut self, now: Timestamp) -> u64 {
+        let read = Timestamp::from_nanos(self.misses_read);
+        if !self.is_busy || now.since(read) < MISSES_PERIOD {
+            return self.misses_said;
+        }
+        self.is_busy = false;
+        self.misses_read = now.nanos();
+        let misses = self
+            .running
+            .iter()
+            .filter_map(|running| recursion_misses(&running.program))
+            .sum();
+        self.misses_said.max(misses)
+    }
+}
+
+/// Read from /proc, since bpf(2) would want capabilities for it on some kernels.
+fn recursion_misses(program: &OwnedFd) -> Option<u64> {
+    let path = format!("/proc/thread-self/fdinfo/{}", program.as_raw_fd());
+    let text = fs::read_to_string(path).ok()?;
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("recursion_misses:"))?;
+    line.trim().parse().ok()
+}
+
+/// Whether the record is of a connection that is wanted. Where the 4-tuple was lost with the
+/// connection, only the cookie could tell, so it is handed out.
+fn keeps(filter: &Filter, record: &Record, tuple: &crate::model::FourTuple) -> bool {
+    let is_wiped = record.local_port == 0 || record.remote_port == 0;
+    match is_wiped {
+        _ if record.is_of_listener() => filter.keeps_listener(&tuple.local),
+        true if record.kind == FREED || record.local_port == 0 => true,
+        _ => filter.keeps(tuple),
+    }
+}

@@ -1,0 +1,197 @@
+//! Brings the programs into the kernel: reads its types, makes the maps, loads, attaches.
+//!
+//! It must not know what becomes of the events. The trap: only state changes are essential; a
+//! kernel that lacks another tracepoint, or refuses its program, still serves.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use crate::model::filter::{Filter, PortSet};
+use crate::source::Request;
+use crate::source::bpf::ask::Asker;
+use crate::source::bpf::btf::{Btf, Prototype};
+use crate::source::bpf::layout::{Layout, NAMES};
+use crate::source::bpf::program::{Ports, Probe, Wanted, assemble};
+use crate::source::bpf::ring::{Counter, Ring};
+use crate::source::bpf::{Bpf, BpfError, Options, Running, missing_capabilities, pending, sys};
+
+/// The kernel's own description of its types.
+const BTF: &str = "/sys/kernel/btf/vmlinux";
+/// The least and the most that a ring may have.
+const RING: std::ops::RangeInclusive<usize> = 4096..=1 << 30;
+/// Every port, 0 included.
+const PORTS: usize = 1 << 16;
+/// Parameters of `tcp_send_reset` when it says why: the reason, behind socket and packet and the
+/// pointer that every tracepoint has.
+const WITH_REASON: usize = 4;
+
+/// Reads the kernel's description.
+pub(super) fn kernel_types() -> Result<Btf, BpfError> {
+    let data = fs::read(BTF).map_err(|error| BpfError::NoBtf { path: BTF, error })?;
+    Btf::parse(data, NAMES).map_err(|error| BpfError::Btf { path: BTF, error })
+}
+
+pub(super) fn open(request: &Request, options: &Options) -> Result<Bpf, BpfError> {
+    if let Some(missing) = missing_capabilities() {
+        return Err(BpfError::Capabilities { missing });
+    }
+    let netns = request.scope.netns.and_then(|netns| netns.try_into().ok());
+    let netns = netns.ok_or(BpfError::NoNamespace)?;
+    if !options.ring.is_power_of_two() || !RING.contains(&options.ring) {
+        return Err(BpfError::RingSize(options.ring));
+    }
+    let btf = kernel_types()?;
+    let layout = Layout::read(&btf).map_err(|missing| BpfError::Missing(missing.0))?;
+    let of = |operation| move |error| BpfError::of(operation, error);
+    let ring = Ring::new(options.ring).map_err(of("making the ring"))?;
+    let lost = Counter::new().map_err(of("making the count of losses"))?;
+    let table = port_table(&request.filter).map_err(of("making the table of ports"))?;
+    let wanted = Wanted {
+        netns,
+        ring: ring.fd().as_raw_fd(),
+        lost: lost.fd().as_raw_fd(),
+        ports: table.as_ref().map(|(table, all)| Ports {
+            table: table.as_raw_fd(),
+            all: *all,
+        }),
+    };
+    let (programs, absent) = load_all(&btf, &layout, &wanted)?;
+    let mut running = Vec::new();
+    for (probe, program) in programs {
+        let attached = attach(probe, program.as_fd())?;
+        running.push(Running {
+            program,
+            _attached: attached,
+        });
+    }
+    Ok(Bpf {
+        ring,
+        lost,
+        running,
+        absent,
+        backlog: pending::Backlog::default(),
+        asker: Asker::open(),
+        scope: request.scope,
+        filter: request.filter.clone(),
+        says_fin: layout.flags.is_some() && layout.done.is_some(),
+        says_cgroup: layout.cgroup.is_some(),
+        reasons: layout.reasons,
+        has_more: false,
+        handed_out: 0,
+        asked: None,
+        lost_said: 0,
+        misses_said: 0,
+        misses_read: 0,
+        is_busy: false,
+    })
+}
+
+type Loaded = Vec<(Probe, OwnedFd)>;
+
+fn load_all(
+    btf: &Btf,
+    layout: &Layout,
+    wanted: &Wanted,
+) -> Result<(Loaded, Vec<Probe>), BpfError> {
+    let (mut loaded, mut absent) = (Vec::new(), Vec::new());
+    for probe in Probe::ALL {
+        match load(btf, layout, wanted, probe) {
+            Ok(program) => loaded.push((probe, program)),
+            Err(error) if probe == Probe::State => return Err(error),
+            Err(_) => absent.push(probe),
+        }
+    }
+    Ok((loaded, absent))
+}
+
+fn load(
+    btf: &Btf,
+    layout: &Layout,
+    wanted: &Wanted,
+    probe: Probe,
+) -> Result<OwnedFd, BpfError> {
+    let tracepoint = probe.tracepoint();
+    let typedef = format!("btf_trace_{tracepoint}");
+    let prototype = btf.prototype(&typedef).ok_or(BpfError::Missing(typedef))?;
+    let probe = as_declared(probe, prototype);
+    let program = assemble(probe, layout, wanted)
+        .map_err(|error| BpfError::of(format!("assembling {tracepoint}"), io::Error::other(error)))?;
+    sys::load(&program, &format!("tw_{tracepoint}"), prototype.id)
+        .map_err(|refusal| BpfError::refused(tracepoint, refusal.error, refusal.log))
+}
+
+fn as_declared(probe: Probe, prototype: Prototype) -> Probe {
+    match probe {
+        Probe::ResetSent { .. } => Probe::ResetSent {
+            says_why: prototype.parameters >= WITH_REASON,
+        },
+        other => other,
+    }
+}
+
+fn attach(probe: Probe, program: BorrowedFd<'_>) -> Result<OwnedFd, BpfError> {
+    let operation = || format!("attaching to {}", probe.tracepoint());
+    sys::attach(program).map_err(|error| BpfError::of(operation(), error))
+}
+
+/// The table of ports with the bits of all groups; `None` when every port is wanted.
+fn port_table(filter: &Filter) -> io::Result<Option<(OwnedFd, u8)>> {
+    let groups: Vec<&PortSet> = filter.port_groups().collect();
+    if groups.is_empty() {
+        return Ok(None);
+    }
+    let map = sys::array(PORTS as u32, "tcpwatch_ports")?;
+    sys::write_array(map.as_fd(), &groups_of_ports(&groups, ephemeral_ports()))?;
+    Ok(Some((map, all_groups(&groups))))
+}
+
+const fn all_groups(groups: &[&PortSet]) -> u8 {
+    // A filter has three groups at most.
+    ((1u16 << groups.len()) - 1) as u8
+}
+
+/// For each port the groups that it belongs to. Place 0, of a socket that has no port yet, belongs
+/// to those of which it can be given one.
+fn groups_of_ports(groups: &[&PortSet], ephemeral: (u16, u16)) -> Vec<u8> {
+    let mut table = vec![0u8; PORTS];
+    for (index, group) in groups.iter().enumerate() {
+        for &(first, last) in group.ranges() {
+            for place in &mut table[usize::from(first)..=usize::from(last)] {
+                *place |= 1 << index;
+            }
+            if first <= ephemeral.1 && ephemeral.0 <= last {
+                table[0] |= 1 << index;
+            }
+        }
+    }
+    table
+}
+
+/// The ports that are given to sockets that ask for none, in this thread's network namespace.
+fn ephemeral_ports() -> (u16, u16) {
+    let text = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
+    let mut numbers = text.split_whitespace().map(str::parse);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(first)), Some(Ok(last))) => (first, last),
+        // Not to be read: then it can be any.
+        _ => (1, u16::MAX),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_has_the_bits_of_its_groups() {
+        let (web, high): (PortSet, PortSet) =
+            ("80,443".parse().unwrap(), "440-40000".parse().unwrap());
+        let table = groups_of_ports(&[&web, &high], (32768, 60999));
+        let at = |port: usize| table[port];
+        assert_eq!([at(80), at(443), at(440), at(40000)], [1, 3, 2, 2]);
+        assert_eq!([at(79), at(439), at(40001), at(65535)], [0, 0, 0, 0]);
+        assert_eq!(at(0), 2, "only the second can be given to a client");
+        assert_eq!(all_groups(&[&web, &high]), 3);
+    }
+}

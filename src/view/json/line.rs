@@ -1,0 +1,275 @@
+//! The lines of live output, field by field: what is promised to readers.
+//!
+//! The order of fields here is the order in the output. A field that is added goes to
+//! docs/json.md too.
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::diagnosis::Verdict;
+use crate::model::time::nanos_of;
+use crate::model::{Descriptor, TcpState, Timestamp};
+use crate::timeline::{Call, Connection, Found, Mark, Process, Reason, Side, Transition};
+use crate::view::json::bytes::{Address, Name};
+use crate::view::json::{SourceInfo, age_ns};
+
+/// One line of output, without its newline.
+#[derive(Debug, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub(super) enum Line<'a> {
+    Session {
+        version: u32,
+        tcpwatch: &'static str,
+        kernel: &'a str,
+        host: &'a str,
+        clock: Option<Clock>,
+        sources: &'a [SourceInfo],
+        filter: String,
+    },
+    Source {
+        at_ns: u64,
+        #[serde(flatten)]
+        info: SourceInfo,
+    },
+    Clock {
+        at_ns: u64,
+        #[serde(flatten)]
+        clock: Clock,
+    },
+    Open(Open),
+    /// The other end of a connection that is known already.
+    End {
+        at_ns: u64,
+        conn: u64,
+        end: &'static str,
+        local: Address,
+        remote: Address,
+        state: &'static str,
+        age_ns: Option<u64>,
+        cookie: Option<u64>,
+    },
+    Transition(TransitionLine),
+    Closed {
+        at_ns: u64,
+        conn: u64,
+        verdict: Option<VerdictInfo>,
+    },
+    /// Something that happened to an end without moving its state.
+    Event(EventLine),
+    Lost {
+        at_ns: u64,
+        source: &'static str,
+        count: Option<u64>,
+        why: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        conn: Option<u64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        end: Option<&'static str>,
+    },
+    Note {
+        at_ns: u64,
+        pid: u32,
+        text: &'a str,
+    },
+    /// What an experiment of the lab came to.
+    Conclusion {
+        at_ns: u64,
+        experiment: &'a str,
+        shown: bool,
+        text: &'a str,
+    },
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Clock {
+    pub(super) monotonic_ns: u64,
+    pub(super) realtime_ns: u64,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Open {
+    at_ns: u64,
+    conn: u64,
+    a: Address,
+    b: Address,
+    a_state: Option<&'static str>,
+    b_state: Option<&'static str>,
+    a_age_ns: Option<u64>,
+    b_age_ns: Option<u64>,
+    a_cookie: Option<u64>,
+    b_cookie: Option<u64>,
+    netns: Option<u64>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    mptcp: bool,
+}
+
+impl Open {
+    pub(super) fn new(
+        conn: u64,
+        at: Timestamp,
+        ends: &[Option<Found>; 2],
+        connection: &Connection,
+    ) -> Self {
+        let state = |end: &Option<Found>| end.map(|found| found.state.name());
+        let age = |end: &Option<Found>| end.and_then(|found| age_ns(found.age));
+        let cookie = |end: &Option<Found>| end.and_then(|found| found.cookie).map(|c| c.0);
+        let [a, b] = ends;
+        Self {
+            at_ns: at.nanos(),
+            conn,
+            a: Address(connection.endpoint(Side::A)),
+            b: Address(connection.endpoint(Side::B)),
+            a_state: state(a),
+            b_state: state(b),
+            a_age_ns: age(a),
+            b_age_ns: age(b),
+            a_cookie: cookie(a),
+            b_cookie: cookie(b),
+            netns: connection.scope().netns,
+            mptcp: connection.is_multipath(),
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct TransitionLine {
+    at_ns: u64,
+    conn: u64,
+    end: &'static str,
+    local: Address,
+    remote: Address,
+    from: &'static str,
+    to: &'static str,
+    in_from_ns: Option<u64>,
+    certainty: &'static str,
+    not_before_ns: Option<u64>,
+    not_after_ns: u64,
+    source: &'static str,
+    call: Option<&'static str>,
+    cause: &'static str,
+    reason: Option<&'static str>,
+    signal: Option<u8>,
+    pid: Option<u32>,
+    comm: Option<Name>,
+    descriptor: Option<&'static str>,
+    unread: Option<u32>,
+    unacked: Option<u32>,
+    owners: Option<Value>,
+}
+
+impl TransitionLine {
+    pub(super) fn new(side: Side, step: &Transition, connection: &Connection) -> Self {
+        let (seen, why) = (step.seen, &step.why);
+        Self {
+            at_ns: step.when.not_after().nanos(),
+            conn: connection.id().0,
+            end: side.token(),
+            local: Address(connection.endpoint(side)),
+            remote: Address(connection.endpoint(side.other())),
+            from: step.from.name(),
+            to: step.to.name(),
+            in_from_ns: step.in_from.map(nanos_of),
+            certainty: step.certainty.token(),
+            not_before_ns: step.when.not_before().map(Timestamp::nanos),
+            not_after_ns: step.when.not_after().nanos(),
+            source: step.source.token(),
+            call: why.call.map(Call::token).or_else(|| call(step)),
+            cause: why.cause.token(),
+            reason: why.reason.and_then(Reason::token),
+            signal: why.signal,
+            pid: pid(why.by),
+            comm: name(why.by),
+            descriptor: seen.and_then(|seen| seen.descriptor).map(Descriptor::token),
+            unread: seen
+                .and_then(|seen| seen.unread)
+                .or_else(|| thrown_away(why.reason)),
+            unacked: seen.and_then(|seen| seen.unacked),
+            owners: None,
+        }
+    }
+}
+
+/// The one call that a look alone can tell: only `shutdown(SHUT_WR)` sends a FIN and leaves the
+/// receive side open. Told once, with the first state after the FIN that was seen: FIN_WAIT2 when
+/// FIN_WAIT1 was passed between two looks, and so has no beginning.
+fn call(step: &Transition) -> Option<&'static str> {
+    let is_first_fin = match step.to {
+        TcpState::FinWait1 => true,
+        TcpState::FinWait2 => step.in_from.is_none(),
+        _ => false,
+    };
+    let seen = step.seen?;
+    let shutdown = seen.shutdown?;
+    let only_send = shutdown.send() && !shutdown.receive();
+    (is_first_fin && only_send && seen.descriptor == Some(Descriptor::Held))
+        .then(|| Call::ShutdownWr.token())
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct EventLine {
+    at_ns: u64,
+    conn: u64,
+    end: &'static str,
+    what: &'static str,
+    reason: Option<&'static str>,
+    unread: Option<u32>,
+    pid: Option<u32>,
+    comm: Option<Name>,
+}
+
+impl EventLine {
+    pub(super) fn new(conn: u64, side: Side, mark: &Mark) -> Self {
+        let reason = mark.kind.reason();
+        Self {
+            at_ns: mark.at.nanos(),
+            conn,
+            end: side.token(),
+            what: mark.kind.token(),
+            reason: reason.and_then(Reason::token),
+            unread: thrown_away(reason),
+            pid: pid(mark.by),
+            comm: name(mark.by),
+        }
+    }
+}
+
+/// How much the program had not read when it closed.
+const fn thrown_away(reason: Option<Reason>) -> Option<u32> {
+    match reason {
+        Some(Reason::UnreadData(bytes)) => Some(bytes),
+        _ => None,
+    }
+}
+
+fn pid(by: Option<Process>) -> Option<u32> {
+    by.map(|process| process.pid)
+}
+
+fn name(by: Option<Process>) -> Option<Name> {
+    by.map(|process| Name(process.comm))
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct VerdictInfo {
+    code: &'static str,
+    first_closer: Option<&'static str>,
+    how: Option<&'static str>,
+    half_close: Option<bool>,
+    lost_bytes: Option<u64>,
+    signal: Option<u8>,
+    sentence: String,
+}
+
+impl From<Verdict> for VerdictInfo {
+    fn from(verdict: Verdict) -> Self {
+        Self {
+            code: verdict.code.token(),
+            first_closer: verdict.first_closer.map(Side::token),
+            how: verdict.how.map(|how| how.token()),
+            half_close: None,
+            lost_bytes: verdict.lost_bytes,
+            signal: verdict.signal,
+            sentence: verdict.sentence,
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! The history of the chosen connection: steps, marks and notes of the lab, in the order of time.
+//!
+//! Steps are dated by the moment the new state was seen; how much earlier it may have begun stands
+//! beside, with the cause. When there is not room for all, the newest are shown and the others
+//! counted. The trap: a connection whose peer is gone sends the same segment again for minutes,
+//! and must not push everything else out of sight; what follows one another is one line.
+
+use ratatui::style::Style;
+use ratatui::text::{Line, Span};
+
+use crate::model::{TcpState, Timestamp};
+use crate::timeline::{Cause, Certainty, Connection, Mark, MarkKind, Side, Track, Why, track};
+use crate::view::cause::{self, Step, certainty};
+use crate::view::duration;
+use crate::view::plain::plain;
+use crate::view::tui::details::{held, wrap_after};
+use crate::view::tui::heard::LabNote;
+use crate::view::tui::{View, letter, pad, shown_state};
+use crate::view::wall;
+
+/// A line of the history, not yet put into words: only what is in sight is.
+enum Entry<'a> {
+    Step(Side, &'a Track, usize),
+    Mark(Side, &'a Mark),
+    /// A segment sent again and again, and when for the last time.
+    Retransmits(Side, &'a Mark, usize, Timestamp),
+    Note(&'a LabNote),
+}
+
+impl Entry<'_> {
+    fn at(&self) -> Timestamp {
+        match self {
+            Self::Step(_, track, index) => track.spans()[*index].from.not_after(),
+            Self::Mark(_, mark) | Self::Retransmits(_, mark, ..) => mark.at,
+            Self::Note(note) => note.at,
+        }
+    }
+
+    fn lines(&self, view: &View<'_>, width: u16) -> Vec<Line<'static>> {
+        match self {
+            Self::Step(side, track, index) => step(*side, track, *index, view, width),
+            Self::Mark(side, mark) => {
+                let text = cause::mark_words(mark);
+                let head = dated(mark.at, letter(*side), view);
+                flowing(vec![head], &text, mark_style(mark, view), width)
+            }
+            Self::Retransmits(side, first, times, last) => {
+                let within = duration::brief(last.since(first.at));
+                let text = format!("{}, {times} times in {within}", cause::mark_words(first));
+                let head = dated(first.at, letter(*side), view);
+                flowing(vec![head], &text, Style::new(), width)
+            }
+            Self::Note(note) => {
+                let text = format!("[{}] {}", note.pid, plain(&note.text));
+                let head = Span::raw(format!(" {}  ", view.heard.time(note.at)));
+                flowing(vec![head], &text, Style::new(), width)
+            }
+        }
+    }
+}
+
+fn mark_style(mark: &Mark, view: &View<'_>) -> Style {
+    match mark.kind {
+        MarkKind::ResetSent(_) | MarkKind::ResetReceived => view.theme.alert(),
+        MarkKind::Retransmit | MarkKind::CloseCall | MarkKind::Freed => Style::new(),
+    }
+}
+
+/// ` 14:02:11.532104  A `
+fn dated(at: Timestamp, letter: char, view: &View<'_>) -> Span<'static> {
+    Span::raw(format!(" {}  {letter} ", view.heard.time(at)))
+}
+
+/// `head`, and behind it `text` in as many lines as it needs.
+fn flowing(
+    mut head: Vec<Span<'static>>,
+    text: &str,
+    style: Style,
+    width: u16,
+) -> Vec<Line<'static>> {
+    /// Below the text of the first line, where that is near the left.
+    const INDENT: usize = wall::WIDTH + 5;
+    let width = usize::from(width);
+    let taken: usize = head.iter().map(Span::width).sum();
+    let indent = INDENT.min(taken);
+    let parts = wrap_after(
+        text,
+        width.saturating_sub(taken).max(1),
+        width.saturating_sub(indent).max(1),
+    );
+    let mut parts = parts.into_iter();
+    head.push(Span::styled(parts.next().unwrap_or_default(), style));
+    let rest = parts.map(|part| {
+        let indented = format!("{:indent$}{part}", "");
+        Line::styled(indented, style)
+    });
+    std::iter::once(Line::from(head)).chain(rest).collect()
+}
+
+/// Steps, marks and notes in the order of time.
+fn history<'a>(connection: &'a Connection, view: &View<'a>) -> Vec<Entry<'a>> {
+    let mut entries = Vec::new();
+    for (side, track) in connection.visible() {
+        let known = track.span_at(view.at).map_or(0, |last| last + 1);
+        let first = track.spans().first();
+        let born = first.is_some_and(|span| span.state == TcpState::Close);
+        entries.extend((usize::from(born)..known).map(|index| Entry::Step(side, track, index)));
+        let marks = track.marks().iter().filter(|mark| mark.at <= view.at);
+        entries.extend(marks.map(|mark| Entry::Mark(side, mark)));
+    }
+    let notes = view.heard.notes().filter(|note| note.at <= view.at);
+    entries.extend(notes.map(Entry::Note));
+    // Stable: what is of one moment keeps the order of its track.
+    entries.sort_by_key(Entry::at);
+    joined(entries)
+}
+
+/// Segments sent again with nothing in between become one entry.
+fn joined(entries: Vec<Entry<'_>>) -> Vec<Entry<'_>> {
+    let mut joined: Vec<Entry<'_>> = Vec::with_capacity(entries.len());
+    for entry in entries {
+        match (joined.last_mut(), &entry) {
+            (Some(before), Entry::Mark(side, mark)) if mark.kind == MarkKind::Retransmit => {
+                if !before.takes(*side, mark.at) {
+                    joined.push(entry);
+                }
+            }
+            _ => joined.push(entry),
+        }
+    }
+    joined
+}
+
+impl Entry<'_> {
+    /// Takes in one more segment that `side` sent again, when it is about such segments.
+    fn takes(&mut self, side: Side, at: Timestamp) -> bool {
+        match self {
+            Self::Mark(of, first) if *of == side && first.kind == MarkKind::Retransmit => {
+                *self = Self::Retransmits(side, first, 2, at);
+                true
+            }
+            Self::Retransmits(of, _, times, last) if *of == side => {
+                *times += 1;
+                *last = at;
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
+/// `14:02:11.532104  A ESTABLISHED -> FIN_WAIT1  exact, close() by nginx[812]`
+fn step(
+    side: Side,
+    track: &Track,
+    index: usize,
+    view: &View<'_>,
+    width: u16,
+) -> Vec<Line<'static>> {
+    let span = &track.spans()[index];
+    let before = index.checked_sub(1).map(|index| track.spans()[index].state);
+    let mut head = vec![dated(span.from.not_after(), letter(side), view)];
+    head.extend(states(before, span.state, view));
+    let notes = notes(span, before, width).join(", ");
+    flowing(head, &notes, certainty_style(span.certainty, view), width)
+}
+
+/// `ESTABLISHED -> FIN_WAIT1`, in columns.
+fn states(before: Option<TcpState>, state: TcpState, view: &View<'_>) -> Vec<Span<'static>> {
+    let mut spans = Vec::with_capacity(4);
+    let taken = before.map_or(0, |before| before.name().len() + 4);
+    if let Some(before) = before {
+        spans.push(Span::styled(before.name(), view.theme.state(before)));
+        spans.push(Span::raw(" -> "));
+    }
+    let name = pad(shown_state(state), STEP_WIDTH.saturating_sub(taken));
+    spans.push(Span::styled(name, view.theme.state(state)));
+    spans.push(Span::raw("  "));
+    spans
+}
+
+/// How surely it is known, why it was, and who holds the socket. On a narrow screen, what the step
+/// itself tells gives way to what it does not.
+fn notes(span: &track::Span, from: Option<TcpState>, width: u16) -> Vec<String> {
+    let mut notes = vec![certainty(span.certainty, span.from)];
+    let to = span.state;
+    let cause = cause::words(&span.why, Step { from, to });
+    let holder = holder(span, width).map(str::to_owned);
+    match (width, span.certainty) {
+        (100.., _) => notes.extend(cause.into_iter().chain(holder)),
+        (_, Certainty::Exact) => notes.extend(cause.or(holder)),
+        (_, Certainty::Sampled | Certainty::Inferred) => notes.extend(holder.or(cause)),
+    }
+    notes
+}
+
+/// Who holds the socket, unless the cause tells, in as many words as there is room for. An event
+/// that opens a connection comes before anybody can accept it.
+fn holder(span: &track::Span, width: u16) -> Option<&'static str> {
+    let is_exact = span.certainty == Certainty::Exact;
+    let opens = is_exact && span.state == TcpState::Established;
+    let note = held(span.state, span.descriptor?)?;
+    match width {
+        _ if opens || tells_holder(&span.why) => None,
+        100.. => Some(note),
+        _ => Some(note.split_once(':').map_or(note, |(short, _)| short)),
+    }
+}
+
+/// Whether the cause says already whether the descriptor is open.
+const fn tells_holder(why: &Why) -> bool {
+    why.call.is_some() || matches!(why.cause, Cause::Close)
+}
+
+/// The longest step: `ESTABLISHED -> CLOSE_WAIT`.
+const STEP_WIDTH: usize = 25;
+
+fn certainty_style(certainty: Certainty, view: &View<'_>) -> Style {
+    match certainty {
+        Certainty::Inferred => view.theme.quiet(),
+        Certainty::Exact | Certainty::Sampled => Style::new(),
+    }
+}
+
+/// The newest of the history in `room` lines; when not all fit, the first line counts the others.
+pub(super) fn newest(
+    connection: &Connection,
+    view: &View<'_>,
+    width: u16,
+    room: usize,
+) -> Vec<Line<'static>> {
+    let all = history(connection, view);
+    let mut blocks: Vec<Vec<Line<'static>>> = Vec::new();
+    let mut taken = 0;
+    for entry in all.iter().rev() {
+        let block = entry.lines(view, width);
+        taken += block.len();
+        let is_last = blocks.len() + 1 == all.len();
+        // One line is kept for the count, unless nothing is left to count.
+        if taken + usize::from(!is_last && room > 1) > room {
+            break;
+        }
+        blocks.push(block);
+    }
+    let hidden = all.len() - blocks.len();
+    let count = (hidden > 0 && room > 1).then(|| Line::raw(format!(" ({hidden} earlier)")));
+    count
+        .into_iter()
+        .chain(blocks.into_iter().rev().flatten())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::view::fixture::at;
+
+    #[test]
+    fn segments_sent_again_and_again_are_one_entry() {
+        let mark = |micros| Mark {
+            at: at(micros),
+            kind: MarkKind::Retransmit,
+            by: None,
+        };
+        let marks = [mark(1), mark(2), mark(3), mark(4), mark(5)];
+        let of = |side, index: usize| Entry::Mark(side, &marks[index]);
+        let all = joined(vec![
+            of(Side::A, 0),
+            of(Side::A, 1),
+            of(Side::A, 2),
+            of(Side::B, 3),
+            of(Side::A, 4),
+        ]);
+        assert!(matches!(
+            all.as_slice(),
+            [
+                Entry::Retransmits(Side::A, _, 3, last),
+                Entry::Mark(Side::B, _),
+                Entry::Mark(Side::A, _)
+            ] if *last == at(3)
+        ));
+    }
+}
