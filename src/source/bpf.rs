@@ -13,8 +13,8 @@
 //! that finds the ring empty: who reads at once, again and again, is woken for each and slows the
 //! host down. Let a few milliseconds pass between two reads.
 
-pub mod asm;
 mod ask;
+pub mod asm;
 pub mod btf;
 mod error;
 pub mod layout;

@@ -260,7 +260,10 @@ impl Rules {
         ensure(self.has_events, "a mark without events")?;
         let key = (ns(line, "conn"), line["end"].as_str().ok_or("no end")?);
         let key = (key.0, key.1.to_owned());
-        ensure(self.lanes.contains_key(&key), "a mark on an end never opened")?;
+        ensure(
+            self.lanes.contains_key(&key),
+            "a mark on an end never opened",
+        )?;
         let known = [
             "reset_sent",
             "reset_received",
@@ -335,8 +338,15 @@ impl Rules {
         let certainty = line["certainty"].as_str();
         if let Some((from, until)) = lane.inferred {
             // An event ends what was inferred at its upper bound; a look knows no more than both.
-            let from = if certainty == Some("exact") { until } else { from };
-            ensure((from, until) == (not_before, not_after), "bounds not shared")?;
+            let from = if certainty == Some("exact") {
+                until
+            } else {
+                from
+            };
+            ensure(
+                (from, until) == (not_before, not_after),
+                "bounds not shared",
+            )?;
         }
         let is_at_a_moment = not_before == not_after;
         lane.inferred = match certainty {

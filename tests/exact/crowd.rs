@@ -48,7 +48,10 @@ fn truth(pair: Pair, calls: &Calls, all_done: u64) -> Life {
         latest: all_done,
     };
     let me = me();
-    life.enters(A, fact("FIN_WAIT1", calls.closing, "close").by("close", &me));
+    life.enters(
+        A,
+        fact("FIN_WAIT1", calls.closing, "close").by("close", &me),
+    );
     life.enters(A, fact("FIN_WAIT2", done(calls.closing), "ack_received"));
     let time_wait = fact("TIME_WAIT", done(calls.last), "fin_received");
     life.enters(A, time_wait.of_a_mini_socket());
@@ -73,8 +76,9 @@ fn by_connection(story: &Story) -> BTreeMap<u64, Vec<Value>> {
 
 #[test]
 fn a_burst_is_told_whole() {
-    with_events(|mut scene| {
+    with_events(|stage| {
         let server = server();
+        let mut scene = stage.is_watched();
         let played: Vec<(Pair, Calls)> = (0..MANY).map(|_| short_life(&server)).collect();
         let all_done = played
             .iter()

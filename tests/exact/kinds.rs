@@ -7,7 +7,9 @@ use std::os::unix::fs::MetadataExt;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, ipproto, listen, socket_with};
+use rustix::net::{
+    AddressFamily, SocketFlags, SocketType, bind, connect, ipproto, listen, socket_with,
+};
 
 use crate::life::{A, B, Life, fact};
 use crate::scene::{Scene, in_every_way, in_two_namespaces_with_events, with_events};
@@ -24,26 +26,44 @@ fn whole_life(mut life: Life, mut scene: Scene) {
 
 #[test]
 fn over_ipv6() {
-    in_every_way(|scene| {
+    in_every_way(|stage| {
         let server = TcpListener::bind("[::1]:0").unwrap();
+        let scene = stage.is_watched();
         whole_life(Life::begins(&server), scene);
     });
 }
 
 #[test]
 fn an_ipv4_client_of_a_dual_stack_server() {
-    in_every_way(|scene| {
+    in_every_way(|stage| {
         let server = dual_stack_server();
+        let scene = stage.is_watched();
         let to = SocketAddr::from((Ipv4Addr::LOCALHOST, port_of(&server)));
         let life = Life::accepted(&server, || TcpStream::connect(to).unwrap());
         whole_life(life, scene);
     });
 }
 
+/// A listener that no look has shown: its event, or the client's SYN_SENT, says who is who.
+#[test]
+fn a_listener_that_comes_later() {
+    with_events(|stage| {
+        let mut scene = stage.is_watched();
+        let server = server();
+        let mut life = Life::begins(&server);
+        life.closes_first(B);
+        scene.sees(&life, B, "FIN_WAIT2");
+        life.closes_last(A);
+        life.ends("orderly", B, "close");
+        scene.tells(&[&life]);
+    });
+}
+
 #[test]
 fn a_four_tuple_used_twice() {
-    in_every_way(|mut scene| {
+    in_every_way(|stage| {
         let server = server();
+        let mut scene = stage.is_watched();
         let addr = server.local_addr().unwrap();
         let any_port = (IpAddr::from(Ipv4Addr::LOCALHOST), 0).into();
         let mut first = Life::accepted(&server, || connect_from(any_port, addr));
@@ -76,11 +96,12 @@ fn a_four_tuple_used_twice() {
 fn a_four_tuple_in_two_namespaces() {
     let (both_live, both_close) = (Barrier::new(2), Barrier::new(2));
     let entered = AtomicUsize::new(0);
-    in_two_namespaces_with_events(|mut scene| {
+    in_two_namespaces_with_events(|stage| {
         let first = [A, B][entered.fetch_add(1, Ordering::Relaxed)];
         let own = File::open("/proc/thread-self/ns/net").unwrap();
         let own = own.metadata().unwrap().ino();
         let server = TcpListener::bind("127.0.0.1:41000").unwrap();
+        let mut scene = stage.is_watched();
         let addr = server.local_addr().unwrap();
         let from = "127.0.0.1:42000".parse().unwrap();
         let mut life = Life::accepted(&server, || connect_from(from, addr));
@@ -100,9 +121,10 @@ fn a_four_tuple_in_two_namespaces() {
 /// The kernel reports the same events, and makes no TIME_WAIT: nothing is to be claimed of one.
 #[test]
 fn no_room_for_time_wait() {
-    in_every_way(|mut scene| {
+    in_every_way(|stage| {
         fs::write("/proc/sys/net/ipv4/tcp_max_tw_buckets", "0").unwrap();
         let server = server();
+        let mut scene = stage.is_watched();
         let mut life = scene.connects(&server);
         let call = life.pair.shut_client();
         let shut = fact("FIN_WAIT1", call, "shutdown_wr");
@@ -125,7 +147,7 @@ fn no_room_for_time_wait() {
 /// Which path a FIN takes says nothing of the whole: no verdict.
 #[test]
 fn several_paths_have_no_verdict() {
-    with_events(|mut scene| {
+    with_events(|stage| {
         let multipath = || {
             let flags = SocketFlags::CLOEXEC;
             let path = Some(ipproto::MPTCP);
@@ -142,6 +164,7 @@ fn several_paths_have_no_verdict() {
         bind(&server, &SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
         listen(&server, 8).unwrap();
         let server = TcpListener::from(server);
+        let mut scene = stage.is_watched();
         connect(&client, &server.local_addr().unwrap()).unwrap();
         let mut pair = Pair::of(client.into());
         pair.accept(&server);

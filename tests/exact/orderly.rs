@@ -11,8 +11,9 @@ use crate::scene::in_every_way;
 use crate::sockets::{Between, server, stamped};
 
 fn close_and_close(first: End) {
-    in_every_way(|mut scene| {
+    in_every_way(|stage| {
         let server = server();
+        let mut scene = stage.is_watched();
         let mut life = scene.connects(&server);
         life.closes_first(first);
         scene.sees(&life, first, "FIN_WAIT2");
@@ -36,8 +37,9 @@ fn a_close_and_a_close_by_the_server_first() {
 /// no mini-socket is seen in it.
 #[test]
 fn two_closes_in_a_row() {
-    in_every_way(|mut scene| {
+    in_every_way(|stage| {
         let server = server();
+        let mut scene = stage.is_watched();
         let mut life = scene.connects(&server);
         let first = life.drops(A);
         let close_wait = life.reaches(B, "CLOSE_WAIT", first);
@@ -71,8 +73,9 @@ fn shuts_first(life: &mut Life, end: End, how: Shutdown) -> Between {
 
 #[test]
 fn a_shutdown_an_answer_and_a_close_in_time_wait() {
-    in_every_way(|mut scene| {
+    in_every_way(|stage| {
         let server = server();
+        let mut scene = stage.is_watched();
         let mut life = scene.connects(&server);
         shuts_first(&mut life, A, Shutdown::Write);
         scene.sees(&life, A, "FIN_WAIT2");
@@ -91,8 +94,9 @@ fn a_shutdown_an_answer_and_a_close_in_time_wait() {
 
 #[test]
 fn a_shutdown_of_both_sides_and_a_close_in_fin_wait2() {
-    in_every_way(|mut scene| {
+    in_every_way(|stage| {
         let server = server();
+        let mut scene = stage.is_watched();
         let mut life = scene.connects(&server);
         shuts_first(&mut life, A, Shutdown::Both);
         scene.sees(&life, A, "FIN_WAIT2");
@@ -108,8 +112,9 @@ fn a_shutdown_of_both_sides_and_a_close_in_fin_wait2() {
 /// Both calls lead to LAST_ACK, with the same mask: only the descriptor tells.
 #[test]
 fn a_shutdown_answers_a_close() {
-    in_every_way(|mut scene| {
+    in_every_way(|stage| {
         let server = server();
+        let mut scene = stage.is_watched();
         let mut life = scene.connects(&server);
         life.closes_first(A);
         scene.sees(&life, A, "FIN_WAIT2");
@@ -150,8 +155,9 @@ fn reads_to_end(mut socket: &TcpStream) -> Between {
 /// the other's FIN while its own still waits: CLOSING, until the other reads too.
 #[test]
 fn a_simultaneous_close() {
-    in_every_way(|mut scene| {
+    in_every_way(|stage| {
         let server = server();
+        let mut scene = stage.is_watched();
         let mut life = scene.connects(&server);
         for end in [A, B] {
             sockopt::set_socket_send_buffer_size(life.socket(end), 65536).unwrap();

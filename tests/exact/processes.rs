@@ -21,12 +21,16 @@ fn gives_away(life: &mut Life) -> Actor {
 
 #[test]
 fn a_close_of_a_copy_is_nothing_and_the_last_one_is_a_close() {
-    in_every_way(|mut scene| {
+    in_every_way(|stage| {
         let server = server();
+        let mut scene = stage.is_watched();
         let mut life = scene.connects(&server);
         let mut child = gives_away(&mut life);
         let call = child.does(Act::Close);
-        life.enters(A, fact("FIN_WAIT1", call, "close").by("close", &child.who()));
+        life.enters(
+            A,
+            fact("FIN_WAIT1", call, "close").by("close", &child.who()),
+        );
         life.fin_goes_through(A, call, 0);
         scene.sees(&life, A, "FIN_WAIT2");
         life.closes_last(B);
@@ -37,8 +41,9 @@ fn a_close_of_a_copy_is_nothing_and_the_last_one_is_a_close() {
 
 #[test]
 fn a_shutdown_by_one_holder_is_one_for_all() {
-    in_every_way(|mut scene| {
+    in_every_way(|stage| {
         let server = server();
+        let mut scene = stage.is_watched();
         let mut life = scene.connects(&server);
         let mut child = Actor::holding(life.socket(A));
         let call = child.does(Act::ShutWrite);
@@ -59,8 +64,9 @@ fn a_shutdown_by_one_holder_is_one_for_all() {
 
 /// The only holder ends, in its own way, by this signal if any.
 fn ends_with_its_process(signal: Option<u64>, end: impl Fn(&mut Actor) -> Between + Sync) {
-    in_every_way(|mut scene: Scene| {
+    in_every_way(|stage| {
         let server = server();
+        let mut scene = stage.is_watched();
         let mut life = scene.connects(&server);
         let mut child = gives_away(&mut life);
         let ending = end(&mut child);
@@ -93,8 +99,9 @@ fn a_process_that_exits() {
 
 #[test]
 fn a_process_that_is_killed_with_data_unread() {
-    in_every_way(|mut scene| {
+    in_every_way(|stage| {
         let server = server();
+        let mut scene = stage.is_watched();
         let mut life = scene.connects(&server);
         life.socket(B).write_all(b"twelve bytes").unwrap();
         assert_eq!(life.socket(A).peek(&mut [0; 100]).unwrap(), 12);

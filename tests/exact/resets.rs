@@ -25,8 +25,9 @@ fn aborts(mut life: Life, scene: Scene, reason: &'static str, unread: u64) {
 
 #[test]
 fn a_close_with_data_unread() {
-    in_every_way(|mut scene| {
+    in_every_way(|stage| {
         let server = server();
+        let mut scene = stage.is_watched();
         let life = scene.connects(&server);
         life.socket(B).write_all(&[0; 4000]).unwrap();
         assert_eq!(life.socket(A).peek(&mut [0; 5000]).unwrap(), 4000);
@@ -36,8 +37,9 @@ fn a_close_with_data_unread() {
 
 #[test]
 fn a_close_with_linger_zero() {
-    in_every_way(|mut scene| {
+    in_every_way(|stage| {
         let server = server();
+        let mut scene = stage.is_watched();
         let life = scene.connects(&server);
         abort_on_close(life.socket(A));
         aborts(life, scene, "linger_0", 0);
@@ -46,8 +48,9 @@ fn a_close_with_linger_zero() {
 
 #[test]
 fn a_close_with_data_unread_in_close_wait() {
-    in_every_way(|mut scene| {
+    in_every_way(|stage| {
         let server = server();
+        let mut scene = stage.is_watched();
         let mut life = scene.connects(&server);
         life.socket(A).write_all(b"seven b").unwrap();
         let closing = life.drops(A);
@@ -69,8 +72,9 @@ fn a_close_with_data_unread_in_close_wait() {
 
 #[test]
 fn an_answer_to_a_closed_socket() {
-    in_every_way(|mut scene| {
+    in_every_way(|stage| {
         let server = server();
+        let mut scene = stage.is_watched();
         let mut life = scene.connects(&server);
         life.closes_first(A);
         scene.sees(&life, A, "FIN_WAIT2");
@@ -92,8 +96,9 @@ fn an_answer_to_a_closed_socket() {
 /// A port that nobody has: taken and given back.
 #[test]
 fn a_connect_that_is_refused() {
-    in_every_way(|scene| {
+    in_every_way(|stage| {
         let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
+        let scene = stage.is_watched();
         let to = nobody.local_addr().unwrap();
         drop(nobody);
         let (client, call) = refused(to);
@@ -117,7 +122,11 @@ fn refused(to: std::net::SocketAddr) -> (std::net::SocketAddr, Between) {
     use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with};
     let kind = SocketType::STREAM;
     let client = socket_with(AddressFamily::INET, kind, SocketFlags::CLOEXEC, None).unwrap();
-    bind(&client, &"127.0.0.1:0".parse::<std::net::SocketAddr>().unwrap()).unwrap();
+    bind(
+        &client,
+        &"127.0.0.1:0".parse::<std::net::SocketAddr>().unwrap(),
+    )
+    .unwrap();
     let client = TcpStream::from(client);
     let local = client.local_addr().unwrap();
     let (call, result) = stamped(|| connect(&client, &to));
@@ -128,8 +137,9 @@ fn refused(to: std::net::SocketAddr) -> (std::net::SocketAddr, Between) {
 /// Whoever waits in the queue of a listener that goes is reset.
 #[test]
 fn a_listener_that_is_closed_over_what_it_never_accepted() {
-    in_every_way(|mut scene| {
+    in_every_way(|stage| {
         let server = server();
+        let mut scene = stage.is_watched();
         let addr = server.local_addr().unwrap();
         let (connecting, client) = stamped(|| TcpStream::connect(addr).unwrap());
         let mut life = Life::of(Pair::of(client));
@@ -150,8 +160,9 @@ fn a_listener_that_is_closed_over_what_it_never_accepted() {
 
 #[test]
 fn a_socket_that_an_administrator_destroys() {
-    in_every_way(|mut scene| {
+    in_every_way(|stage| {
         let server = server();
+        let mut scene = stage.is_watched();
         let mut life = scene.connects(&server);
         let (call, done) = stamped(|| destroy(life.pair.a, life.pair.b));
         if let Err(error) = done {

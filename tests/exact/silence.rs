@@ -14,8 +14,9 @@ use crate::sockets::{Pair, deafen, let_hear, server, stamped};
 
 #[test]
 fn data_that_is_never_acknowledged_times_out() {
-    in_every_way(|mut scene| {
+    in_every_way(|stage| {
         let server = server();
+        let mut scene = stage.is_watched();
         let mut life = scene.connects(&server);
         sockopt::set_tcp_user_timeout(life.socket(A), 300).unwrap();
         deafen(life.socket(B));
@@ -39,8 +40,9 @@ fn data_that_is_never_acknowledged_times_out() {
 
 #[test]
 fn a_connect_that_nobody_answers_times_out() {
-    in_every_way(|mut scene| {
+    in_every_way(|stage| {
         let server = server();
+        let mut scene = stage.is_watched();
         deafen(&server);
         let (client, call) = connects_in_vain(server.local_addr().unwrap());
         let mut life = Life::of(Pair::half(client, server.local_addr().unwrap()));
@@ -65,8 +67,9 @@ fn connects_in_vain(to: std::net::SocketAddr) -> (TcpStream, crate::sockets::Bet
 
 #[test]
 fn what_is_sent_again_is_marked() {
-    with_events(|mut scene| {
+    with_events(|stage| {
         let server = server();
+        let mut scene = stage.is_watched();
         let mut life = scene.connects(&server);
         deafen(life.socket(B));
         let (writing, written) = stamped(|| life.socket(A).write_all(b"again"));
@@ -90,8 +93,9 @@ fn what_is_sent_again_is_marked() {
 /// nothing.
 #[test]
 fn a_fin_that_has_to_be_sent_again() {
-    in_every_way(|mut scene| {
+    in_every_way(|stage| {
         let server = server();
+        let mut scene = stage.is_watched();
         let mut life = scene.connects(&server);
         deafen(life.socket(B));
         let call = stamped(|| life.socket(A).shutdown(Shutdown::Write).unwrap()).0;
@@ -120,9 +124,10 @@ fn a_fin_that_has_to_be_sent_again() {
 /// The kernel drops an orphan's FIN_WAIT2 after a while, and says so to nobody.
 #[test]
 fn an_orphan_that_runs_out() {
-    in_every_way(|mut scene| {
+    in_every_way(|stage| {
         std::fs::write("/proc/sys/net/ipv4/tcp_fin_timeout", "1").unwrap();
         let server = server();
+        let mut scene = stage.is_watched();
         let mut life = scene.connects(&server);
         let closing = life.closes_first(A);
         scene.sees(&life, A, "FIN_WAIT2");

@@ -10,12 +10,12 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::copy::Copy;
+use crate::events;
 use crate::life::{A, B, Life};
 use crate::netns::in_fresh_netns;
 use crate::sockets::{PATIENCE, Pair, now_ns, server};
 use crate::story::{describe, ns};
 use crate::watcher::{NOBODY, Watcher, program, run_to_end};
-use crate::events;
 
 #[test]
 fn an_ordinary_user_who_demands_events_is_told_what_is_missing() {
@@ -107,7 +107,12 @@ fn a_ring_too_small_loses_counts_and_heals() {
                 let opened = story.all("open").find(|line| line["conn"] == conn).unwrap();
                 let first = opened[format!("{}_state", end.token())].as_str();
                 let told = told.or(first).unwrap_or("CLOSE");
-                assert_eq!(told, state, "{end:?}\n{}", describe(&story.about(&life.pair)));
+                assert_eq!(
+                    told,
+                    state,
+                    "{end:?}\n{}",
+                    describe(&story.about(&life.pair))
+                );
             }
             if let Some(ending) = &life.ending {
                 let code = story.verdict(conn)["code"].as_str().unwrap();
@@ -128,8 +133,11 @@ fn programs_of(watcher: &Watcher) -> BTreeSet<u32> {
     let infos = fs::read_dir(descriptors).unwrap().flatten().map(read);
     infos
         .flat_map(|info| {
-            let ids = info.lines().filter_map(|line| line.strip_prefix("prog_id:"));
-            ids.map(|id| id.trim().parse().unwrap()).collect::<Vec<u32>>()
+            let ids = info
+                .lines()
+                .filter_map(|line| line.strip_prefix("prog_id:"));
+            ids.map(|id| id.trim().parse().unwrap())
+                .collect::<Vec<u32>>()
         })
         .collect()
 }
@@ -171,7 +179,10 @@ fn a_watcher_that_is_killed_leaves_nothing_in_the_kernel() {
         let killed = now_ns();
         // The kernel frees them when nobody can be running them any more.
         while !programs_in_the_kernel().is_disjoint(&own) {
-            assert!(u128::from(now_ns() - killed) < PATIENCE.as_nanos(), "{own:?}");
+            assert!(
+                u128::from(now_ns() - killed) < PATIENCE.as_nanos(),
+                "{own:?}"
+            );
             std::thread::park_timeout(Duration::from_millis(1));
         }
     });

@@ -68,11 +68,7 @@ impl Asker {
         ports
     }
 
-    fn dump(
-        &mut self,
-        families: Families,
-        ports: &mut HashMap<u64, u16>,
-    ) -> Result<(), DiagError> {
+    fn dump(&mut self, families: Families, ports: &mut HashMap<u64, u16>) -> Result<(), DiagError> {
         let io = |error| DiagError::Io {
             operation: OPERATION,
             error,

@@ -379,7 +379,11 @@ impl fmt::Display for Insn {
                 GOTO => write!(f, "goto {offset:+}"),
                 condition => {
                     let name = if class == JMP32 { 'w' } else { 'r' };
-                    let sign = if condition == If::Is as u8 { "==" } else { "!=" };
+                    let sign = if condition == If::Is as u8 {
+                        "=="
+                    } else {
+                        "!="
+                    };
                     match by_register {
                         true => write!(f, "if {name}{to} {sign} {name}{from} goto {offset:+}"),
                         false => write!(f, "if {name}{to} {sign} {value:#x} goto {offset:+}"),

@@ -295,8 +295,7 @@ impl Btf {
             return None;
         }
         (0..head.count()).find_map(|index| {
-            let [title, id, offset] =
-                [0, 1, 2].map(|part| self.tail_word(head, 3 * index + part));
+            let [title, id, offset] = [0, 1, 2].map(|part| self.tail_word(head, 3 * index + part));
             let (title, id, offset) = (self.string(title?)?, id?, offset?);
             let (bit, width) = match head.has_widths() {
                 true => (offset & 0x00ff_ffff, (offset >> 24) as u8),

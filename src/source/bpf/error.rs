@@ -167,7 +167,8 @@ impl BpfError {
 
 /// The last line of the verifier that is no statistics.
 fn reason(log: &str) -> &str {
-    let statistics = |line: &&str| line.starts_with("processed ") || line.starts_with("verification time");
+    let statistics =
+        |line: &&str| line.starts_with("processed ") || line.starts_with("verification time");
     log.lines()
         .rev()
         .map(str::trim)

@@ -89,11 +89,7 @@ pub(super) fn open(request: &Request, options: &Options) -> Result<Bpf, BpfError
 
 type Loaded = Vec<(Probe, OwnedFd)>;
 
-fn load_all(
-    btf: &Btf,
-    layout: &Layout,
-    wanted: &Wanted,
-) -> Result<(Loaded, Vec<Probe>), BpfError> {
+fn load_all(btf: &Btf, layout: &Layout, wanted: &Wanted) -> Result<(Loaded, Vec<Probe>), BpfError> {
     let (mut loaded, mut absent) = (Vec::new(), Vec::new());
     for probe in Probe::ALL {
         match load(btf, layout, wanted, probe) {
@@ -105,18 +101,14 @@ fn load_all(
     Ok((loaded, absent))
 }
 
-fn load(
-    btf: &Btf,
-    layout: &Layout,
-    wanted: &Wanted,
-    probe: Probe,
-) -> Result<OwnedFd, BpfError> {
+fn load(btf: &Btf, layout: &Layout, wanted: &Wanted, probe: Probe) -> Result<OwnedFd, BpfError> {
     let tracepoint = probe.tracepoint();
     let typedef = format!("btf_trace_{tracepoint}");
     let prototype = btf.prototype(&typedef).ok_or(BpfError::Missing(typedef))?;
     let probe = as_declared(probe, prototype);
-    let program = assemble(probe, layout, wanted)
-        .map_err(|error| BpfError::of(format!("assembling {tracepoint}"), io::Error::other(error)))?;
+    let program = assemble(probe, layout, wanted).map_err(|error| {
+        BpfError::of(format!("assembling {tracepoint}"), io::Error::other(error))
+    })?;
     sys::load(&program, &format!("tw_{tracepoint}"), prototype.id)
         .map_err(|refusal| BpfError::refused(tracepoint, refusal.error, refusal.log))
 }

@@ -15,12 +15,14 @@ pub fn missing_capabilities() -> Option<&'static str> {
         return None;
     }
     let lacks = |capability| !held.contains(capability);
-    Some(match (lacks(CapabilitySet::BPF), lacks(CapabilitySet::PERFMON)) {
-        (true, true) => "CAP_BPF and CAP_PERFMON",
-        (true, false) => "CAP_BPF",
-        (false, true) => "CAP_PERFMON",
-        (false, false) => return None,
-    })
+    Some(
+        match (lacks(CapabilitySet::BPF), lacks(CapabilitySet::PERFMON)) {
+            (true, true) => "CAP_BPF and CAP_PERFMON",
+            (true, false) => "CAP_BPF",
+            (false, true) => "CAP_PERFMON",
+            (false, false) => return None,
+        },
+    )
 }
 
 /// Gives up every capability of the calling thread: once the programs run, none is needed.

@@ -190,9 +190,7 @@ impl Record {
             receive: self.receive,
             send: self.send,
             lingers_not: self.flags & LINGERS_NOT != 0,
-            fin_received: context
-                .says_fin
-                .then_some(self.flags & FIN_RECEIVED != 0),
+            fin_received: context.says_fin.then_some(self.flags & FIN_RECEIVED != 0),
             bytes_received: self.bytes_received,
             bytes_acked: self.bytes_acked,
             cgroup: (context.says_cgroup && self.cgroup != 0).then_some(self.cgroup),

@@ -115,7 +115,8 @@ struct RawTracepointOpen {
 unsafe fn bpf<T>(command: libc::c_int, attributes: &mut T) -> io::Result<libc::c_long> {
     let size = size_of::<T>();
     // SAFETY: the attributes are valid for their size; the caller answers for what is in them.
-    let result = unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attributes), size) };
+    let result =
+        unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attributes), size) };
     match result {
         0.. => Ok(result),
         _ => Err(io::Error::last_os_error()),
@@ -228,12 +229,7 @@ pub fn load(program: &[Insn], title: &str, tracepoint: u32) -> Result<OwnedFd, R
     }
 }
 
-fn try_load(
-    program: &[Insn],
-    title: &str,
-    tracepoint: u32,
-    log: &mut [u8],
-) -> io::Result<OwnedFd> {
+fn try_load(program: &[Insn], title: &str, tracepoint: u32, log: &mut [u8]) -> io::Result<OwnedFd> {
     let mut attributes = ProgLoad {
         kind: TRACING,
         insn_count: program.len() as u32,
