@@ -3,17 +3,20 @@
 //! Knows what the user may type and nothing of what is done with it. Every refusal is one line
 //! that names the value and what is allowed.
 
+mod values;
+
 use std::io::IsTerminal;
-use std::str::FromStr;
 use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::cli::values::{budget, duration, interval, one_port, ring};
 use crate::model::SourceName;
 use crate::model::TcpState;
 use crate::model::filter::{Family, Filter, Network, PortSet, Selection};
 use crate::source::feed::Choice;
+use crate::source::quick::{Events, Wanted};
 use crate::view::palette::ColorMode;
 use crate::view::plain::plain;
 
@@ -85,9 +88,21 @@ struct WatchArgs {
     /// The screen, lines, or JSON (default: the screen on a terminal, else lines)
     #[arg(long, value_enum)]
     format: Option<Format>,
-    /// Kernel events
-    #[arg(long, value_enum, default_value_t = Events::Auto)]
-    events: Events,
+    /// Kernel events: every transition at its exact time (needs root, or CAP_BPF and CAP_PERFMON)
+    #[arg(long, value_enum, default_value_t = EventsArg::Auto)]
+    events: EventsArg,
+    /// How much of a core following known connections may take (0.1% to 100%)
+    #[arg(long, value_name = "SHARE", default_value = "5%", value_parser = budget, allow_negative_numbers = true)]
+    budget: f64,
+    /// How often ends in motion are looked at, without events (1 to 10000 a second)
+    #[arg(long, value_name = "HZ", default_value = "1000", value_parser = clap::value_parser!(u32).range(1..=10_000), allow_negative_numbers = true)]
+    rate: u32,
+    /// Room for events that wait to be read (a power of two of bytes, 4KiB to 1GiB)
+    #[arg(long, value_name = "SIZE", default_value = "8MiB", value_parser = ring, hide = true)]
+    ring: usize,
+    /// Write what went wrong to this file (the kernel's own words, for a bug report)
+    #[arg(long, value_name = "FILE")]
+    log: Option<std::path::PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -145,7 +160,7 @@ enum SourceArg {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Events {
+enum EventsArg {
     /// Where they can be had
     Auto,
     /// Or not at all
@@ -200,14 +215,16 @@ pub enum Config {
 }
 
 /// How to watch.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Live {
     /// What is wanted.
     pub filter: Filter,
     /// Which source.
     pub source: Choice,
-    /// Why no kernel events are used.
-    pub no_events: &'static str,
+    /// What is wanted beside the looks.
+    pub quick: Wanted,
+    /// Where to write what went wrong.
+    pub log: Option<std::path::PathBuf>,
     /// Between two looks.
     pub interval: Duration,
     /// When to end.
@@ -323,21 +340,27 @@ fn live(filter: Filter, args: WatchArgs, source: &SourceArgs) -> Result<Live, Re
                 .into(),
         ));
     }
-    let no_events = match args.events {
-        Events::Auto => "this version has no source of kernel events yet",
-        Events::Off => "--events off",
-        Events::On => {
-            return Err(Refusal::Usage(
-                "--events on: this version has no source of kernel events yet \
-                 (allowed: auto, off)"
-                    .into(),
-            ));
-        }
+    let choice = source.choice();
+    let wanted = Wanted {
+        events: match (args.events, choice) {
+            (EventsArg::On, _) => Events::On,
+            (EventsArg::Off, _) => Events::Off("--events off"),
+            // Who names a source wants to see what that one shows.
+            (EventsArg::Auto, Choice::Only(SourceName::Proc)) => Events::Off("--source proc"),
+            (EventsArg::Auto, _) => Events::Auto,
+        },
+        sock_diag: choice != Choice::Only(SourceName::Proc),
+        discover: args.interval,
+        budget: args.budget,
+        rate: args.rate,
+        ring: args.ring,
+        ..Wanted::default()
     };
     Ok(Live {
         filter,
-        source: source.choice(),
-        no_events,
+        source: choice,
+        quick: wanted,
+        log: args.log,
         interval: args.interval,
         duration: args.duration,
         format: args.format.unwrap_or_else(default_format),
@@ -424,41 +447,6 @@ impl SourceArgs {
             ColorMode::Off
         }
     }
-}
-
-fn one_port(text: &str) -> Result<u16, String> {
-    let not_one = || {
-        let text = text.escape_default();
-        format!("'{text}' is not a port (allowed: one of 1 to 65535)")
-    };
-    let ports: PortSet = text.parse().map_err(|_| not_one())?;
-    match ports.ranges() {
-        [(first, last)] if first == last => Ok(*first),
-        _ => Err(not_one()),
-    }
-}
-
-fn interval(text: &str) -> Result<Duration, String> {
-    const SHORTEST: Duration = Duration::from_millis(1);
-    const LONGEST: Duration = Duration::from_secs(3600);
-    duration(text)
-        .ok()
-        .filter(|time| (SHORTEST..=LONGEST).contains(time))
-        .ok_or_else(|| {
-            "not a time that is possible here (allowed: 1ms to 1h, written as 100ms, 1.5s, 2m)"
-                .to_owned()
-        })
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    jiff::SignedDuration::from_str(text)
-        .ok()
-        .and_then(|time| Duration::try_from(time).ok())
-        .filter(|time| !time.is_zero())
-        .ok_or_else(|| {
-            "not a time (allowed: more than 0, with a unit, written as 100ms, 1.5s, 2m, 1h)"
-                .to_owned()
-        })
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ pub mod feed;
 pub mod host;
 pub mod pace;
 pub mod proc_net;
+pub mod quick;
 pub mod sock_diag;
 pub mod table;
 
@@ -25,6 +26,12 @@ pub enum SourceError {
     /// `sock_diag` does not answer.
     #[error("sock_diag: {0}")]
     SockDiag(sock_diag::DiagError),
+    /// The kernel's events were asked for and can't be had.
+    #[error("events: {0}")]
+    Events(String),
+    /// The quick thread could not be woken.
+    #[error("can't make an eventfd: {0} (are there too many open files? see 'ulimit -n')")]
+    Quick(std::io::Error),
     /// A file of /proc can't be read.
     #[error("proc: can't read {path}: {error} (is /proc mounted, and may this user read it?)")]
     Proc {

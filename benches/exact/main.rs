@@ -1,25 +1,45 @@
-//! What exact events cost: the tracker alone, and the watched machine.
-#![allow(clippy::unwrap_used, reason = "a bench may fail loudly")]
+//! What exact events cost: the tracker, the watched machine, the program as a whole.
+//! `cargo bench --bench exact`; needs root (or CAP_BPF, CAP_PERFMON and CAP_SYS_ADMIN for a network
+//! namespace of its own) and two cores.
+//!
+//! Both sides of every ratio come from one run, their rounds taken in turn. Nothing here fails on a
+//! figure; what must not be lost is counted and said.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a bench may fail loudly, and tells by where"
+)]
+
+mod generator;
+#[path = "../../tests/common/netns.rs"]
+mod netns;
+mod program;
 mod story;
+mod watched;
 
 use tcpwatch::source::clock;
 use tcpwatch::timeline::Tracker;
 
 fn main() {
-    tracker();
+    generator::be_one_if_asked();
+    // `cargo test --all-targets` runs this too: a short run then, to see that it works.
+    let is_bench = std::env::args().any(|argument| argument == "--bench");
+    tracker(if is_bench { 200_000 } else { 2_000 });
+    let (rounds, seconds) = if is_bench { (7, 2) } else { (1, 1) };
+    netns::in_fresh_netns("the watched machine", || watched::bench(rounds, seconds));
+    let seconds = if is_bench { 10 } else { 1 };
+    netns::in_fresh_netns("the program as a whole", || program::bench(seconds));
 }
 
-/// Nanoseconds an event costs in the tracker, its changes taken and dropped.
-fn tracker() {
-    const CONNECTIONS: u64 = 200_000;
+/// Nanoseconds of an event in the tracker, its changes taken and dropped.
+fn tracker(connections: u64) {
     let mut tracker = Tracker::default();
     for observation in story::opening() {
         tracker.ingest(&observation);
     }
     let mut spent = std::time::Duration::ZERO;
     let mut changes = 0usize;
-    for first in (0..CONNECTIONS).step_by(1000) {
+    for first in (0..connections).step_by(1000) {
         let batch = story::events(first, 1000);
         let before = clock::thread_cpu();
         for observation in &batch {
@@ -29,9 +49,10 @@ fn tracker() {
         }
         spent += clock::thread_cpu().saturating_sub(before);
     }
-    let events = CONNECTIONS as f64 * story::EVENTS as f64;
+    let events = connections as f64 * story::EVENTS as f64;
     println!(
-        "tracker: {:.0} ns an event, {changes} changes, {} known",
+        "tracker: {:.0} ns an event ({changes} changes of {connections} connections, {} known in \
+         the end)",
         spent.as_nanos() as f64 / events,
         tracker.connections().len()
     );

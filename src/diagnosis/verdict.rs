@@ -98,12 +98,16 @@ pub fn judge(connection: &Connection) -> Verdict {
     let first_closer = first_closer(connection, code);
     let closer = first_closer.and_then(|side| connection.end(side));
     let how = closer.and_then(how_it_closed);
-    let sentence = sentence(first_closer, how, code, &evidence);
+    let first_step = closer.and_then(first_step_of);
+    let signal = first_step.and_then(|why| why.signal);
+    let is_exact = first_step.is_some_and(|why| why.call.is_some());
+    let who = (first_closer, how);
+    let sentence = sentence(who, (is_exact, signal), code, &evidence);
     Verdict {
         code,
         first_closer,
         how,
-        signal: closer.and_then(first_step_of).and_then(|why| why.signal),
+        signal,
         lost_bytes: lost_bytes(connection),
         sentence,
     }
@@ -145,12 +149,7 @@ fn how_it_ended(connection: &Connection) -> (Code, Evidence) {
         1 if tracks.iter().any(|track| track.passed(TcpState::Closing)) => {
             return (Code::Simultaneous, Evidence::plain("CLOSING was seen"));
         }
-        1 => {
-            return (
-                Code::Orderly,
-                Evidence::plain("its TIME_WAIT shows that both FINs went through"),
-            );
-        }
+        1 => return (Code::Orderly, orderly(&tracks)),
         _ => {}
     }
     if connection.was_replaced() {
@@ -178,6 +177,17 @@ fn how_it_ended(connection: &Connection) -> (Code, Evidence) {
         [_, _] => both_vanished(&tracks, connection.reset_counted()),
         _ => (Code::Unknown, Evidence::plain("no end was seen")),
     }
+}
+
+fn orderly(tracks: &[&Track]) -> Evidence {
+    let is_seen = tracks
+        .iter()
+        .any(|track| track.seen_states().contains(TcpState::TimeWait));
+    Evidence::plain(if is_seen {
+        "its TIME_WAIT shows that both FINs went through"
+    } else {
+        "both FINs went through; no look has shown the TIME_WAIT that follows"
+    })
 }
 
 /// One visible end, gone without TIME_WAIT.
@@ -382,18 +392,33 @@ fn how_it_closed(track: &Track) -> Option<How> {
     is(&first, Descriptor::Gone).then_some(How::Close)
 }
 
-fn sentence(who: Option<Side>, how: Option<How>, code: Code, evidence: &Evidence) -> String {
+fn sentence(
+    (who, how): (Option<Side>, Option<How>),
+    (is_exact, signal): (bool, Option<u8>),
+    code: Code,
+    evidence: &Evidence,
+) -> String {
     let beginning = match (who, how) {
+        (Some(side), Some(How::Close)) if is_exact => {
+            format!("{} closed first, by close()", name(side))
+        }
         (Some(side), Some(How::Close)) => {
             format!("{} closed first, its descriptor gone", name(side))
+        }
+        (Some(side), Some(How::Shutdown)) if is_exact => {
+            format!("{} closed first, by shutdown()", name(side))
         }
         (Some(side), Some(How::Shutdown)) => format!(
             "{} shut down first and still held its descriptor",
             name(side)
         ),
-        (Some(side), Some(How::Exit)) => {
-            format!("{} closed first, because its process ended", name(side))
-        }
+        (Some(side), Some(How::Exit)) => match signal {
+            Some(signal) => format!(
+                "{} closed first, because its process was killed by signal {signal}",
+                name(side)
+            ),
+            None => format!("{} closed first, because its process ended", name(side)),
+        },
         (Some(side), Some(How::Reset)) => format!("{} ended it without a FIN", name(side)),
         (Some(side), Some(How::Timeout)) => format!("{} gave up", name(side)),
         (Some(side), None) => format!("{} closed first", name(side)),

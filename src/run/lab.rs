@@ -57,7 +57,7 @@ pub(super) fn run(config: &Lab) -> anyhow::Result<Outcome> {
             ports: PortSet::one(conductor.port),
             ..Filter::default()
         },
-        ..config.watch
+        ..config.watch.clone()
     };
     let experimenter = Experimenter {
         experiment,

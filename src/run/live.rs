@@ -13,13 +13,15 @@ use anyhow::Context;
 use crate::cli::{Format, Live};
 use crate::lab::conductor::Announcement;
 use crate::lab::judge::Conclusion;
-use crate::model::{Ask, Body, Observation, SourceName, SourceState, Timestamp};
+use crate::model::{Ask, Observation, SourceName, Timestamp};
 use crate::run::lab::Experimenter;
 use crate::run::lines::LineShow;
+use crate::run::merge::{Merge, Stream};
 use crate::run::screen::ScreenShow;
 use crate::run::{Outcome, signals};
 use crate::source::feed::Feed;
-use crate::source::{Request, SourceError, clock, host};
+use crate::source::quick::{Asker, Batch, Quick};
+use crate::source::{Request, SourceError, bpf, clock, host};
 use crate::timeline::{Change, Tracker};
 use crate::view::tui::Input;
 use crate::view::tui::terminal::end_on_panic;
@@ -35,6 +37,8 @@ const GULP: usize = 256;
 pub(super) enum Message {
     /// A source said this.
     Observed(Vec<Observation>),
+    /// The quick thread said this.
+    Quick(Batch),
     /// No source can go on.
     SourceFailed(SourceError),
     /// A key, or the terminal.
@@ -101,11 +105,12 @@ pub(super) fn run(config: &Live, experimenter: Option<Experimenter>) -> anyhow::
         .context("install signal handlers")?;
 
     let mut opening = vec![clock::anchor(SourceName::SockDiag)];
-    opening.push(events_off(config.no_events));
     let request = Request {
         filter: config.filter.clone(),
         scope: host::scope(),
     };
+    // Events first: what happens during the first look is not missed then.
+    let quick = open_quick(config, &request, &mut opening)?;
     let mut feed = Feed::open(config.source, request, config.interval, &mut opening)?;
     feed.look(&mut opening)?;
 
@@ -118,8 +123,17 @@ pub(super) fn run(config: &Live, experimenter: Option<Experimenter>) -> anyhow::
         Format::Text | Format::Json => Box::new(LineShow::open(config, &opening)?),
     };
     spawn_source(feed, asks, to_main.clone())?;
+    let mut merge = Merge::default();
+    let (quick, asker) = quick;
+    if quick.events_run() {
+        merge.drained(Timestamp::default());
+    }
+    let quick_done = spawn_quick(quick, to_main.clone())?;
 
     let mut main = Main {
+        merge,
+        asker,
+        quick_done,
         tracker: Tracker::default(),
         changes: Vec::new(),
         asks: Vec::new(),
@@ -127,21 +141,28 @@ pub(super) fn run(config: &Live, experimenter: Option<Experimenter>) -> anyhow::
         show: show.as_mut(),
         experimenter,
     };
-    main.take(opening)?;
+    main.take(Stream::Looks, opening)?;
     if let Some(experimenter) = &mut main.experimenter {
         experimenter.start(to_main)?;
     }
     main.until_the_end(&messages, config.duration)
 }
 
-fn events_off(why: &str) -> Observation {
-    Observation {
-        at: clock::now(),
-        source: SourceName::Bpf,
-        body: Body::Source(SourceState::Off {
-            why: why.to_owned(),
-        }),
+/// Opens the quick thread's sources. What only loading needed is given up then, before there is
+/// any other thread of ours that looks at the network.
+fn open_quick(
+    config: &Live,
+    request: &Request,
+    opening: &mut Vec<Observation>,
+) -> anyhow::Result<(Quick, Asker)> {
+    let mut log = None;
+    let opened = Quick::open(request.clone(), config.quick, &mut log, opening);
+    if let (Some(path), Some(text)) = (&config.log, log) {
+        std::fs::write(path, text).with_context(|| format!("write the log {}", path.display()))?;
     }
+    let opened = opened?;
+    bpf::drop_capabilities().context("drop the capabilities that are not needed any more")?;
+    Ok(opened)
 }
 
 fn spawn_source(
@@ -162,8 +183,36 @@ fn spawn_source(
     Ok(())
 }
 
+/// So many batches may be on their way; a full ring is a loss that is counted, a full memory none.
+const BATCHES_ON_THE_WAY: usize = 8;
+
+/// Starts the quick thread; gives what has to be told when a batch is done with.
+fn spawn_quick(quick: Quick, to_main: SyncSender<Message>) -> anyhow::Result<SyncSender<()>> {
+    let (give_back, permits) = mpsc::sync_channel(BATCHES_ON_THE_WAY);
+    for _ in 0..BATCHES_ON_THE_WAY {
+        // It has that much room.
+        let _ = give_back.send(());
+    }
+    thread::Builder::new()
+        .name("quick".into())
+        .spawn(move || {
+            let tell = to_main.clone();
+            let send = |batch| permits.recv().is_ok() && tell.send(Message::Quick(batch)).is_ok();
+            if let Err(error) = quick.run(send) {
+                // When the main thread is gone, there is nobody left to tell.
+                let _ = to_main.send(Message::SourceFailed(error));
+            }
+        })
+        .context("start the quick thread")?;
+    Ok(give_back)
+}
+
 /// What the main thread owns.
 struct Main<'a> {
+    merge: Merge,
+    asker: Asker,
+    /// To be told when a batch of the quick thread is done with.
+    quick_done: SyncSender<()>,
     tracker: Tracker,
     /// Kept to save the allocation.
     changes: Vec<Change>,
@@ -183,6 +232,7 @@ impl Main<'_> {
         let mut anchored = clock::now();
         loop {
             let now = clock::now();
+            self.release(now)?;
             if self.show.settle(&self.tracker, now)? == Flow::End
                 || end.is_some_and(|end| end <= now)
             {
@@ -193,7 +243,7 @@ impl Main<'_> {
             }
             if now.since(anchored) >= ANCHOR_PERIOD {
                 anchored = now;
-                self.take(vec![clock::anchor(SourceName::SockDiag)])?;
+                self.take(Stream::Main, vec![clock::anchor(SourceName::SockDiag)])?;
             }
             match messages.recv_timeout(self.patience(now, end)) {
                 Ok(message) => {
@@ -220,7 +270,16 @@ impl Main<'_> {
     fn handle(&mut self, message: Message) -> anyhow::Result<Flow> {
         match message {
             Message::Observed(batch) => {
-                self.take(batch)?;
+                self.take(Stream::Looks, batch)?;
+                Ok(Flow::On)
+            }
+            Message::Quick(batch) => {
+                if let Some(drained) = batch.drained {
+                    self.merge.drained(drained);
+                }
+                self.take(Stream::Quick, batch.observations)?;
+                // It may have ended; then its failure is on the way.
+                let _ = self.quick_done.try_send(());
                 Ok(Flow::On)
             }
             Message::SourceFailed(error) => Err(error.into()),
@@ -231,27 +290,46 @@ impl Main<'_> {
                     .experimenter
                     .as_mut()
                     .and_then(|experimenter| experimenter.hear(announcement, now));
-                self.take(note.into_iter().collect())?;
+                self.take(Stream::Main, note.into_iter().collect())?;
                 Ok(Flow::On)
             }
             Message::End => Ok(Flow::End),
         }
     }
 
-    /// Record (one day), ingest, show, ask: in this order for every observation.
-    fn take(&mut self, batch: Vec<Observation>) -> anyhow::Result<()> {
-        for observation in batch {
-            self.tracker.ingest(&observation);
-            self.changes.clear();
-            self.changes.extend(self.tracker.changes());
-            self.asks.extend(self.tracker.asks());
-            self.show.take(&observation, &self.changes, &self.tracker)?;
+    /// Takes in a batch, and all that is free to go on by now.
+    fn take(&mut self, stream: Stream, batch: Vec<Observation>) -> anyhow::Result<()> {
+        self.merge.push(stream, batch);
+        self.release(clock::now())
+    }
+
+    fn release(&mut self, now: Timestamp) -> anyhow::Result<()> {
+        while let Some(observation) = self.merge.pop(now) {
+            self.ingest(&observation)?;
         }
+        self.ask();
+        Ok(())
+    }
+
+    /// Record (one day), ingest, show: in this order for every observation.
+    fn ingest(&mut self, observation: &Observation) -> anyhow::Result<()> {
+        self.tracker.ingest(observation);
+        self.changes.clear();
+        self.changes.extend(self.tracker.changes());
+        self.asks.extend(self.tracker.asks());
+        self.show.take(observation, &self.changes, &self.tracker)
+    }
+
+    fn ask(&mut self) {
+        if self.asks.is_empty() {
+            return;
+        }
+        self.asker.send(&self.asks);
+        self.asks.retain(|ask| matches!(ask, Ask::Confirm(_)));
         if !self.asks.is_empty() {
             // A source that has ended has said so, or will, in a message of its own.
             let _ = self.questions.send(std::mem::take(&mut self.asks));
         }
-        Ok(())
     }
 
     /// How long nothing needs to be done unless a message comes.
@@ -259,6 +337,7 @@ impl Main<'_> {
         let waits = [
             Some(self.show.patience(now)),
             end.map(|end| end.since(now)),
+            self.merge.due().map(|due| due.since(now)),
             self.experimenter.as_ref().and_then(|e| e.patience(now)),
         ];
         waits
@@ -288,6 +367,9 @@ impl Main<'_> {
     }
 
     fn conclude(&mut self) -> anyhow::Result<Outcome> {
+        for observation in self.merge.rest() {
+            self.ingest(&observation)?;
+        }
         self.show.conclude()?;
         Ok(self
             .experimenter

@@ -224,7 +224,7 @@ fn held_up(source: SourceName, at: Timestamp) -> Observation {
 fn turned_off(error: &SourceError, why: &mut Option<String>) -> Observation {
     let reason = match error {
         SourceError::SockDiag(error) => error.to_string(),
-        SourceError::Proc { .. } => error.to_string(),
+        other => other.to_string(),
     };
     *why = Some(format!("instead of sock_diag: {reason}"));
     Observation {

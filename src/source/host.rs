@@ -103,7 +103,7 @@ fn sysctl(name: &str) -> Option<u64> {
 }
 
 /// A counter of /proc/net/netstat or snmp: a line of names and a line of numbers behind one prefix.
-fn counter(netstat: &str, prefix: &str, name: &str) -> Option<u64> {
+pub(in crate::source) fn counter(netstat: &str, prefix: &str, name: &str) -> Option<u64> {
     let mut lines = netstat.lines().filter(|line| line.starts_with(prefix));
     let names = lines.next()?.split_whitespace();
     let numbers = lines.next()?.split_whitespace();

@@ -5,7 +5,10 @@
 //! rows are lost on the way; each has a name in [`DiagError`].
 
 mod bytecode;
+pub mod destroy;
+mod devices;
 mod discover;
+pub mod follow;
 mod lookup;
 pub mod wire;
 

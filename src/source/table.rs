@@ -17,7 +17,7 @@ use crate::model::{
 };
 
 /// Timers are kept as deadlines; the kernel's jiffies make one wobble by less than this.
-const TIMER_WOBBLE: Duration = Duration::from_millis(20);
+pub(in crate::source) const TIMER_WOBBLE: Duration = Duration::from_millis(20);
 /// Lengths of queues, and timers that every acknowledgement moves, are said once in this time.
 const BUSY_PERIOD: Duration = Duration::from_secs(1);
 /// Looks without news are reported once in this time.
@@ -308,7 +308,7 @@ fn is_covered(said: &Sample, look: Look, at: Timestamp) -> bool {
 
 /// Whether the new sight is worth saying. What every segment of a busy connection moves is said
 /// at once when it comes or goes, and else once a second.
-fn differs(
+pub(in crate::source) fn differs(
     said: &Sample,
     new: &Sample,
     said_at: Timestamp,
@@ -320,6 +320,7 @@ fn differs(
         || said.uid != new.uid
         || said.shutdown != new.shutdown
         || said.cgroup != new.cgroup
+        || said.multipath != new.multipath
         || said.retransmits != new.retransmits
         || said.id != new.id
     {

@@ -43,8 +43,7 @@ impl Tracker {
             Some(end) if from == to => self.close_called(end, event, at),
             Some(end) => {
                 self.step_known(end, event, (from, to), at);
-                // It has gone on without its other end, which is not here then.
-                self.open(end.conn, at);
+                self.open_unless_new(end, at);
             }
             None if from == to => {}
             None => self.step_unknown(event, (from, to), at),

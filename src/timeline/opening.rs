@@ -35,6 +35,17 @@ impl Tracker {
         }
     }
 
+    /// Shows a connection that has gone on without its other end. A client is in ESTABLISHED before
+    /// the server's end is made.
+    pub(super) fn open_unless_new(&mut self, end: EndRef, now: Timestamp) {
+        let is_new = self.track(end).is_some_and(|track| {
+            matches!(track.state(), TcpState::SynSent | TcpState::Established)
+        });
+        if !is_new {
+            self.open(end.conn, now);
+        }
+    }
+
     /// Shows the connections whose other end has not come.
     pub(super) fn open_the_overdue(&mut self, now: Timestamp) {
         while let Some(&(since, id)) = self.waiting.front()

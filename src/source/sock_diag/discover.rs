@@ -231,7 +231,7 @@ impl Dumper {
 
 #[cfg(test)]
 #[path = "../../../tests/common/netns.rs"]
-mod netns;
+pub(super) mod netns;
 
 #[cfg(test)]
 mod tests {

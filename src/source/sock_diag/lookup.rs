@@ -12,12 +12,12 @@ use crate::model::{
 use crate::source::clock;
 use crate::source::sock_diag::DiagError;
 use crate::source::sock_diag::discover::{open_socket, receive, send};
-use crate::source::sock_diag::wire::{Message, Row, lookup_request, messages, row};
+use crate::source::sock_diag::wire::{Message, Row, lookup_request, messages, row, set_sequence};
 use crate::source::table::Table;
 
 /// The answers to this many fit into the default receive queue with room to spare (166 of the
 /// longest kind overrun it).
-const BATCH: usize = 64;
+pub(super) const BATCH: usize = 64;
 /// An answer is one message of at most a few hundred bytes.
 const ROOM: usize = 8 << 10;
 const OPERATION: &str = "lookup of a socket";
@@ -27,6 +27,8 @@ pub(super) struct Lookups {
     socket: netlink_sys::Socket,
     buffer: Vec<u8>,
     requests: Vec<u8>,
+    /// How many of them there are.
+    asked: u32,
     sequence: u32,
 }
 
@@ -102,6 +104,7 @@ impl Lookups {
             socket: open_socket()?,
             buffer: vec![0; ROOM],
             requests: Vec::new(),
+            asked: 0,
             sequence: 0,
         })
     }
@@ -137,15 +140,17 @@ impl Lookups {
             .filter(|(_, reply)| matches!(reply, Reply::NoEntry))
             .map(|(question, _)| *question)
             .collect();
-        // Who has the 4-tuple now? A second question only where the first found nobody.
-        let mut successors = self.round(&gone, scope, false)?.into_iter();
+        let mut successors = self.successors(&gone, scope)?.into_iter();
         for (&(asked, device), reply) in batch.iter().zip(replies) {
             let (answer, device) = match reply {
                 Reply::Row(row) if has_tuple(&row.sample, &asked) => {
                     (Answer::Found(row.sample), row.device)
                 }
                 Reply::Row(_) => (Answer::Gone, device),
-                Reply::NoEntry => (successor(&asked, successors.next()), device),
+                Reply::NoEntry => match successors.next() {
+                    Some(answer) => (answer, device),
+                    None => continue,
+                },
                 Reply::Unreadable => continue,
             };
             answers.push(Answered {
@@ -159,6 +164,96 @@ impl Lookups {
         Ok(())
     }
 
+    /// Who has the 4-tuples of these sockets, which were not found, now?
+    fn successors(
+        &mut self,
+        gone: &[(SockId, u32)],
+        scope: Scope,
+    ) -> Result<Vec<Answer>, DiagError> {
+        let replies = self.round(gone, scope, false)?;
+        Ok(gone
+            .iter()
+            .zip(replies)
+            .map(|((asked, _), reply)| successor(asked, reply))
+            .collect())
+    }
+
+    /// Answers for sockets of which nothing is known but who they are; `None` where the answer
+    /// can't be read.
+    pub(super) fn find(
+        &mut self,
+        asked: &[(SockId, u32)],
+        devices: &[u32],
+        scope: Scope,
+    ) -> Result<Vec<Option<Answer>>, DiagError> {
+        let mut answers = Vec::with_capacity(asked.len());
+        let mut missed = Vec::new();
+        for batch in asked.chunks(BATCH) {
+            for ((id, device), reply) in batch.iter().zip(self.round(batch, scope, true)?) {
+                answers.push(match reply {
+                    Reply::Row(row) if has_tuple(&row.sample, id) => {
+                        Some(Answer::Found(row.sample))
+                    }
+                    Reply::Row(_) | Reply::NoEntry => {
+                        missed.push((answers.len(), (*id, *device)));
+                        None
+                    }
+                    Reply::Unreadable => None,
+                });
+            }
+        }
+        let questions: Vec<(SockId, u32)> = missed.iter().map(|(_, asked)| *asked).collect();
+        let settled = self.settle(&questions, devices, scope)?;
+        for ((index, _), (answer, _)) in missed.into_iter().zip(settled) {
+            if let Some(place) = answers.get_mut(index) {
+                *place = Some(answer);
+            }
+        }
+        Ok(answers)
+    }
+
+    /// What became of sockets that were not found by their cookies where they were asked for: a
+    /// socket can be bound to one of these devices, and only there it is found then.
+    pub(super) fn settle(
+        &mut self,
+        missed: &[(SockId, u32)],
+        devices: &[u32],
+        scope: Scope,
+    ) -> Result<Vec<(Answer, u32)>, DiagError> {
+        let mut settled = Vec::with_capacity(missed.len());
+        for batch in missed.chunks(BATCH) {
+            let answers = self.successors(batch, scope)?;
+            settled.extend(
+                answers
+                    .into_iter()
+                    .zip(batch.iter().map(|(_, device)| *device)),
+            );
+        }
+        let mut bound = Vec::new();
+        for (index, (asked, device)) in missed.iter().enumerate() {
+            let is_gone = settled
+                .get(index)
+                .is_some_and(|(answer, _)| !matches!(answer, Answer::Found(_)));
+            if is_gone && asked.cookie.is_some() {
+                let others = devices.iter().filter(|other| *other != device);
+                bound.extend(others.map(|&other| (index, (*asked, other))));
+            }
+        }
+        for batch in bound.chunks(BATCH) {
+            let questions: Vec<(SockId, u32)> = batch.iter().map(|(_, asked)| *asked).collect();
+            let replies = self.round(&questions, scope, true)?;
+            for ((index, (asked, _)), reply) in batch.iter().zip(replies) {
+                if let Reply::Row(row) = reply
+                    && has_tuple(&row.sample, asked)
+                    && let Some(place) = settled.get_mut(*index)
+                {
+                    *place = (Answer::Found(row.sample), row.device);
+                }
+            }
+        }
+        Ok(settled)
+    }
+
     /// Sends all questions in one datagram and collects a reply for each.
     fn round(
         &mut self,
@@ -166,34 +261,68 @@ impl Lookups {
         scope: Scope,
         with_cookie: bool,
     ) -> Result<Vec<Reply>, DiagError> {
-        if batch.is_empty() {
-            return Ok(Vec::new());
+        let requests: Vec<Vec<u8>> = batch
+            .iter()
+            .map(|(id, device)| {
+                let cookie = id.cookie.filter(|_| with_cookie);
+                lookup_request(&id.tuple, cookie, *device, 0)
+            })
+            .collect();
+        let mut replies = vec![Reply::Unreadable; batch.len()];
+        self.begin();
+        for request in &requests {
+            self.add(request);
         }
-        let first = self.sequence.wrapping_add(1);
+        self.exchange(|index, message| {
+            if let Some(reply) = replies.get_mut(index) {
+                *reply = reply_of(message, scope, clock::now())?;
+            }
+            Ok(())
+        })?;
+        Ok(replies)
+    }
+
+    /// Begins a datagram of questions.
+    pub(super) fn begin(&mut self) {
         self.requests.clear();
-        for (id, device) in batch {
-            self.sequence = self.sequence.wrapping_add(1);
-            let cookie = id.cookie.filter(|_| with_cookie);
-            let request = lookup_request(&id.tuple, cookie, *device, self.sequence);
-            self.requests.extend_from_slice(&request);
+        self.asked = 0;
+    }
+
+    /// Adds a question, of at most [`BATCH`]. It is numbered here.
+    pub(super) fn add(&mut self, question: &[u8]) {
+        let start = self.requests.len();
+        self.requests.extend_from_slice(question);
+        let number = self.sequence.wrapping_add(1 + self.asked);
+        set_sequence(self.requests.get_mut(start..).unwrap_or_default(), number);
+        self.asked += 1;
+    }
+
+    /// Sends the datagram and hands on the reply to each question with its place.
+    pub(super) fn exchange(
+        &mut self,
+        mut take: impl FnMut(usize, Message<'_>) -> Result<(), DiagError>,
+    ) -> Result<(), DiagError> {
+        let first = self.sequence.wrapping_add(1);
+        let mut open = (1_u128 << self.asked) - 1;
+        self.sequence = self.sequence.wrapping_add(self.asked);
+        if open == 0 {
+            return Ok(());
         }
         send(&self.socket, &self.requests, OPERATION)?;
-        let mut replies: Vec<Option<Reply>> = vec![None; batch.len()];
-        let mut open = batch.len();
-        while open > 0 {
+        while open != 0 {
             let length = receive(&self.socket, &mut self.buffer, OPERATION)?;
-            let at = clock::now();
             let datagram = self.buffer.get(..length).unwrap_or_default();
             for (sequence, _, message) in messages(datagram) {
-                let index = sequence.wrapping_sub(first) as usize;
-                let Some(reply) = replies.get_mut(index).filter(|reply| reply.is_none()) else {
-                    continue;
-                };
-                *reply = Some(reply_of(message, scope, at)?);
-                open -= 1;
+                // A number that is not open is the rest of questions that were given up.
+                let index = sequence.wrapping_sub(first);
+                let bit = 1_u128.checked_shl(index).unwrap_or(0);
+                if open & bit != 0 {
+                    open &= !bit;
+                    take(index as usize, message)?;
+                }
             }
         }
-        Ok(replies.into_iter().flatten().collect())
+        Ok(())
     }
 }
 
@@ -225,9 +354,9 @@ fn has_tuple(sample: &Sample, asked: &SockId) -> bool {
 }
 
 /// Whether somebody else has the 4-tuple of a socket that is gone.
-fn successor(asked: &SockId, reply: Option<Reply>) -> Answer {
+fn successor(asked: &SockId, reply: Reply) -> Answer {
     match reply {
-        Some(Reply::Row(row))
+        Reply::Row(row)
             if has_tuple(&row.sample, asked) && row.sample.state != TcpState::Listen =>
         {
             if row.sample.id.cookie == asked.cookie {

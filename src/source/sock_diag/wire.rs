@@ -178,6 +178,14 @@ pub fn lookup_request(
     bytes_of(request, NLM_F_REQUEST, sequence)
 }
 
+/// Gives a request that was made before the sequence number that its answer will carry
+/// (`nlmsg_seq` of `struct nlmsghdr`).
+pub fn set_sequence(request: &mut [u8], sequence: u32) {
+    if let Some(bytes) = request.get_mut(8..12) {
+        bytes.copy_from_slice(&sequence.to_ne_bytes());
+    }
+}
+
 /// The kernel keeps the cookie as two native words, the low one first.
 fn cookie_bytes(cookie: Cookie) -> [u8; 8] {
     let mut bytes = [0; 8];

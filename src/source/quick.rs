@@ -1,0 +1,526 @@
+//! The quick thread: what must not wait for the next dump. It reads the kernel's events as they
+//! come, or, where there are none, listens for freed sockets; and it looks at single ends up to a
+//! thousand times a second, within a budget of CPU time.
+//!
+//! It sleeps in poll() until something is asked, comes in, or is due, and without end when nobody
+//! is followed. Knows nothing of connections or of what follows from an observation.
+//!
+//! The trap is `drained`: everything up to that moment has been handed out, so it is what the
+//! event source said before the lookups were made, never the time of the lookups. They are later
+//! than it and wait outside until it has passed them.
+
+mod asker;
+mod following;
+mod questions;
+mod wait;
+
+use std::os::fd::BorrowedFd;
+use std::time::Duration;
+
+use crate::model::{
+    Body, Event, FourTuple, Observation, SockId, SourceName, SourceState, Timestamp, What,
+};
+use crate::source::bpf::{Bpf, Options};
+use crate::source::sock_diag::DiagError;
+use crate::source::sock_diag::destroy::{Destroy, Heard, TOO_MANY, Verdict};
+use crate::source::sock_diag::follow::{Follower, Manner};
+use crate::source::{Request, SourceError, clock};
+pub use asker::Asker;
+use asker::{Asked, channel};
+use following::Following;
+use wait::{Gap, sharpen_timers, wait};
+
+/// The multicast is read by the lot: not again for this long.
+const DESTROY_GAP: Duration = Duration::from_millis(3);
+/// The ring is read by the lot: not again for this long, unless there is more.
+const RING_GAP: Duration = Duration::from_millis(2);
+/// The same under load, when a pause fills it well.
+const BUSY_RING_GAP: Duration = Duration::from_millis(10);
+/// So many events in one go are load.
+const BUSY: usize = 1000;
+/// At most so many observations in a batch.
+const BATCH: usize = 16 << 10;
+
+/// Whether the kernel's events are wanted (`--events`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Events {
+    /// If they can be had.
+    #[default]
+    Auto,
+    /// Or nothing.
+    On,
+    /// Not at all, for this reason.
+    Off(&'static str),
+}
+
+/// What is wanted of the quick thread.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted {
+    /// The kernel's events.
+    pub events: Events,
+    /// CPU time for lookups, as a share of one core.
+    pub budget: f64,
+    /// Looks a second at an end that moves.
+    pub rate: u32,
+    /// The distance of two dumps, of which the feed makes its looks.
+    pub discover: Duration,
+    /// Bytes of the events' ring.
+    pub ring: usize,
+    /// Whether `sock_diag` may be used; the user can forbid it (`--source proc`).
+    pub sock_diag: bool,
+    /// Bytes of the receive queue of the destroy multicast.
+    pub destroy_room: usize,
+}
+
+impl Default for Wanted {
+    fn default() -> Self {
+        Self {
+            events: Events::Auto,
+            budget: 0.05,
+            rate: 1000,
+            discover: Duration::from_millis(100),
+            ring: 8 << 20,
+            sock_diag: true,
+            destroy_room: 1 << 20,
+        }
+    }
+}
+
+/// What the thread hands out.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// Sorted by time.
+    pub observations: Vec<Observation>,
+    /// All that the kernel reported up to then has been handed out. `None` when no event source
+    /// runs.
+    pub drained: Option<Timestamp>,
+}
+
+/// A source of kernel events.
+pub trait EventReader: Send {
+    /// Hands out what has come, and says up to which moment that is all.
+    fn drain(&mut self, out: &mut Vec<Observation>) -> Timestamp;
+    /// Whether a drain ended before the ring was empty.
+    fn has_more(&self) -> bool;
+    /// When it wants to be drained although nothing new has come.
+    fn next_due(&self) -> Option<Timestamp>;
+    /// Readable when there is anything in the ring.
+    fn fd(&self) -> BorrowedFd<'_>;
+    /// What this kernel does not let it see.
+    fn limits(&self) -> Option<String>;
+}
+
+impl EventReader for Bpf {
+    fn drain(&mut self, out: &mut Vec<Observation>) -> Timestamp {
+        Self::drain(self, out)
+    }
+
+    fn has_more(&self) -> bool {
+        Self::has_more(self)
+    }
+
+    fn next_due(&self) -> Option<Timestamp> {
+        Self::next_due(self)
+    }
+
+    fn fd(&self) -> BorrowedFd<'_> {
+        Self::fd(self)
+    }
+
+    fn limits(&self) -> Option<String> {
+        Self::limits(self)
+    }
+}
+
+/// Opens the kernel's events.
+fn open_bpf(
+    request: &Request,
+    wanted: &Wanted,
+    verifier_log: &mut Option<String>,
+) -> Result<Box<dyn EventReader>, String> {
+    let options = Options { ring: wanted.ring };
+    match Bpf::open(request, &options) {
+        Ok(bpf) => Ok(Box::new(bpf)),
+        Err(error) => {
+            *verifier_log = error.log().map(str::to_owned);
+            Err(error.to_string())
+        }
+    }
+}
+
+/// The quick thread, before it runs.
+pub struct Quick {
+    request: Request,
+    asked: Asked,
+    events: Option<Box<dyn EventReader>>,
+    following: Option<Following>,
+    destroy: Option<Destroy>,
+    destroy_gap: Gap,
+    ring_gap: Gap,
+    drained: Option<Timestamp>,
+}
+
+impl Quick {
+    /// Opens the event source, or else the destroy multicast, and the lookups. What can't be had
+    /// is said in `out` as off, with its reason: where `sock_diag` is forbidden or missing, only
+    /// events run, and with neither the thread sleeps until nobody can ask any more. Must be
+    /// called in the network namespace that is watched.
+    ///
+    /// `verifier_log` is filled when the kernel refuses the program.
+    ///
+    /// # Errors
+    /// When events were asked for by [`Events::On`] and can't be had, or nobody could ever be
+    /// woken.
+    pub fn open(
+        request: Request,
+        wanted: Wanted,
+        verifier_log: &mut Option<String>,
+        out: &mut Vec<Observation>,
+    ) -> Result<(Self, Asker), SourceError> {
+        let events = match wanted.events {
+            Events::Off(why) => {
+                out.push(off(SourceName::Bpf, why.into()));
+                None
+            }
+            choice => match open_bpf(&request, &wanted, verifier_log) {
+                Ok(events) => Some(events),
+                Err(why) if choice == Events::On => return Err(SourceError::Events(why)),
+                Err(why) => {
+                    out.push(off(SourceName::Bpf, why));
+                    None
+                }
+            },
+        };
+        Self::with(events, request, &wanted, out)
+    }
+
+    /// Opens all but the event source.
+    fn with(
+        events: Option<Box<dyn EventReader>>,
+        request: Request,
+        wanted: &Wanted,
+        out: &mut Vec<Observation>,
+    ) -> Result<(Self, Asker), SourceError> {
+        if let Some(events) = &events {
+            let why = events.limits();
+            out.push(running(SourceName::Bpf, RING_GAP, why));
+        }
+        let manner = Manner {
+            rate: wanted.rate,
+            discover: wanted.discover,
+            events: events.is_some(),
+        };
+        let follower = if wanted.sock_diag {
+            Follower::open(&request, manner).map_err(|error| error.to_string())
+        } else {
+            Err("sock_diag is not to be used".into())
+        };
+        let destroy = (wanted.sock_diag && events.is_none())
+            .then(|| Destroy::open(&request, wanted.destroy_room));
+        let following = match follower {
+            Ok(follower) => Some(Following::new(follower, manner, wanted.budget, out)),
+            Err(why) => {
+                out.push(off(SourceName::Follow, why));
+                None
+            }
+        };
+        let destroy = match destroy {
+            Some(Ok(destroy)) => {
+                out.push(running(SourceName::Destroy, DESTROY_GAP, None));
+                Some(destroy)
+            }
+            Some(Err(error)) => {
+                out.push(off(SourceName::Destroy, error.to_string()));
+                None
+            }
+            None => None,
+        };
+        let (asker, asked) = channel().map_err(SourceError::Quick)?;
+        let quick = Self {
+            request,
+            asked,
+            events,
+            following,
+            destroy,
+            destroy_gap: Gap::default(),
+            ring_gap: Gap::default(),
+            drained: None,
+        };
+        Ok((quick, asker))
+    }
+
+    /// Whether the kernel's events are read.
+    pub fn events_run(&self) -> bool {
+        self.events.is_some()
+    }
+
+    /// Works until nobody listens: `send` says so by returning false, and the askers by hanging
+    /// up.
+    ///
+    /// # Errors
+    /// None so far: what fails is said, and the rest goes on.
+    pub fn run(mut self, mut send: impl FnMut(Batch) -> bool) -> Result<(), SourceError> {
+        sharpen_timers();
+        let mut out = Vec::new();
+        loop {
+            let [asked, freed, ring] = self.wait();
+            if asked && !self.take_asks() {
+                return Ok(());
+            }
+            let now = clock::now();
+            let is_drained = self.drain(ring, now, &mut out);
+            self.hear(freed, now, &mut out);
+            self.look(&mut out);
+            if (is_drained || !out.is_empty()) && !self.hand_out(&mut out, &mut send) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Sleeps until there is something to do: questions, freed sockets, events, or the time.
+    fn wait(&self) -> [bool; 3] {
+        let now = clock::now();
+        let freed = self.destroy.as_ref().and_then(Destroy::fd);
+        let ring = self.events.as_ref().map(|events| events.fd());
+        let dues = [
+            self.following.as_ref().and_then(Following::due),
+            self.destroy.as_ref().and_then(Destroy::due),
+            freed.and_then(|_| self.destroy_gap.end(now)),
+            ring.and_then(|_| self.ring_gap.end(now)),
+            self.events.as_ref().and_then(|events| events.next_due()),
+            self.events
+                .as_ref()
+                .and_then(|events| events.has_more().then_some(now)),
+        ];
+        let until = dues.into_iter().flatten().min();
+        wait(
+            [
+                Some(self.asked.fd()),
+                freed.filter(|_| self.destroy_gap.is_over(now)),
+                ring.filter(|_| self.ring_gap.is_over(now)),
+            ],
+            until,
+        )
+    }
+
+    fn take_asks(&mut self) -> bool {
+        let following = &mut self.following;
+        self.asked.take(|ask| {
+            if let Some(following) = following {
+                following.take(ask);
+            }
+        })
+    }
+
+    /// Reads the events, and asks what they leave open.
+    fn drain(&mut self, is_readable: bool, now: Timestamp, out: &mut Vec<Observation>) -> bool {
+        let Some(events) = &mut self.events else {
+            return false;
+        };
+        let is_due = events.next_due().is_some_and(|due| due <= now);
+        if !is_readable && !is_due && !events.has_more() {
+            return false;
+        }
+        self.drained = Some(events.drain(out));
+        let gap = if out.len() > BUSY {
+            BUSY_RING_GAP
+        } else {
+            RING_GAP
+        };
+        let now = clock::now();
+        self.ring_gap.until(now.plus(gap));
+        let mut answers = Vec::new();
+        if let Some(following) = &mut self.following {
+            let result = following.answer(out, now, &mut answers);
+            self.go_on(result, &mut answers);
+        }
+        out.append(&mut answers);
+        true
+    }
+
+    /// Reads who was freed, and looks at what was left of them.
+    fn hear(&mut self, is_readable: bool, now: Timestamp, out: &mut Vec<Observation>) {
+        let result = self.try_to_hear(is_readable, now, out);
+        if let Err(error) = result {
+            self.destroy = None;
+            out.push(off(SourceName::Destroy, error.to_string()));
+        }
+    }
+
+    fn try_to_hear(
+        &mut self,
+        is_readable: bool,
+        now: Timestamp,
+        out: &mut Vec<Observation>,
+    ) -> Result<(), DiagError> {
+        let Some(destroy) = &mut self.destroy else {
+            return Ok(());
+        };
+        let is_due = destroy.due().is_some_and(|due| due <= now);
+        if !is_readable && !is_due {
+            return Ok(());
+        }
+        let mut freed = Vec::new();
+        let mut heard = Heard::default();
+        if is_readable {
+            heard = destroy.drain(|id| freed.push(id))?;
+        }
+        let verdict = destroy.judge(now)?;
+        if let Verdict::Left(_) = verdict {
+            // What came until then.
+            destroy.drain(|id| freed.push(id))?;
+        }
+        let now = clock::now();
+        let gap = if heard.more {
+            Duration::ZERO
+        } else {
+            DESTROY_GAP
+        };
+        self.destroy_gap.until(now.plus(gap));
+        if heard.lost {
+            out.push(lost(now));
+        }
+        self.tell_freed(&freed, now, out);
+        let mut answers = Vec::new();
+        if heard.lost
+            && let Some(following) = &mut self.following
+        {
+            // Who is not followed is not asked for: the feed's next dump is at hand.
+            let result = following.look_at_all(&mut answers);
+            self.go_on(result, &mut answers);
+        }
+        out.append(&mut answers);
+        match verdict {
+            Verdict::Stay => {}
+            Verdict::Left(rate) => out.push(off(
+                SourceName::Destroy,
+                format!(
+                    "left: {rate} sockets are freed a second (more than {TOO_MANY}), listening to \
+                     that would slow the host"
+                ),
+            )),
+            Verdict::Back => out.push(running(SourceName::Destroy, DESTROY_GAP, None)),
+        }
+        Ok(())
+    }
+
+    /// Says who was freed, and what is there in their place.
+    fn tell_freed(&mut self, freed: &[SockId], at: Timestamp, out: &mut Vec<Observation>) {
+        let mut tuples: Vec<FourTuple> = Vec::new();
+        for id in freed {
+            let known = self.following.as_ref().and_then(|f| f.known(id));
+            // Without a remote port it is a listener, a socket that was never used, or one whose
+            // 4-tuple was wiped and whom nobody knows.
+            let is_wanted = id.tuple.remote.port() != 0 && self.request.filter.keeps(&id.tuple);
+            let Some(id) = known.or(is_wanted.then_some(*id)) else {
+                continue;
+            };
+            tuples.push(id.tuple);
+            out.push(Observation {
+                at,
+                source: SourceName::Destroy,
+                body: Body::Event(Event {
+                    id,
+                    what: What::Freed,
+                    moment: None,
+                    caller: None,
+                }),
+            });
+        }
+        if let Some(following) = &mut self.following {
+            let mut answers = Vec::new();
+            let result = following.look_at(&tuples, &mut answers);
+            self.go_on(result, &mut answers);
+            out.append(&mut answers);
+        }
+    }
+
+    /// Looks at the ends whose turn it is.
+    fn look(&mut self, out: &mut Vec<Observation>) {
+        if let Some(following) = &mut self.following {
+            let result = following.round(clock::now(), out);
+            self.go_on(result, out);
+        }
+    }
+
+    /// Without lookups the rest goes on.
+    fn go_on(&mut self, result: Result<(), DiagError>, out: &mut Vec<Observation>) {
+        if let Err(error) = result {
+            self.following = None;
+            out.push(off(SourceName::Follow, error.to_string()));
+        }
+    }
+
+    fn hand_out(
+        &mut self,
+        out: &mut Vec<Observation>,
+        send: &mut impl FnMut(Batch) -> bool,
+    ) -> bool {
+        batches(std::mem::take(out), self.drained).all(send)
+    }
+}
+
+/// Parts that are not too long, in the order of time. What a part but the last says to be drained
+/// is what lies before its end.
+fn batches(
+    mut observations: Vec<Observation>,
+    drained: Option<Timestamp>,
+) -> impl Iterator<Item = Batch> {
+    if !observations.is_sorted_by_key(|told| told.at) {
+        observations.sort_by_key(|told| told.at);
+    }
+    let mut rest = Some(observations);
+    std::iter::from_fn(move || {
+        let mut part = rest.take()?;
+        if part.len() <= BATCH {
+            return Some(Batch {
+                observations: part,
+                drained,
+            });
+        }
+        let later = part.split_off(BATCH);
+        // Some of the same moment may be in the next part.
+        let before = later
+            .first()
+            .map(|told| told.at.minus(Duration::from_nanos(1)));
+        rest = Some(later);
+        Some(Batch {
+            observations: part,
+            drained: drained.and_then(|drained| before.map(|before| before.min(drained))),
+        })
+    })
+}
+
+fn state(source: SourceName, state: SourceState) -> Observation {
+    Observation {
+        at: clock::now(),
+        source,
+        body: Body::Source(state),
+    }
+}
+
+fn off(source: SourceName, why: String) -> Observation {
+    state(source, SourceState::Off { why })
+}
+
+fn running(source: SourceName, period: Duration, why: Option<String>) -> Observation {
+    state(
+        source,
+        SourceState::Running {
+            period,
+            cost: None,
+            why,
+        },
+    )
+}
+
+fn lost(at: Timestamp) -> Observation {
+    Observation {
+        at,
+        source: SourceName::Destroy,
+        body: Body::Lost {
+            count: None,
+            why: "the queue of freed sockets overran (ENOBUFS)",
+        },
+    }
+}
