@@ -1,6 +1,7 @@
 //! Thousands of connections as quickly as they can be made: every step of every one, nothing lost,
 //! nothing mixed up.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
@@ -85,9 +86,11 @@ fn a_burst_is_told_whole() {
             .map(|(pair, _)| pair.client_enters("TIME_WAIT").latest)
             .max()
             .unwrap();
-        for (pair, _) in &played {
-            scene.watcher.sees_closed(pair);
-        }
+        let closed = Cell::new(0);
+        scene.watcher.wait_for("the end of all", |line| {
+            closed.set(closed.get() + usize::from(line["type"] == "closed"));
+            closed.get() == MANY
+        });
         let story = scene.watcher.finish();
         assert_eq!(story.all("open").count(), MANY);
         assert_eq!(story.all("closed").count(), MANY);

@@ -7,7 +7,7 @@ use rustix::process::Signal;
 
 use crate::actor::{Act, Actor};
 use crate::life::{A, B, Life, fact, me};
-use crate::scene::{Scene, in_every_way};
+use crate::scene::in_every_way;
 use crate::sockets::{Between, server};
 
 /// The client is given to a process of its own: this one closes its copy, and nothing moves.

@@ -1,7 +1,10 @@
 //! Resets: who sent it, why, and what was thrown away.
 
 use std::io::Write;
-use std::net::{TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with};
 
 use crate::life::{A, B, Life, fact, me};
 use crate::scene::{Scene, in_every_way};
@@ -102,36 +105,32 @@ fn a_connect_that_is_refused() {
         let to = nobody.local_addr().unwrap();
         drop(nobody);
         let (client, call) = refused(to);
-        let mut life = Life::of(Pair {
-            a: client,
-            b: to,
-            client: None,
-            server: None,
-        });
+        let mut life = Life::of(Pair::half(client, to));
         life.enters(A, fact("SYN_SENT", call, "connect").by("connect", &me()));
         let close = fact("CLOSE", call, "reset_received").because("refused");
         life.enters(A, close);
         life.is_marked(A, "reset_received", call);
+        let freed = life.drops(A);
+        life.is_marked(A, "freed", freed);
         life.ends_somehow("refused");
         scene.tells(&[&life]);
     });
 }
 
-/// Connects in vain, from a port that is known beforehand.
-fn refused(to: std::net::SocketAddr) -> (std::net::SocketAddr, Between) {
-    use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with};
-    let kind = SocketType::STREAM;
-    let client = socket_with(AddressFamily::INET, kind, SocketFlags::CLOEXEC, None).unwrap();
-    bind(
-        &client,
-        &"127.0.0.1:0".parse::<std::net::SocketAddr>().unwrap(),
-    )
-    .unwrap();
-    let client = TcpStream::from(client);
-    let local = client.local_addr().unwrap();
+/// Connects in vain.
+fn refused(to: SocketAddr) -> (TcpStream, Between) {
+    let client = socket_with(
+        AddressFamily::INET,
+        SocketType::STREAM,
+        SocketFlags::CLOEXEC,
+        None,
+    );
+    let client = TcpStream::from(client.unwrap());
+    // Bound before, as the kernel takes the port back when it is refused.
+    bind(&client, &SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
     let (call, result) = stamped(|| connect(&client, &to));
-    assert_eq!(result, Err(rustix::io::Errno::CONNREFUSED));
-    (local, call)
+    assert_eq!(result, Err(Errno::CONNREFUSED));
+    (client, call)
 }
 
 /// Whoever waits in the queue of a listener that goes is reset.
