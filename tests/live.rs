@@ -1,5 +1,5 @@
 //! The program as its users run it: the real binary, real sockets, the real kernel, each test in
-//! a network namespace of its own, through both sources with the same expectations.
+//! a network namespace of its own, through every source with the same expectations.
 //!
 //! Every run's whole output is held against the rules in `common/story.rs`, whatever the test is
 //! about. The trap: a test that sleeps is slow and still not sure. What must have happened is
@@ -13,6 +13,10 @@
 
 use std::thread;
 
+#[path = "common/copy.rs"]
+mod copy;
+#[path = "common/events.rs"]
+mod events;
 #[path = "common/netns.rs"]
 mod netns;
 #[path = "common/sockets.rs"]
@@ -47,8 +51,18 @@ mod usage;
 #[path = "live/user.rs"]
 mod user;
 
-/// Runs the scenario once through each source, each in a fresh namespace, at the same time: they
-/// wait more than they work.
+/// Runs the scenario once through each source, and once with events, each in a fresh namespace, at
+/// the same time: they wait more than they work.
+fn through_every_source(scenario: impl Fn(&'static str) + Sync) {
+    let test = thread::current().name().unwrap_or("test").to_owned();
+    if events::can_run(&test) {
+        in_netns_each(["sock-diag", "proc", "events"], scenario);
+    } else {
+        in_netns_each(["sock-diag", "proc"], scenario);
+    }
+}
+
+/// Runs the scenario once through each source of looks.
 fn through_both_sources(scenario: impl Fn(&'static str) + Sync) {
     in_netns_each(["sock-diag", "proc"], scenario);
 }

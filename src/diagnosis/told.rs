@@ -14,10 +14,24 @@ pub(super) fn told_by_events(connection: &Connection) -> Option<(Code, Evidence)
         .visible()
         .filter_map(|(side, track)| Some((side, track, exact_end(track)?)))
         .collect();
+    if ran_out(connection) {
+        // The reset that answers the peer's late FIN or data is only its echo.
+        return None;
+    }
     refused(&exact_ends)
         .or_else(|| timed_out(&exact_ends))
         .or_else(|| reset(&exact_ends))
         .or_else(|| closed_without_time_wait(&exact_ends, connection.visible().count()))
+}
+
+/// An orphan's FIN_WAIT2 came to its time's end.
+fn ran_out(connection: &Connection) -> bool {
+    connection.visible().any(|(_, track)| {
+        let is_timeout = track
+            .why_gone()
+            .is_some_and(|why| why.cause == Cause::Timeout);
+        is_timeout && track.last().is_mini_socket() && track.last_living() == TcpState::FinWait2
+    })
 }
 
 /// Why the end is gone, if an event said so.

@@ -133,6 +133,7 @@ pub(super) fn run(config: &Live, experimenter: Option<Experimenter>) -> anyhow::
     let mut main = Main {
         merge,
         asker,
+        caught_up: Timestamp::default(),
         quick_done,
         tracker: Tracker::default(),
         changes: Vec::new(),
@@ -211,6 +212,8 @@ fn spawn_quick(quick: Quick, to_main: SyncSender<Message>) -> anyhow::Result<Syn
 struct Main<'a> {
     merge: Merge,
     asker: Asker,
+    /// All that the threads had said by then has been taken in.
+    caught_up: Timestamp,
     /// To be told when a batch of the quick thread is done with.
     quick_done: SyncSender<()>,
     tracker: Tracker,
@@ -232,7 +235,7 @@ impl Main<'_> {
         let mut anchored = clock::now();
         loop {
             let now = clock::now();
-            self.release(now)?;
+            self.release()?;
             if self.show.settle(&self.tracker, now)? == Flow::End
                 || end.is_some_and(|end| end <= now)
             {
@@ -253,7 +256,11 @@ impl Main<'_> {
                         if self.handle(message)? == Flow::End {
                             return self.conclude();
                         }
+                        let before = clock::now();
                         next = messages.try_recv().ok();
+                        if next.is_none() {
+                            self.caught_up = before;
+                        }
                     }
                     if let Some(message) = next
                         && self.handle(message)? == Flow::End
@@ -261,7 +268,7 @@ impl Main<'_> {
                         return self.conclude();
                     }
                 }
-                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Timeout) => self.caught_up = clock::now(),
                 Err(RecvTimeoutError::Disconnected) => return self.conclude(),
             }
         }
@@ -300,11 +307,13 @@ impl Main<'_> {
     /// Takes in a batch, and all that is free to go on by now.
     fn take(&mut self, stream: Stream, batch: Vec<Observation>) -> anyhow::Result<()> {
         self.merge.push(stream, batch);
-        self.release(clock::now())
+        self.release()
     }
 
-    fn release(&mut self, now: Timestamp) -> anyhow::Result<()> {
-        while let Some(observation) = self.merge.pop(now) {
+    /// Whoever is behind has the events of a look's time in hand already, and not yet taken in:
+    /// only what has been waited for since all was taken in counts.
+    fn release(&mut self) -> anyhow::Result<()> {
+        while let Some(observation) = self.merge.pop(self.caught_up) {
             self.ingest(&observation)?;
         }
         self.ask();

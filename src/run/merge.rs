@@ -4,7 +4,8 @@
 //! happened. So an observation waits until the events of its time are all in hand; what is still
 //! missing after the horizon has nothing to wait for. While no events run, nobody waits. The trap:
 //! an observation that comes after later ones have gone out is let through in its turn and
-//! counted, never sorted into what was shown.
+//! counted, never sorted into what was shown. And a lookup is made after the ring was read, but the
+//! next events may be older than it: events and what is later than them queue apart.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -26,10 +27,13 @@ pub(super) enum Stream {
     Main,
 }
 
+/// The queue of lookups that are later than the events they came with, beside those of the streams.
+const LATER: usize = 3;
+
 /// Observations on their way to the tracker.
 #[derive(Debug, Default)]
 pub(super) struct Merge {
-    streams: [VecDeque<IntoIter<Observation>>; 3],
+    streams: [VecDeque<IntoIter<Observation>>; 4],
     /// All events up to then are here; `None` while none run.
     drained: Option<Timestamp>,
     released: Timestamp,
@@ -38,9 +42,17 @@ pub(super) struct Merge {
 
 impl Merge {
     /// Takes in a batch.
-    pub(super) fn push(&mut self, stream: Stream, batch: Vec<Observation>) {
+    pub(super) fn push(&mut self, stream: Stream, mut batch: Vec<Observation>) {
+        if let (Stream::Quick, Some(drained)) = (stream, self.drained) {
+            let later = batch.split_off(batch.partition_point(|told| told.at <= drained));
+            self.queue(LATER, later);
+        }
+        self.queue(stream as usize, batch);
+    }
+
+    fn queue(&mut self, index: usize, batch: Vec<Observation>) {
         if !batch.is_empty() {
-            self.streams[stream as usize].push_back(batch.into_iter());
+            self.streams[index].push_back(batch.into_iter());
         }
     }
 
@@ -144,6 +156,18 @@ mod tests {
         assert_eq!(merge.due(), Some(at(154)));
         merge.drained(at(110));
         assert_eq!(all(&mut merge, 110), [104]);
+    }
+
+    #[test]
+    fn a_lookup_waits_for_the_events_that_come_after_it() {
+        let mut merge = Merge::default();
+        merge.drained(at(90));
+        merge.push(Stream::Quick, batch(&[80, 100]));
+        assert_eq!(all(&mut merge, 101), [80]);
+        merge.drained(at(110));
+        merge.push(Stream::Quick, batch(&[95, 105]));
+        assert_eq!(all(&mut merge, 111), [95, 100, 105]);
+        assert_eq!(merge.late, 0);
     }
 
     #[test]

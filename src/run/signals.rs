@@ -15,6 +15,7 @@ use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::run::live::Message;
+use crate::source::bpf;
 use crate::view::tui::Input;
 
 /// How long the main thread has to end in good order.
@@ -36,6 +37,8 @@ pub(super) fn spawn(tell: impl Fn(Message) -> bool + Send + 'static) -> io::Resu
     thread::Builder::new()
         .name("signals".into())
         .spawn(move || {
+            // They belong to a thread, and this one needs none. Refused, it has those of its user.
+            let _ = bpf::drop_capabilities();
             for signal in signals.forever() {
                 if signal == SIGCONT {
                     // Not heard, it costs a picture until Ctrl-L; waiting could cost the end.

@@ -11,7 +11,7 @@
 
 use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
@@ -94,6 +94,40 @@ fn tcp_socket(family: AddressFamily) -> OwnedFd {
     socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap()
 }
 
+/// From now on this socket takes nothing in: all that comes for it is dropped before TCP sees it,
+/// as if the peer had fallen off the net. (A classic filter that passes no byte.)
+pub fn deafen(socket: &impl AsFd) {
+    let mut drop_all = libc::sock_filter {
+        code: 0x06,
+        jt: 0,
+        jf: 0,
+        k: 0,
+    };
+    let program = libc::sock_fprog {
+        len: 1,
+        filter: &raw mut drop_all,
+    };
+    set_filter(socket, libc::SO_ATTACH_FILTER, &program);
+}
+
+/// Lets it hear again.
+pub fn let_hear(socket: &impl AsFd) {
+    set_filter(socket, libc::SO_DETACH_FILTER, &0_i32);
+}
+
+#[allow(
+    unsafe_code,
+    reason = "a socket option that no safe crate of ours wraps"
+)]
+fn set_filter<T>(socket: &impl AsFd, option: libc::c_int, value: &T) {
+    let fd = socket.as_fd().as_raw_fd();
+    let length = libc::socklen_t::try_from(size_of::<T>()).unwrap();
+    let value: *const T = value;
+    // SAFETY: the value is of the option's type and outlives the call.
+    let done = unsafe { libc::setsockopt(fd, libc::SOL_SOCKET, option, value.cast(), length) };
+    assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
+}
+
 /// A listener on the IPv4 loopback.
 pub fn server() -> TcpListener {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap()
@@ -156,6 +190,16 @@ impl Pair {
         pair
     }
 
+    /// A connection of which one end has not been heard of, and perhaps never is.
+    pub fn half(client: TcpStream, server: SocketAddr) -> Self {
+        Self {
+            a: client.local_addr().unwrap(),
+            b: server,
+            client: Some(client),
+            server: None,
+        }
+    }
+
     /// A connection that nobody has accepted yet.
     pub fn of(client: TcpStream) -> Self {
         Self {
@@ -214,6 +258,11 @@ impl Pair {
         until_the_kernel_shows(self.b, self.a, Some(state))
     }
 
+    /// Waits until the kernel has no row of the client's socket.
+    pub fn client_vanishes(&self) -> Between {
+        until_the_kernel_shows(self.a, self.b, None)
+    }
+
     /// Waits until the kernel has no row of the server's socket.
     pub fn server_vanishes(&self) -> Between {
         until_the_kernel_shows(self.b, self.a, None)
@@ -224,15 +273,43 @@ impl Pair {
 /// by hand, so that a mistake of the program's source is not made twice. Quick, where a read of
 /// /proc takes 10 ms and would blur every truth by that.
 fn kernel_state(local: SocketAddr, remote: SocketAddr) -> Option<&'static str> {
-    /// `SOCK_DIAG_BY_FAMILY`, linux/sock_diag.h
-    const BY_FAMILY: u16 = 20;
     const ERROR: u16 = 2;
+    let answer = ask_sock_diag(BY_FAMILY, REQUEST, local, remote);
+    match u16::from_ne_bytes([answer[4], answer[5]]) {
+        ERROR => None,
+        BY_FAMILY => match answer[17] {
+            // Nobody has the 4-tuple, and so the listener is shown.
+            10 => None,
+            code => Some(state_name(code)),
+        },
+        other => panic!("the kernel answers with {other}"),
+    }
+}
+
+/// `SOCK_DIAG_BY_FAMILY`, linux/sock_diag.h
+const BY_FAMILY: u16 = 20;
+/// `NLM_F_REQUEST`
+const REQUEST: u16 = 1;
+
+/// Destroys a socket, as `ss -K` does. Not every kernel can.
+pub fn destroy(local: SocketAddr, remote: SocketAddr) -> std::io::Result<()> {
+    const DESTROY: u16 = 21;
+    const ACKNOWLEDGE: u16 = 4;
+    let answer = ask_sock_diag(DESTROY, REQUEST | ACKNOWLEDGE, local, remote);
+    match i32::from_ne_bytes(answer[16..20].try_into().unwrap()) {
+        0 => Ok(()),
+        errno => Err(std::io::Error::from_raw_os_error(-errno)),
+    }
+}
+
+/// One question about one socket, and its answer.
+fn ask_sock_diag(kind: u16, flags: u16, local: SocketAddr, remote: SocketAddr) -> Vec<u8> {
     let family = if local.is_ipv4() { 2 } else { 10 };
     let mut request = Vec::new();
-    // struct nlmsghdr: length, type, NLM_F_REQUEST, sequence, port.
+    // struct nlmsghdr: length, type, flags, sequence, port.
     request.extend(72_u32.to_ne_bytes());
-    request.extend(BY_FAMILY.to_ne_bytes());
-    request.extend(1_u16.to_ne_bytes());
+    request.extend(kind.to_ne_bytes());
+    request.extend(flags.to_ne_bytes());
     request.extend([0; 8]);
     // struct inet_diag_req_v2: family, IPPROTO_TCP, nothing more, all states, the 4-tuple.
     request.extend([family, 6, 0, 0]);
@@ -248,16 +325,7 @@ fn kernel_state(local: SocketAddr, remote: SocketAddr) -> Option<&'static str> {
     let socket = netlink_sys::Socket::new(netlink_sys::protocols::NETLINK_SOCK_DIAG).unwrap();
     let kernel = netlink_sys::SocketAddr::new(0, 0);
     socket.send_to(&request, &kernel, 0).unwrap();
-    let (answer, _) = socket.recv_from_full().unwrap();
-    match u16::from_ne_bytes([answer[4], answer[5]]) {
-        ERROR => None,
-        BY_FAMILY => match answer[17] {
-            // Nobody has the 4-tuple, and so the listener is shown.
-            10 => None,
-            code => Some(state_name(code)),
-        },
-        other => panic!("the kernel answers with {other}"),
-    }
+    socket.recv_from_full().unwrap().0
 }
 
 fn sixteen_bytes(addr: IpAddr) -> [u8; 16] {

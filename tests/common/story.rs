@@ -53,8 +53,18 @@ impl Truth {
 }
 
 impl Story {
-    /// Checks the rules.
+    /// Checks the rules, of a run in which nothing may be missed.
     pub fn of(lines: Vec<Value>) -> Self {
+        if let Some(lost) = lines.iter().find(|line| line["type"] == "lost") {
+            let is_about = |line: &&Value| lost["conn"].is_null() || line["conn"] == lost["conn"];
+            let about: Vec<Value> = lines.iter().filter(is_about).cloned().collect();
+            panic!("nothing was to be lost: {lost}\n{}", describe(&about));
+        }
+        Self::with_losses(lines)
+    }
+
+    /// Checks the rules.
+    pub fn with_losses(lines: Vec<Value>) -> Self {
         let mut rules = Rules::default();
         for (index, line) in lines.iter().enumerate() {
             if let Err(why) = rules.check(index, line) {
@@ -196,7 +206,10 @@ struct Rules {
     lanes: BTreeMap<(u64, String), Lane>,
     closed: BTreeSet<u64>,
     newest_conn: u64,
-    newest_at: u64,
+    /// By connection where sources report moments, else of all.
+    newest_at: BTreeMap<u64, u64>,
+    has_events: bool,
+    has_moments: bool,
 }
 
 struct Lane {
@@ -212,26 +225,76 @@ impl Rules {
         let kind = line["type"].as_str().ok_or("no type")?;
         ensure((kind == "session") == (index == 0), "session comes first")?;
         match kind {
-            "session" => ensure(line["version"] == 1, "version")?,
-            "open" | "end" | "transition" | "closed" => self.check_order(line)?,
-            "source" | "clock" | "note" | "conclusion" => {}
-            "lost" => return Err("a quiet namespace loses nothing".to_owned()),
+            "session" => self.begin_session(line)?,
+            "open" | "end" | "transition" | "event" | "closed" => self.check_order(line)?,
+            "source" => self.hear_of(line),
+            "clock" | "note" | "conclusion" | "lost" => {}
             _ => return Err("a type that is not promised".to_owned()),
         }
         match kind {
             "open" => self.open(line),
             "end" => self.joined(line),
             "transition" => self.transition(line),
+            "event" => self.mark(line),
             "closed" => self.over(line),
             _ => Ok(()),
         }
     }
 
-    fn check_order(&mut self, line: &Value) -> Result<(), String> {
-        let at = ns(line, "at_ns");
-        ensure(self.newest_at <= at, "told after something later")?;
-        self.newest_at = at;
+    fn begin_session(&mut self, line: &Value) -> Result<(), String> {
+        ensure(line["version"] == 1, "version")?;
+        let sources = line["sources"].as_array().ok_or("no sources")?;
+        sources.iter().for_each(|source| self.hear_of(source));
         Ok(())
+    }
+
+    fn hear_of(&mut self, source: &Value) {
+        let is = |name: &str| source["name"] == *name && source["active"] == true;
+        self.has_events |= is("bpf");
+        self.has_moments |= is("bpf") || is("destroy");
+    }
+
+    /// What looks tell is in the order of time. What events tell is too, in each connection; but a
+    /// moment that they tell can bound a step of the other end which a look shows only later.
+    fn check_order(&mut self, line: &Value) -> Result<(), String> {
+        let is_bounded = match line["type"].as_str() {
+            Some("transition") => line["certainty"] != "exact",
+            Some("open" | "event") => false,
+            _ => true,
+        };
+        if self.has_moments && is_bounded {
+            return Ok(());
+        }
+        let at = ns(line, "at_ns");
+        let of = if self.has_moments {
+            ns(line, "conn")
+        } else {
+            0
+        };
+        let newest = self.newest_at.entry(of).or_default();
+        ensure(*newest <= at, "told after something later")?;
+        *newest = at;
+        Ok(())
+    }
+
+    /// Something that moved nothing: of an end that is known, and only events tell it.
+    fn mark(&mut self, line: &Value) -> Result<(), String> {
+        ensure(self.has_events, "a mark without events")?;
+        let key = (ns(line, "conn"), line["end"].as_str().ok_or("no end")?);
+        let key = (key.0, key.1.to_owned());
+        ensure(
+            self.lanes.contains_key(&key),
+            "a mark on an end never opened",
+        )?;
+        let known = [
+            "reset_sent",
+            "reset_received",
+            "retransmit",
+            "freed",
+            "close_call",
+        ];
+        let what = line["what"].as_str().ok_or("no mark")?;
+        ensure(known.contains(&what), "a mark that is not promised")
     }
 
     fn open(&mut self, line: &Value) -> Result<(), String> {
@@ -294,13 +357,26 @@ impl Rules {
         ensure(not_before <= not_after, "bounds the wrong way round")?;
         ensure(lane.not_before <= not_before, "before the step before")?;
         ensure(ns(line, "at_ns") == not_after, "at is not the upper bound")?;
-        if let Some(bounds) = lane.inferred {
-            ensure(bounds == (not_before, not_after), "bounds not shared")?;
+        let certainty = line["certainty"].as_str();
+        if let Some((from, until)) = lane.inferred {
+            // An event ends what was inferred at its upper bound; a look knows no more than both.
+            let from = if certainty == Some("exact") {
+                until
+            } else {
+                from
+            };
+            ensure(
+                (from, until) == (not_before, not_after),
+                "bounds not shared",
+            )?;
         }
-        lane.inferred = match line["certainty"].as_str() {
+        let is_at_a_moment = not_before == not_after;
+        lane.inferred = match certainty {
+            Some("inferred") if to == "TIME_WAIT" && is_at_a_moment => None,
             Some("inferred") => Some((not_before, not_after)),
             Some("sampled") => None,
-            _ => return Err("a certainty that a look cannot have".to_owned()),
+            Some("exact") if self.has_events && is_at_a_moment => None,
+            _ => return Err("a certainty that its source cannot have".to_owned()),
         };
         lane.not_before = not_before;
         lane.has_moved = true;

@@ -56,9 +56,14 @@ pub struct Watcher {
 }
 
 impl Watcher {
-    /// Watches live through one source, every 10 ms unless said otherwise.
+    /// Watches live through one source, every 10 ms unless said otherwise. The source "events" is
+    /// `sock-diag` with them; the others are without.
     pub fn on(source: &str, arguments: &[&str]) -> Self {
-        let mut all = vec!["--format", "json", "--source", source];
+        let (source, events) = match source {
+            "events" => ("sock-diag", "on"),
+            other => (other, "off"),
+        };
+        let mut all = vec!["--format", "json", "--source", source, "--events", events];
         if !arguments.contains(&"--interval") {
             all.extend(["--interval", "10ms"]);
         }
@@ -208,7 +213,21 @@ impl Watcher {
     }
 
     /// Waits for the program's own end; the story, checked, and the exit status.
-    pub fn rest(mut self) -> (Story, Option<i32>) {
+    pub fn rest(self) -> (Story, Option<i32>) {
+        let (lines, status) = self.all_lines();
+        (Story::of(lines), status)
+    }
+
+    /// Like [`Watcher::finish`], of a run in which something may be missed.
+    pub fn finish_with_losses(self) -> Story {
+        kill_process(self.pid(), Signal::TERM).unwrap();
+        let (lines, status) = self.all_lines();
+        assert_eq!(status, Some(0));
+        Story::with_losses(lines)
+    }
+
+    /// Waits for the program's own end; all lines, and the exit status.
+    fn all_lines(mut self) -> (Vec<Value>, Option<i32>) {
         let begun = clock::now();
         loop {
             let left = PATIENCE.saturating_sub(clock::now().since(begun));
@@ -221,7 +240,7 @@ impl Watcher {
         let status = self.child.wait().unwrap();
         let complaints = self.complaints();
         assert_eq!(complaints, "", "JSON needs no words beside it");
-        (Story::of(std::mem::take(&mut self.seen)), status.code())
+        (std::mem::take(&mut self.seen), status.code())
     }
 
     /// What it says on standard error, to the end.

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::sockets::{Between, Pair, now_ns, server};
 use crate::story::ns;
-use crate::through_both_sources;
+use crate::through_every_source;
 use crate::watcher::Watcher;
 
 /// The kernel counts its timers in these; 10 ms is the coarsest.
@@ -34,7 +34,7 @@ fn is_the_age_since(entered: Between, started: u64, open: &Value, field: &str) {
 
 #[test]
 fn a_time_wait_found_has_its_age() {
-    through_both_sources(|source| {
+    through_every_source(|source| {
         let server = server();
         let mut pair = Pair::to(&server);
         pair.close_client();
@@ -57,7 +57,7 @@ fn a_time_wait_found_has_its_age() {
 
 #[test]
 fn an_orphan_found_in_fin_wait2_has_its_age() {
-    through_both_sources(|source| {
+    through_every_source(|source| {
         let server = server();
         let mut pair = Pair::to(&server);
         let closing = pair.close_client();
@@ -79,7 +79,7 @@ fn an_orphan_found_in_fin_wait2_has_its_age() {
 
 #[test]
 fn a_shutdown_found_in_fin_wait2_has_no_age() {
-    through_both_sources(|source| {
+    through_every_source(|source| {
         let server = server();
         let mut pair = Pair::to(&server);
         pair.shut_client();
@@ -99,7 +99,7 @@ fn a_shutdown_found_in_fin_wait2_has_no_age() {
 
 #[test]
 fn a_connection_found_established_has_no_age() {
-    through_both_sources(|source| {
+    through_every_source(|source| {
         let server = server();
         let mut pair = Pair::to(&server);
         let mut watcher = Watcher::on(source, &[]);

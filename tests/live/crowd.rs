@@ -6,7 +6,7 @@ use std::net::TcpListener;
 
 use crate::sockets::{Between, Pair, abort_on_close, server, stamped};
 use crate::story::{Story, Truth};
-use crate::through_both_sources;
+use crate::through_every_source;
 use crate::watcher::Watcher;
 
 /// Chance that is the same each time (xorshift).
@@ -203,21 +203,21 @@ fn crowd_of_fifty(source: &str, interval: &str, seed: u64) {
 
 #[test]
 fn every_bound_told_contains_the_truth() {
-    through_both_sources(|source| {
+    through_every_source(|source| {
         crowd_of_fifty(source, "10ms", 0x9e37_79b9_7f4a_7c15);
     });
 }
 
 #[test]
 fn every_bound_told_contains_the_truth_however_often_it_looks() {
-    through_both_sources(|source| {
+    through_every_source(|source| {
         crowd_of_fifty(source, "1ms", 0x2545_f491_4f6c_dd1d);
     });
 }
 
 #[test]
 fn every_bound_told_contains_the_truth_however_seldom_it_looks() {
-    through_both_sources(|source| {
+    through_every_source(|source| {
         crowd_of_fifty(source, "150ms", 0xd134_2543_de82_ef95);
     });
 }
@@ -251,10 +251,10 @@ fn five_hundred_short_lives(source: &str, interval: &str) {
 
 #[test]
 fn short_lives_between_two_looks_are_all_told() {
-    through_both_sources(|source| five_hundred_short_lives(source, "500ms"));
+    through_every_source(|source| five_hundred_short_lives(source, "500ms"));
 }
 
 #[test]
 fn short_lives_across_many_looks_are_all_told_as_orderly() {
-    through_both_sources(|source| five_hundred_short_lives(source, "1ms"));
+    through_every_source(|source| five_hundred_short_lives(source, "1ms"));
 }

@@ -4,12 +4,12 @@
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 
 use crate::sockets::{Pair, connect_from, dual_stack_server, port_of, server_with_backlog};
-use crate::through_both_sources;
+use crate::through_every_source;
 use crate::watcher::Watcher;
 
 #[test]
 fn both_ends_over_ipv6_are_one_connection() {
-    through_both_sources(|source| {
+    through_every_source(|source| {
         let server = TcpListener::bind("[::1]:0").unwrap();
         let mut watcher = Watcher::on(source, &[]);
         let mut pair = Pair::to(&server);
@@ -27,7 +27,7 @@ fn both_ends_over_ipv6_are_one_connection() {
 
 #[test]
 fn an_ipv4_client_of_a_dual_stack_server_is_one_connection() {
-    through_both_sources(|source| {
+    through_every_source(|source| {
         let server = dual_stack_server();
         let mut watcher = Watcher::on(source, &[]);
         let to = SocketAddr::from((Ipv4Addr::LOCALHOST, port_of(&server)));
@@ -46,7 +46,7 @@ fn an_ipv4_client_of_a_dual_stack_server_is_one_connection() {
 
 #[test]
 fn a_socket_connected_to_itself_is_a_connection_with_one_end() {
-    through_both_sources(|source| {
+    through_every_source(|source| {
         // A port that nobody has: taken and given back.
         let addr = TcpListener::bind("127.0.0.1:0")
             .unwrap()
@@ -69,7 +69,7 @@ fn a_socket_connected_to_itself_is_a_connection_with_one_end() {
 
 #[test]
 fn a_connection_that_the_full_queue_lets_wait_has_one_end() {
-    through_both_sources(|source| {
+    through_every_source(|source| {
         let server = server_with_backlog(0);
         let addr = server.local_addr().unwrap();
         let mut watcher = Watcher::on(source, &[]);

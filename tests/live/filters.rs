@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 
 use crate::sockets::{Pair, dual_stack_server, port_of, server};
-use crate::through_both_sources;
+use crate::through_every_source;
 use crate::watcher::Watcher;
 
 /// One connection to each of three servers. Only those of `wanted` are told under the filter.
@@ -51,7 +51,7 @@ impl Scene {
 
 #[test]
 fn a_port_is_either_end_s() {
-    through_both_sources(|source| {
+    through_every_source(|source| {
         let scene = Scene::new();
         let port = scene.port(1);
         scene.tells(source, &["--port", &port], &[1]);
@@ -60,7 +60,7 @@ fn a_port_is_either_end_s() {
 
 #[test]
 fn ports_can_be_a_list() {
-    through_both_sources(|source| {
+    through_every_source(|source| {
         let scene = Scene::new();
         let ports = format!("{},{}", scene.port(0), scene.port(2));
         scene.tells(source, &["--port", &ports], &[0, 2]);
@@ -69,7 +69,7 @@ fn ports_can_be_a_list() {
 
 #[test]
 fn ports_can_be_a_range() {
-    through_both_sources(|source| {
+    through_every_source(|source| {
         let scene = Scene::new();
         let port = scene.port(0);
         scene.tells(source, &["--port", &format!("{port}-{port}")], &[0]);
@@ -78,7 +78,7 @@ fn ports_can_be_a_range() {
 
 #[test]
 fn a_local_port_or_a_remote_port_finds_the_whole_connection() {
-    through_both_sources(|source| {
+    through_every_source(|source| {
         // Both ends are here: each port is the local one of one end and the remote of the other.
         for option in ["--local-port", "--remote-port"] {
             let scene = Scene::new();
@@ -90,7 +90,7 @@ fn a_local_port_or_a_remote_port_finds_the_whole_connection() {
 
 #[test]
 fn a_host_can_be_a_network() {
-    through_both_sources(|source| {
+    through_every_source(|source| {
         for (host, wanted) in [
             ("127.0.0.0/8", &[0, 1][..]),
             ("127.0.0.1", &[0, 1]),
@@ -106,7 +106,7 @@ fn a_host_can_be_a_network() {
 
 #[test]
 fn a_version_is_that_of_the_address() {
-    through_both_sources(|source| {
+    through_every_source(|source| {
         Scene::new().tells(source, &["-4"], &[0, 1]);
         Scene::new().tells(source, &["-6"], &[2]);
     });
@@ -114,7 +114,7 @@ fn a_version_is_that_of_the_address() {
 
 #[test]
 fn an_ipv4_client_of_a_dual_stack_server_is_ipv4() {
-    through_both_sources(|source| {
+    through_every_source(|source| {
         let server = dual_stack_server();
         let to = format!("127.0.0.1:{}", port_of(&server));
         let mut four = Watcher::on(source, &["-4"]);
@@ -131,7 +131,7 @@ fn an_ipv4_client_of_a_dual_stack_server_is_ipv4() {
 
 #[test]
 fn filters_of_different_kinds_must_all_hold() {
-    through_both_sources(|source| {
+    through_every_source(|source| {
         let scene = Scene::new();
         let ports = format!("{},{}", scene.port(0), scene.port(2));
         let filter = ["--port", &ports, "--host", "127.0.0.1", "-4"];
@@ -141,7 +141,7 @@ fn filters_of_different_kinds_must_all_hold() {
 
 #[test]
 fn a_connection_that_comes_to_be_wanted_is_opened_in_the_state_it_leaves() {
-    through_both_sources(|source| {
+    through_every_source(|source| {
         let server = server();
         let mut watcher = Watcher::on(source, &["--state", "close-wait"]);
         let mut all = Watcher::on(source, &[]);
@@ -171,7 +171,7 @@ fn a_connection_that_comes_to_be_wanted_is_opened_in_the_state_it_leaves() {
 
 #[test]
 fn the_filter_is_told_in_the_first_line() {
-    through_both_sources(|source| {
+    through_every_source(|source| {
         let filter = ["--port", "80,443", "--state", "close-wait", "-4"];
         let story = Watcher::on(source, &filter).finish();
         assert_eq!(

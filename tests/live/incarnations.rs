@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use crate::sockets::{Pair, connect_from, server};
 use crate::story::describe;
-use crate::through_both_sources;
+use crate::through_every_source;
 use crate::watcher::Watcher;
 
 /// The first life too must be bound so that its port can be had again.
@@ -16,7 +16,7 @@ fn any_port() -> SocketAddr {
 /// the life before is still there.
 #[test]
 fn a_four_tuple_used_again_is_another_connection() {
-    through_both_sources(|source| {
+    through_every_source(|source| {
         let server = server();
         let addr = server.local_addr().unwrap();
         let mut watcher = Watcher::on(source, &[]);
@@ -61,7 +61,7 @@ fn a_four_tuple_used_again_is_another_connection() {
 
 #[test]
 fn lives_that_follow_each_other_between_two_looks_are_not_mixed_up() {
-    through_both_sources(|source| {
+    through_every_source(|source| {
         let server = server();
         let addr = server.local_addr().unwrap();
         let mut watcher = Watcher::on(source, &["--interval", "3ms"]);

@@ -10,7 +10,7 @@ use netlink_sys::protocols::NETLINK_ROUTE;
 
 use crate::netns::{in_fresh_netns, set_up};
 use crate::sockets::{Pair, abort_on_close};
-use crate::through_both_sources;
+use crate::through_every_source;
 use crate::watcher::Watcher;
 
 const HERE: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 1);
@@ -118,7 +118,7 @@ fn connected(server: &TcpListener) -> Pair {
 
 #[test]
 fn a_connection_to_another_host_has_one_end() {
-    through_both_sources(|source| {
+    through_every_source(|source| {
         let server = server_on_another_host();
         let mut watcher = Watcher::on(source, &[]);
         let mut pair = connected(&server);
@@ -138,7 +138,7 @@ fn a_connection_to_another_host_has_one_end() {
 
 #[test]
 fn another_host_that_closes_first_is_named() {
-    through_both_sources(|source| {
+    through_every_source(|source| {
         let server = server_on_another_host();
         let mut watcher = Watcher::on(source, &[]);
         let mut pair = connected(&server);
@@ -157,7 +157,7 @@ fn another_host_that_closes_first_is_named() {
 
 #[test]
 fn a_reset_from_another_host_makes_up_no_state() {
-    through_both_sources(|source| {
+    through_every_source(|source| {
         let server = server_on_another_host();
         let mut watcher = Watcher::on(source, &[]);
         let mut pair = connected(&server);

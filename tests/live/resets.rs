@@ -4,7 +4,7 @@ use std::io::Write;
 
 use crate::sockets::{Pair, abort_on_close, server, server_with_backlog};
 use crate::story::{Story, Truth};
-use crate::through_both_sources;
+use crate::through_every_source;
 use crate::watcher::Watcher;
 
 const NEVER_AFTER_A_RESET: [&str; 3] = ["TIME_WAIT", "LAST_ACK", "CLOSING"];
@@ -19,7 +19,7 @@ fn both_ended(story: &Story, pair: &Pair) {
 
 #[test]
 fn a_close_with_linger_zero_is_an_abort() {
-    through_both_sources(|source| {
+    through_every_source(|source| {
         let server = server();
         let mut watcher = Watcher::on(source, &[]);
         let mut pair = Pair::to(&server);
@@ -36,7 +36,7 @@ fn a_close_with_linger_zero_is_an_abort() {
 
 #[test]
 fn a_close_with_unread_data_is_an_abort() {
-    through_both_sources(|source| {
+    through_every_source(|source| {
         let server = server();
         let mut watcher = Watcher::on(source, &[]);
         let mut pair = Pair::to(&server);
@@ -54,7 +54,7 @@ fn a_close_with_unread_data_is_an_abort() {
 
 #[test]
 fn an_answer_to_a_closed_socket_is_an_abort() {
-    through_both_sources(|source| {
+    through_every_source(|source| {
         let server = server();
         let mut watcher = Watcher::on(source, &[]);
         let mut pair = Pair::to(&server);
@@ -74,7 +74,7 @@ fn an_answer_to_a_closed_socket_is_an_abort() {
 
 #[test]
 fn a_reset_that_nobody_accepted_is_an_abort() {
-    through_both_sources(|source| {
+    through_every_source(|source| {
         let server = server_with_backlog(8);
         let mut watcher = Watcher::on(source, &[]);
         let mut pair =

@@ -5,12 +5,12 @@ use std::io::{Read, Write};
 
 use crate::sockets::{Pair, server};
 use crate::story::Truth;
-use crate::through_both_sources;
+use crate::through_every_source;
 use crate::watcher::Watcher;
 
 #[test]
 fn a_close_is_told_step_by_step_on_both_lanes() {
-    through_both_sources(|source| {
+    through_every_source(|source| {
         let server = server();
         let mut watcher = Watcher::on(source, &[]);
         let mut pair = Pair::to(&server);
@@ -47,7 +47,7 @@ fn a_close_is_told_step_by_step_on_both_lanes() {
 
 #[test]
 fn a_server_that_closes_first_is_named() {
-    through_both_sources(|source| {
+    through_every_source(|source| {
         let server = server();
         let mut watcher = Watcher::on(source, &[]);
         let mut pair = Pair::to(&server);
@@ -66,7 +66,7 @@ fn a_server_that_closes_first_is_named() {
 
 #[test]
 fn a_shutdown_is_told_from_a_close_while_the_states_are_the_same() {
-    through_both_sources(|source| {
+    through_every_source(|source| {
         let server = server();
         let mut watcher = Watcher::on(source, &[]);
         let mut pair = Pair::to(&server);
@@ -90,12 +90,12 @@ fn a_shutdown_is_told_from_a_close_while_the_states_are_the_same() {
         assert_eq!(verdict["how"], "shutdown");
         let story = watcher.finish();
         let conn = story.conn(&pair);
-        // Only sock_diag shows which sides are shut, and only on the look that shows the FIN.
+        // /proc does not show which sides are shut; the others tell it once, with the FIN.
         let calls = story
             .steps(conn, "a")
             .filter(|line| line["call"] == "shutdown_wr")
             .count();
-        assert_eq!(calls, usize::from(source == "sock-diag"));
+        assert_eq!(calls, usize::from(source != "proc"));
         story.agrees_with(&[
             Truth::of_a(&pair, "FIN_WAIT1", shutting),
             Truth::of_b(&pair, "LAST_ACK", last_ack),
@@ -105,7 +105,7 @@ fn a_shutdown_is_told_from_a_close_while_the_states_are_the_same() {
 
 #[test]
 fn bytes_that_wait_are_counted_without_the_fin() {
-    through_both_sources(|source| {
+    through_every_source(|source| {
         let server = server();
         let mut watcher = Watcher::on(source, &[]);
         let mut pair = Pair::to(&server);
@@ -120,7 +120,7 @@ fn bytes_that_wait_are_counted_without_the_fin() {
 
 #[test]
 fn a_connection_that_stays_open_is_not_told_to_end() {
-    through_both_sources(|source| {
+    through_every_source(|source| {
         let server = server();
         let mut watcher = Watcher::on(source, &[]);
         let pair = Pair::to(&server);
@@ -136,7 +136,7 @@ fn a_connection_that_stays_open_is_not_told_to_end() {
 
 #[test]
 fn a_peer_that_never_closes_keeps_the_connection_open() {
-    through_both_sources(|source| {
+    through_every_source(|source| {
         let server = server();
         let mut watcher = Watcher::on(source, &[]);
         let mut pair = Pair::to(&server);

@@ -1,45 +1,12 @@
 //! Everything so far needs no privilege: the same through both sources for a user that is nobody.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use crate::sockets::{Pair, server, while_nobody_starts};
-use crate::watcher::{NOBODY, PROGRAM, Watcher, program, run_to_end};
+use crate::copy::Copy;
+use crate::sockets::{Pair, server};
+use crate::watcher::{NOBODY, Watcher, program, run_to_end};
 use crate::{in_netns_each, through_both_sources};
-
-/// A copy where everybody may run it: the build's own directory may be closed to others.
-struct Copy {
-    directory: PathBuf,
-}
-
-impl Copy {
-    fn new(name: &str) -> Self {
-        let own = format!("tcpwatch-test-{name}-{}", std::process::id());
-        let directory = std::env::temp_dir().join(own);
-        // Left over from a process of the same number that was killed, if at all.
-        let _ = fs::remove_dir_all(&directory);
-        fs::create_dir(&directory).unwrap();
-        let everybody = fs::Permissions::from_mode(0o755);
-        fs::set_permissions(&directory, everybody.clone()).unwrap();
-        let copy = Self { directory };
-        // A process that is being started would hold the copy open for writing: ETXTBSY.
-        while_nobody_starts(|| fs::copy(PROGRAM, copy.program())).unwrap();
-        fs::set_permissions(copy.program(), everybody).unwrap();
-        copy
-    }
-
-    fn program(&self) -> PathBuf {
-        self.directory.join("tcpwatch")
-    }
-}
-
-impl Drop for Copy {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.directory);
-    }
-}
 
 fn watch_as_nobody(program: &Path, source: &str) {
     let server = server();

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::diagnosis::Verdict;
 use crate::model::time::nanos_of;
-use crate::model::{Descriptor, TcpState, Timestamp};
+use crate::model::{Descriptor, Timestamp};
 use crate::timeline::{Call, Connection, Found, Mark, Process, Reason, Side, Transition};
 use crate::view::json::bytes::{Address, Name};
 use crate::view::json::{SourceInfo, age_ns};
@@ -173,7 +173,7 @@ impl TransitionLine {
             not_before_ns: step.when.not_before().map(Timestamp::nanos),
             not_after_ns: step.when.not_after().nanos(),
             source: step.source.token(),
-            call: why.call.map(Call::token).or_else(|| call(step)),
+            call: why.call.map(Call::token),
             cause: why.cause.token(),
             reason: why.reason.and_then(Reason::token),
             signal: why.signal,
@@ -187,22 +187,6 @@ impl TransitionLine {
             owners: None,
         }
     }
-}
-
-/// The one call that a look alone can tell: only `shutdown(SHUT_WR)` sends a FIN and leaves the
-/// receive side open. Told once, with the first state after the FIN that was seen: FIN_WAIT2 when
-/// FIN_WAIT1 was passed between two looks, and so has no beginning.
-fn call(step: &Transition) -> Option<&'static str> {
-    let is_first_fin = match step.to {
-        TcpState::FinWait1 => true,
-        TcpState::FinWait2 => step.in_from.is_none(),
-        _ => false,
-    };
-    let seen = step.seen?;
-    let shutdown = seen.shutdown?;
-    let only_send = shutdown.send() && !shutdown.receive();
-    (is_first_fin && only_send && seen.descriptor == Some(Descriptor::Held))
-        .then(|| Call::ShutdownWr.token())
 }
 
 #[derive(Debug, Serialize)]
