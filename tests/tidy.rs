@@ -35,8 +35,9 @@ const CLOCKS: &[&str] = &[
     "thread::sleep",
 ];
 /// Files that need `unsafe`, each block with its reason.
-const UNSAFE: &[&str] = &["source/bpf/ring", "source/bpf/sys"];
 const UNSAFE: &[&str] = &[
+    "source/bpf/ring",
+    "source/bpf/sys",
     "source/sock_diag/destroy/filter",
     "source/sock_diag/mailbox",
 ];
