@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::sockopt::{set_socket_linger, socket_cookie};
+use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
 use tcpwatch::model::event::{Caller, Event, File, Moment, ResetReason, What};
 use tcpwatch::model::filter::Filter;
 use tcpwatch::model::{Body, Cookie, SourceName, TcpState, Timestamp};
@@ -734,6 +735,72 @@ fn nothing_is_needed_once_it_runs() {
             "{error}"
         );
         close((pair.client, pair.server));
+    });
+}
+
+#[test]
+fn two_capabilities_suffice() {
+    let name = "two_capabilities_suffice";
+    in_fresh_netns(name, || {
+        if bpf::missing_capabilities().is_some() {
+            return;
+        }
+        let two = CapabilitySet::BPF | CapabilitySet::PERFMON;
+        let sets = CapabilitySets {
+            effective: two,
+            permitted: two,
+            inheritable: CapabilitySet::empty(),
+        };
+        set_capabilities(None, sets).unwrap();
+        let Some(mut watch) = Watch::open(name, Filter::default(), Options::default()) else {
+            return;
+        };
+        let pair = Pair::to(&server());
+        watch.change(pair.c, SynSent, Established);
+        close((pair.client, pair.server));
+    });
+}
+
+#[test]
+fn a_subflow_of_a_multipath_connection_is_called_so() {
+    let name = "a_subflow_of_a_multipath_connection_is_called_so";
+    watched(name, |watch| {
+        use rustix::net::{AddressFamily, Protocol, SocketFlags, SocketType, socket_with};
+        let multipath = || {
+            let (family, kind) = (AddressFamily::INET, SocketType::STREAM);
+            let protocol = Protocol::from_raw(262.try_into().unwrap());
+            socket_with(family, kind, SocketFlags::CLOEXEC, Some(protocol))
+        };
+        let (Ok(listener), Ok(client)) = (multipath(), multipath()) else {
+            eprintln!("skipped: {name}: this kernel has no MPTCP");
+            return;
+        };
+        let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        rustix::net::bind(&listener, &any).unwrap();
+        rustix::net::listen(&listener, 8).unwrap();
+        let listener = TcpListener::from(listener);
+        rustix::net::connect(&client, &listener.local_addr().unwrap()).unwrap();
+        let accepted = listener.accept().unwrap().0;
+        let established = What::State {
+            from: SynSent,
+            to: Established,
+        };
+        watch.until("the connection", |seen| {
+            seen.iter().any(|(_, event)| event.what == established)
+        });
+        close((client, accepted));
+        let closed = |event: &Event| {
+            matches!(
+                event.what,
+                What::State {
+                    from: Established,
+                    ..
+                }
+            ) && event.moment.is_some_and(|moment| moment.multipath)
+        };
+        watch.until("the end of a subflow", |seen| {
+            seen.iter().any(|(_, event)| closed(event))
+        });
     });
 }
 
