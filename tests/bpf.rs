@@ -599,6 +599,33 @@ fn a_port_filter_keeps_both_ends_and_nobody_else() {
 }
 
 #[test]
+fn an_address_filter_keeps_both_ends_and_nobody_else() {
+    let filter = Filter {
+        hosts: vec!["127.0.0.2".parse().unwrap()],
+        ..Filter::default()
+    };
+    let name = "an_address_filter_keeps_both_ends_and_nobody_else";
+    watched_by(name, filter, |watch| {
+        let unseen = Pair::to(&server());
+        let seen = Pair::to(&TcpListener::bind("127.0.0.2:0").unwrap());
+        let (c, s) = (seen.c, seen.s);
+        for pair in [unseen, seen] {
+            close(pair.client);
+            close(pair.server);
+        }
+        watch.change(c, Close, SynSent);
+        watch.change(s, LastAck, Close);
+        watch.settle();
+        let states = watch.seen.iter().filter_map(|(_, event)| match event.what {
+            What::State { from, to } if from != Listen && to != Listen => event.id.cookie,
+            _ => None,
+        });
+        let strangers: Vec<_> = states.filter(|of| ![c, s].contains(of)).collect();
+        assert!(strangers.is_empty(), "{:#?}", watch.seen);
+    });
+}
+
+#[test]
 fn a_filter_of_very_many_ports_loads() {
     let ports: Vec<String> = (1..20_000).map(|n| (n * 3).to_string()).collect();
     let mut filter = Filter {
@@ -801,6 +828,22 @@ fn a_subflow_of_a_multipath_connection_is_called_so() {
         watch.until("the end of a subflow", |seen| {
             seen.iter().any(|(_, event)| closed(event))
         });
+    });
+}
+
+#[test]
+fn a_listener_that_got_its_port_by_listening_is_left_to_the_table() {
+    let name = "a_listener_that_got_its_port_by_listening_is_left_to_the_table";
+    watched(name, |watch| {
+        use rustix::net::{AddressFamily, SocketFlags, SocketType, listen, socket_with};
+        let (family, kind) = (AddressFamily::INET, SocketType::STREAM);
+        let unbound = socket_with(family, kind, SocketFlags::CLOEXEC, None).unwrap();
+        listen(&unbound, 8).unwrap();
+        watch.settle();
+        assert!(watch.seen.is_empty(), "{:?}", watch.seen);
+        let l = cookie(&unbound);
+        close(unbound);
+        assert_ne!(watch.change(l, Listen, Close).1.id.tuple.local.port(), 0);
     });
 }
 
