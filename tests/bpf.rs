@@ -919,28 +919,29 @@ fn a_crowd_on_all_processors_comes_whole_and_in_order() {
                 watch.wait(clock::now().plus(Duration::from_millis(100)));
             }
         });
+        // What the kernel skipped is asked for once a second, when there was something new.
+        thread::park_timeout(Duration::from_millis(1100));
+        close(server());
         watch.settle();
-        assert!(watch.lost.is_empty(), "{:?}", watch.lost);
-        let opened = What::State {
-            from: Close,
-            to: SynSent,
-        };
-        let clients: Vec<&Event> = watch
-            .seen
+        let (skipped, lost): (Vec<_>, Vec<_>) = watch
+            .lost
             .iter()
-            .map(|(_, event)| event)
-            .filter(|event| event.what == opened)
-            .collect();
-        assert_eq!(clients.len(), 3 * EACH);
-        let mut last: HashMap<Cookie, TcpState> = HashMap::new();
+            .partition(|(_, why)| why.contains("skipped"));
+        assert!(lost.is_empty(), "{lost:?}");
+        let skipped: u64 = skipped.iter().map(|(count, _)| count).sum();
+
+        let (mut last, mut opened, mut gaps) = (HashMap::new(), 0, 0);
         for (_, event) in &watch.seen {
             if let What::State { from, to } = event.what {
                 let before = last.insert(event.id.cookie.unwrap(), to);
-                assert!(before.is_none_or(|before| before == from), "{event:?}");
+                gaps += u64::from(before.is_some_and(|before| before != from));
+                opened += u64::from((from, to) == (Close, SynSent));
             }
         }
-        // Both ends of each, and three listeners.
-        assert_eq!(last.len(), 6 * EACH + 3);
+        let missing = 3 * EACH as u64 - opened;
+        assert!(gaps + missing <= skipped, "{gaps}, {missing}, {skipped}");
+        // Both ends of each, and four listeners.
+        assert_eq!(last.len(), 6 * EACH + 4);
     });
 }
 

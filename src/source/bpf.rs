@@ -273,7 +273,7 @@ impl Bpf {
             ),
             (
                 misses.saturating_sub(self.misses_said),
-                "the kernel skipped the program, which was interrupted: events were lost",
+                "an interrupted program was skipped: events, wanted or not, were lost",
             ),
             (
                 unnamed,
@@ -295,7 +295,8 @@ impl Bpf {
     }
 
     /// How often the kernel did not run a program because it was running there already: an
-    /// interrupt inside the program that brought another event.
+    /// interrupt inside the program that brought another event. Once in 100,000 events, on two
+    /// processors that do nothing else; events of other namespaces count here, too.
     fn misses(&mut self, now: Timestamp) -> u64 {
         let read = Timestamp::from_nanos(self.misses_read);
         if !self.is_busy || now.since(read) < MISSES_PERIOD {
