@@ -613,19 +613,75 @@ fn an_ordinary_user_follows_and_hears() {
 }
 
 #[test]
-fn events_that_were_asked_for_by_name_must_run() {
-    let request = Request {
-        filter: Filter::default(),
-        scope: host::scope(),
-    };
-    let wanted = Wanted {
-        events: Events::On,
-        ..Wanted::default()
-    };
-    // Until they are built in: an error by name, not a quiet fallback.
-    if let Err(error) = Quick::open(request, wanted, &mut None, &mut Vec::new()) {
-        assert!(error.to_string().starts_with("events: "), "{error}");
-    }
+fn an_event_that_leaves_a_question_is_followed_by_its_answer() {
+    const NAME: &str = "an_event_that_leaves_a_question_is_followed_by_its_answer";
+    in_fresh_netns(NAME, || {
+        let server = server();
+        let request = Request {
+            filter: Filter {
+                ports: PortSet::one(port_of(&server)),
+                ..Filter::default()
+            },
+            scope: host::scope(),
+        };
+        let wanted = Wanted {
+            events: Events::On,
+            ..Wanted::default()
+        };
+        let (quick, asker) = match Quick::open(request, wanted, &mut None, &mut Vec::new()) {
+            Ok(opened) => opened,
+            // Asked for by name it is an error, not a quiet fallback.
+            Err(error) => {
+                assert!(error.to_string().starts_with("events: "), "{error}");
+                return eprintln!("skipped: {NAME}: {error}");
+            }
+        };
+        assert!(quick.events_run());
+        let (tell, batches) = mpsc::channel();
+        let thread = thread::spawn(move || quick.run(|batch| tell.send(batch).is_ok()));
+        let mut pair = Pair::to(&server);
+        let (client, _) = ids(&pair);
+        pair.close_client();
+        pair.client_enters("FIN_WAIT2");
+        pair.close_server();
+        let (mut closed, mut states, mut drained) = (None, Vec::new(), Timestamp::default());
+        while !states.contains(&TcpState::TimeWait) {
+            let batch = batches.recv_timeout(PATIENCE).unwrap();
+            assert!(batch.observations.is_sorted_by_key(|told| told.at));
+            for told in &batch.observations {
+                match told.body {
+                    Body::Event(event) if event.id.cookie == client.cookie => {
+                        assert!(told.at > drained, "handed out already, it was said");
+                        if matches!(
+                            event.what,
+                            What::State {
+                                from: TcpState::FinWait2,
+                                to: TcpState::Close
+                            }
+                        ) {
+                            closed = Some(told.at);
+                        }
+                    }
+                    // FIN_WAIT2 or TIME_WAIT: the event can't say, the lookup does.
+                    Body::Lookup {
+                        asked,
+                        begun,
+                        answer: Answer::Found(sample),
+                        ..
+                    } if asked.cookie == client.cookie => {
+                        assert!(begun > closed.unwrap());
+                        states.push(sample.state);
+                        // As the tracker does with a mini-socket that is in no event.
+                        asker.send(&[Ask::Follow(client)]);
+                    }
+                    _ => {}
+                }
+            }
+            drained = batch.drained.unwrap();
+        }
+        drop(asker);
+        thread.join().unwrap().unwrap();
+    });
 }
 
 /// How often the thread went to sleep so far, and its CPU time.
