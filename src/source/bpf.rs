@@ -148,7 +148,7 @@ impl Bpf {
         let until = known.max(self.handed_out);
         self.handed_out = self.hand_out(until, out).max(self.handed_out);
         let until = Timestamp::from_nanos(self.handed_out);
-        self.say_losses(begun, until, unnamed, out);
+        self.say_losses(begun, unnamed, out);
         until
     }
 
@@ -257,15 +257,11 @@ impl Bpf {
         lost
     }
 
-    fn say_losses(
-        &mut self,
-        now: Timestamp,
-        at: Timestamp,
-        unnamed: u64,
-        out: &mut Vec<Observation>,
-    ) {
+    /// What is counted now was lost before now, but perhaps after all that has been handed out.
+    fn say_losses(&mut self, begun: Timestamp, unnamed: u64, out: &mut Vec<Observation>) {
         let lost = self.lost.value();
-        let misses = self.misses(now);
+        let misses = self.misses(begun);
+        let at = clock::now();
         for (count, why) in [
             (
                 lost.saturating_sub(self.lost_said),

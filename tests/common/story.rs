@@ -205,7 +205,7 @@ pub fn describe(lines: &[Value]) -> String {
 struct Rules {
     lanes: BTreeMap<(u64, String), Lane>,
     closed: BTreeSet<u64>,
-    newest_conn: u64,
+    conns: BTreeSet<u64>,
     /// By connection where sources report moments, else of all.
     newest_at: BTreeMap<u64, u64>,
     has_events: bool,
@@ -299,8 +299,7 @@ impl Rules {
 
     fn open(&mut self, line: &Value) -> Result<(), String> {
         let conn = ns(line, "conn");
-        ensure(conn > self.newest_conn, "a number that is used again")?;
-        self.newest_conn = conn;
+        ensure(self.conns.insert(conn), "a number that is used again")?;
         for end in ["a", "b"] {
             let state = &line[format!("{end}_state")];
             if let Some(state) = state.as_str() {
@@ -312,7 +311,7 @@ impl Rules {
 
     fn joined(&mut self, line: &Value) -> Result<(), String> {
         let conn = ns(line, "conn");
-        ensure(conn <= self.newest_conn, "an end of nothing")?;
+        ensure(self.conns.contains(&conn), "an end of nothing")?;
         let (end, state) = (line["end"].as_str(), line["state"].as_str());
         self.begin(conn, end.ok_or("no end")?, state.ok_or("no state")?)
     }
