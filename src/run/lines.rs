@@ -39,7 +39,7 @@ pub(super) struct LineShow {
     /// Connections whose opening was shown, kept only where a selection hides some.
     shown: HashSet<ConnId>,
     /// The opening batch is part of the first line.
-    opened: bool,
+    told_until: Timestamp,
 }
 
 impl LineShow {
@@ -58,7 +58,7 @@ impl LineShow {
             },
             selection: config.filter.selection.clone(),
             shown: HashSet::new(),
-            opened: false,
+            told_until: opening.iter().map(|told| told.at).max().unwrap_or_default(),
         };
         if show.format == Format::Json {
             let session = show.session(config, opening);
@@ -105,8 +105,8 @@ impl LineShow {
 
     fn observation(&mut self, observation: &Observation) -> anyhow::Result<()> {
         if self.format == Format::Json {
-            let in_first_line =
-                !self.opened && matches!(observation.body, Body::Source(_) | Body::Clock { .. });
+            let in_first_line = observation.at <= self.told_until
+                && matches!(observation.body, Body::Source(_) | Body::Clock { .. });
             if !in_first_line {
                 json::write_observation(&mut self.json, observation)?;
             }
@@ -221,7 +221,6 @@ impl Show for LineShow {
     }
 
     fn settle(&mut self, tracker: &Tracker, _: Timestamp) -> anyhow::Result<Flow> {
-        self.opened = true;
         self.flush()?;
         self.forget_dropped(tracker);
         Ok(if reader_is_gone() {

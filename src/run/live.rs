@@ -241,7 +241,9 @@ impl Main<'_> {
             {
                 return self.conclude();
             }
-            if self.experiment_is_over(now) && self.show_conclusion(now)? == Flow::End {
+            // Its last steps may still be waiting for the events of their time.
+            let is_told = !self.merge.waits(Stream::Main);
+            if is_told && self.experiment_is_over(now) && self.show_conclusion(now)? == Flow::End {
                 return self.conclude();
             }
             if now.since(anchored) >= ANCHOR_PERIOD {

@@ -88,6 +88,11 @@ impl Merge {
         self.oldest().map(|(at, _)| at.plus(HORIZON))
     }
 
+    /// Whether something that the stream said is not free yet.
+    pub(super) fn waits(&self, stream: Stream) -> bool {
+        !self.streams[stream as usize].is_empty()
+    }
+
     /// All that is left, in order, at the end of a run.
     pub(super) fn rest(&mut self) -> Vec<Observation> {
         let mut all: Vec<Observation> = self

@@ -90,9 +90,11 @@ impl Tracker {
         };
         let since = self.last_seen(track, source);
         // The full socket was freed by then, and a mini-socket never took its place.
-        let at = match track.freed {
-            Some(freed) if never_turns(track.state()) => at.min(freed.max(since)),
-            _ => at,
+        let (at, source) = match track.freed {
+            Some(freed) if never_turns(track.state()) && freed < at => {
+                (freed.max(since), SourceName::Destroy)
+            }
+            _ => (at, source),
         };
         let time_wait = self.passed_time_wait(end);
         let before_last_ack = self.passed_before_last_ack(end, since, replaced);

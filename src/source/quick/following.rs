@@ -19,6 +19,8 @@ use crate::source::sock_diag::follow::{Follower, Manner};
 const ACCOUNT: Duration = Duration::from_millis(50);
 /// A span with more than this much sleep in it says nothing of how we work.
 const ASLEEP: Duration = Duration::from_millis(500);
+/// How often a FIN_WAIT2 mini-socket is looked at.
+const MINI_PERIOD: Duration = Duration::from_millis(100);
 /// How often the rate is said, at most.
 const ANNOUNCED: Duration = Duration::from_secs(1);
 
@@ -172,8 +174,28 @@ impl Following {
         }
     }
 
+    /// Once: where events run, only mini-sockets are followed, slowly.
+    fn announce_beside_events(&mut self, now: Timestamp, out: &mut Vec<Observation>) {
+        if self.announced.period != Duration::MAX {
+            return;
+        }
+        self.announced.period = MINI_PERIOD;
+        self.announced.at = now;
+        out.push(state(
+            SourceName::Follow,
+            SourceState::Running {
+                period: MINI_PERIOD,
+                cost: None,
+                why: Some("only what events leave open".into()),
+            },
+        ));
+    }
+
     /// Says at what rate ends that move are looked at, when that is new or differs by a fifth.
     fn announce(&mut self, now: Timestamp, out: &mut Vec<Observation>) {
+        if self.manner.events {
+            return self.announce_beside_events(now, out);
+        }
         let full = 1.0 / f64::from(self.manner.rate.max(1));
         let (ends, rate) = self.follower.fast(self.budget.allowed());
         let is_limited = ends > 0 && rate * full < 0.9;
@@ -201,7 +223,11 @@ impl Following {
             SourceName::Follow,
             SourceState::Running {
                 period,
-                cost: self.account.cost,
+                // Of a round at all that move.
+                cost: self
+                    .account
+                    .cost
+                    .map(|cost| cost * u32::try_from(ends).unwrap_or(u32::MAX)),
                 why,
             },
         ));
