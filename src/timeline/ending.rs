@@ -3,6 +3,7 @@
 
 use crate::model::tcp::passed_between;
 use crate::model::{Ask, SockId, SourceName, TcpState, Timestamp};
+use crate::timeline::opening::is_local;
 use crate::timeline::pair::is_opening;
 use crate::timeline::resets::counts_when_reset;
 use crate::timeline::track::Presence;
@@ -49,6 +50,17 @@ impl Tracker {
         for id in lacking {
             self.miss(&id, source);
         }
+    }
+
+    /// Whether the other end must be on this host, and no look has shown it yet.
+    pub(super) fn has_unseen_peer(&self, id: &SockId) -> bool {
+        let connection = self
+            .find(id)
+            .and_then(|end| Some((end, self.connections.get(&end.conn)?)));
+        is_local(&id.tuple)
+            && !id.tuple.is_own_mirror()
+            && connection
+                .is_some_and(|(end, connection)| connection.end(end.side.other()).is_none())
     }
 
     /// The other end, unless it is known to be over. One that was never seen is asked for by its

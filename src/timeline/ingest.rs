@@ -101,7 +101,10 @@ impl Tracker {
             Answer::Found(sample) => self.meet(sample, sight),
             Answer::Gone | Answer::Other(_) => {
                 let replaced = matches!(answer, Answer::Other(_));
-                if let Some(end) = self.find(asked) {
+                if !looked && !replaced && self.has_unseen_peer(asked) {
+                    // Who follows asks for what is known. The other end may be there, in TIME_WAIT.
+                    self.miss(asked, source);
+                } else if let Some(end) = self.find(asked) {
                     self.end_track(end, at, source, replaced);
                 }
             }

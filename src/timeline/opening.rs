@@ -178,6 +178,6 @@ fn found(track: &Track, at: Timestamp) -> Found {
 }
 
 /// Whether both ends of a connection are on this host as far as its addresses tell.
-fn is_local(tuple: &FourTuple) -> bool {
+pub(super) fn is_local(tuple: &FourTuple) -> bool {
     tuple.remote.addr().is_loopback() || tuple.remote.addr() == tuple.local.addr()
 }

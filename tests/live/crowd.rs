@@ -147,7 +147,11 @@ impl Member {
         let conn = match story.conns(&self.pair).as_slice() {
             [] if is_reset => return,
             [conn] => *conn,
-            other => panic!("{} is {other:?}", self.pair.a),
+            other => panic!(
+                "{} is {other:?}\n{}",
+                self.pair.a,
+                crate::story::describe(&story.about(&self.pair))
+            ),
         };
         let verdict = story.verdict(conn);
         let code = verdict["code"].as_str().unwrap();
