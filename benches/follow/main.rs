@@ -31,7 +31,7 @@ use netlink_sys::protocols::NETLINK_SOCK_DIAG;
 use rustix::event::{Timespec, poll};
 use tcpwatch::model::filter::{Filter, PortSet};
 use tcpwatch::model::{Ask, Body, Look, Observation, Sample, SockId, SourceState, TcpState};
-use tcpwatch::source::quick::{Quick, Wanted};
+use tcpwatch::source::quick::{Events, Quick, Wanted};
 use tcpwatch::source::sock_diag::SockDiag;
 use tcpwatch::source::sock_diag::follow::{Follower, Manner};
 use tcpwatch::source::sock_diag::wire::lookup_request;
@@ -170,6 +170,7 @@ fn following(request: Request, ends: &[SockId], span: Duration) -> anyhow::Resul
     // What is measured is what it takes, not how it is limited.
     let wanted = Wanted {
         budget: 1.0,
+        events: Events::Off("they make following unnecessary"),
         ..Wanted::default()
     };
     let mut opening = Vec::new();

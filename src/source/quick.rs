@@ -10,6 +10,7 @@
 //! than it and wait outside until it has passed them.
 
 mod asker;
+mod batch;
 mod following;
 mod questions;
 mod wait;
@@ -17,9 +18,7 @@ mod wait;
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
-use crate::model::{
-    Body, Event, FourTuple, Observation, SockId, SourceName, SourceState, Timestamp, What,
-};
+use crate::model::{Body, Event, FourTuple, Observation, SockId, SourceName, Timestamp, What};
 use crate::source::bpf::{Bpf, Options};
 use crate::source::sock_diag::DiagError;
 use crate::source::sock_diag::destroy::{Destroy, Heard, TOO_MANY, Verdict};
@@ -27,6 +26,8 @@ use crate::source::sock_diag::follow::{Follower, Manner};
 use crate::source::{Request, SourceError, clock};
 pub use asker::Asker;
 use asker::{Asked, channel};
+pub use batch::Batch;
+use batch::{batches, lost, off, running};
 use following::Following;
 use wait::{Gap, sharpen_timers, wait};
 
@@ -38,8 +39,6 @@ const RING_GAP: Duration = Duration::from_millis(2);
 const BUSY_RING_GAP: Duration = Duration::from_millis(10);
 /// So many events in one go are load.
 const BUSY: usize = 1000;
-/// At most so many observations in a batch.
-const BATCH: usize = 16 << 10;
 
 /// Whether the kernel's events are wanted (`--events`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -84,16 +83,6 @@ impl Default for Wanted {
             destroy_room: 1 << 20,
         }
     }
-}
-
-/// What the thread hands out.
-#[derive(Debug, Default)]
-pub struct Batch {
-    /// Sorted by time.
-    pub observations: Vec<Observation>,
-    /// All that the kernel reported up to then has been handed out. `None` when no event source
-    /// runs.
-    pub drained: Option<Timestamp>,
 }
 
 /// A source of kernel events.
@@ -460,71 +449,6 @@ impl Quick {
     }
 }
 
-/// Parts that are not too long, in the order of time. What a part but the last says to be drained
-/// is what lies before its end.
-fn batches(
-    mut observations: Vec<Observation>,
-    drained: Option<Timestamp>,
-) -> impl Iterator<Item = Batch> {
-    if !observations.is_sorted_by_key(|told| told.at) {
-        observations.sort_by_key(|told| told.at);
-    }
-    let mut rest = Some(observations);
-    std::iter::from_fn(move || {
-        let mut part = rest.take()?;
-        if part.len() <= BATCH {
-            return Some(Batch {
-                observations: part,
-                drained,
-            });
-        }
-        let later = part.split_off(BATCH);
-        // Some of the same moment may be in the next part.
-        let before = later
-            .first()
-            .map(|told| told.at.minus(Duration::from_nanos(1)));
-        rest = Some(later);
-        Some(Batch {
-            observations: part,
-            drained: drained.and_then(|drained| before.map(|before| before.min(drained))),
-        })
-    })
-}
-
-fn state(source: SourceName, state: SourceState) -> Observation {
-    Observation {
-        at: clock::now(),
-        source,
-        body: Body::Source(state),
-    }
-}
-
-fn off(source: SourceName, why: String) -> Observation {
-    state(source, SourceState::Off { why })
-}
-
-fn running(source: SourceName, period: Duration, why: Option<String>) -> Observation {
-    state(
-        source,
-        SourceState::Running {
-            period,
-            cost: None,
-            why,
-        },
-    )
-}
-
-fn lost(at: Timestamp) -> Observation {
-    Observation {
-        at,
-        source: SourceName::Destroy,
-        body: Body::Lost {
-            count: None,
-            why: "the queue of freed sockets overran (ENOBUFS)",
-        },
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::VecDeque;
@@ -535,7 +459,7 @@ mod tests {
     use rustix::event::{EventfdFlags, eventfd};
 
     use super::*;
-    use crate::model::{Ask, Cookie, Endpoint, Scope, TcpState};
+    use crate::model::{Ask, Cookie, Endpoint, Scope, SourceState, TcpState};
 
     fn ns(nanos: u64) -> Timestamp {
         Timestamp::from_nanos(nanos)
@@ -601,36 +525,6 @@ mod tests {
         fn limits(&self) -> Option<String> {
             Some("a fake".into())
         }
-    }
-
-    #[test]
-    fn batches_are_sorted_bounded_and_never_claim_too_much() {
-        // Each moment twice, so that one of them is cut in two.
-        let mut observations: Vec<Observation> = (0..2 * BATCH as u64 + 1)
-            .map(|n| event(ns(n.div_ceil(2) + 10)))
-            .collect();
-        observations.reverse();
-        let end = ns(1_000_000);
-        let parts: Vec<Batch> = batches(observations, Some(end)).collect();
-        assert_eq!(parts.len(), 3);
-        let mut handed_out = ns(0);
-        for (index, part) in parts.iter().enumerate() {
-            assert!(part.observations.len() <= BATCH);
-            assert!(part.observations.is_sorted_by_key(|told| told.at));
-            assert!(part.observations.iter().all(|told| told.at > handed_out));
-            handed_out = part.drained.unwrap();
-            assert!(
-                parts[index + 1..]
-                    .iter()
-                    .all(|later| { later.observations.iter().all(|told| told.at > handed_out) })
-            );
-        }
-        assert_eq!(handed_out, end);
-        // What was drained bounds it, too: lookups are later than that.
-        let parts: Vec<Batch> = batches(vec![event(ns(50))], Some(ns(20))).collect();
-        assert_eq!(parts[0].drained, Some(ns(20)));
-        let parts: Vec<Batch> = batches(Vec::new(), None).collect();
-        assert!(parts.len() == 1 && parts[0].drained.is_none());
     }
 
     #[test]

@@ -159,7 +159,8 @@ fn groups_of_ports(groups: &[&PortSet], ephemeral: (u16, u16)) -> Vec<u8> {
     table
 }
 
-/// The ports that are given to sockets that ask for none, in this thread's network namespace.
+/// The ports that are given to sockets that ask for none, in this thread's network namespace and as
+/// of now.
 fn ephemeral_ports() -> (u16, u16) {
     let text = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
     let mut numbers = text.split_whitespace().map(str::parse);

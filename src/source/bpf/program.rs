@@ -239,6 +239,10 @@ impl Program<'_> {
         self.asm.jump(If::Is, PORT, 0, wanted);
         self.asm.jump(If::Is, R2, 0, wanted);
         self.asm.stand(look);
+        // Most verifiers know nothing of a number whose bytes were swapped.
+        for port in [PORT, R2] {
+            self.asm.alu_value(Alu::And, port, u16::MAX.into());
+        }
         self.asm.map_value(R3, ports.table);
         self.asm.copy(R4, R3);
         self.asm.alu(Alu::Add, R3, PORT);

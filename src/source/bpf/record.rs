@@ -153,6 +153,12 @@ impl Record {
         self.kind == STATE && (self.from == listen || self.to == listen) && !self.is_birth()
     }
 
+    /// A listener that nobody gave a port: it gets one right after the event, and nothing tells
+    /// which. The kernel's table shows it.
+    pub const fn is_nameless_listener(&self) -> bool {
+        self.kind == STATE && self.to == TcpState::Listen as u8 && self.local_port == 0
+    }
+
     /// As an observation; `None` for a state or kind that we do not know.
     pub fn observation(&self, tuple: FourTuple, context: &Context) -> Option<Observation> {
         Some(Observation {

@@ -266,3 +266,45 @@ pub fn attach(program: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     // SAFETY: no padding, and no address: the program knows its tracepoint.
     unsafe { descriptor(RAW_TRACEPOINT_OPEN, &mut attributes) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::bpf::asm::{Assembler, Reg, Width};
+    use crate::source::bpf::{BpfError, missing_capabilities, open};
+
+    #[test]
+    fn a_refused_program_comes_back_with_the_verifiers_reasons() {
+        let Some(typedef) = open::kernel_types()
+            .ok()
+            .filter(|_| missing_capabilities().is_none())
+            .and_then(|btf| btf.prototype("btf_trace_inet_sock_set_state"))
+        else {
+            eprintln!("skipped: a_refused_program_comes_back: needs root, and BTF");
+            return;
+        };
+        let mut asm = Assembler::default();
+        // Behind the last argument.
+        asm.load(Reg::R0, Width::U64, Reg::R1, 800);
+        asm.exit();
+        let program = asm.finish().unwrap();
+        let refusal = load(&program, "refused", typedef.id).unwrap_err();
+        let error = BpfError::refused("inet_sock_set_state", refusal.error, refusal.log);
+        assert!(
+            error
+                .log()
+                .is_some_and(|log| log.contains("r0 = *(u64 *)(r1 +800)"))
+        );
+        let text = error.to_string();
+        assert!(
+            text.contains("inet_sock_set_state") && !text.contains('\n'),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn long_names_are_cut() {
+        assert_eq!(&name("tw_inet_sock_set_state"), b"tw_inet_sock_se\0");
+        assert_eq!(name("a")[..2], [b'a', 0]);
+    }
+}

@@ -10,8 +10,8 @@ use std::time::Duration;
 use crate::model::{Ask, FourTuple, Observation, SockId, SourceName, SourceState, Timestamp};
 use crate::source::clock;
 use crate::source::pace::Budget;
+use crate::source::quick::batch::state;
 use crate::source::quick::questions::{Allowance, questions};
-use crate::source::quick::state;
 use crate::source::sock_diag::DiagError;
 use crate::source::sock_diag::follow::{Follower, Manner};
 

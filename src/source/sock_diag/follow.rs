@@ -8,6 +8,7 @@
 //! counters are read, so that a reset is known by then. An answer may be late, so every datagram's
 //! answers are bounded by its own two stamps.
 
+mod class;
 mod end;
 mod roster;
 
@@ -22,8 +23,9 @@ use crate::source::sock_diag::lookup::{BATCH, Lookups};
 use crate::source::sock_diag::wire::Message;
 use crate::source::sock_diag::{DiagError, lost};
 use crate::source::{Request, clock, host};
+use class::Settings;
 use end::{Taken, lookup};
-use roster::{Roster, Settings};
+use roster::Roster;
 
 const OPERATION: &str = "lookup of a followed socket";
 

@@ -10,42 +10,22 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
-use crate::model::{Cookie, FourTuple, Sample, SockId, TcpState, Timestamp};
+use crate::model::{Cookie, FourTuple, SockId, Timestamp};
 use crate::source::pace::{Group, deal};
+use crate::source::sock_diag::follow::class::{Class, Doing, Settings, TIMER_GRAIN, class_of};
 use crate::source::sock_diag::follow::end::End;
 
-/// An end that did something within this time may do the next thing at any moment.
-const LIVELY: Duration = Duration::from_secs(10);
-/// An end whose state changed within this time is in the middle of it.
-const MOVING: Duration = Duration::from_secs(1);
 /// How often an idle end is looked at while such ends are few.
 const IDLE_RATE: f64 = 100.0;
 /// How often an orphan FIN_WAIT2 is looked at: it may become TIME_WAIT at any time.
 const MINI_RATE: f64 = 10.0;
 /// All idle ends together get at most this many looks a second.
 const IDLE_LOOKS: f64 = 5000.0;
-/// The kernel's timer of a TIME_WAIT fires no earlier than this after what it says.
-const TIMER_GRAIN: Duration = Duration::from_millis(4);
 /// Looks that are worth a tick, and ticks a second that are made for their sake alone.
 const A_TICK: f64 = 64.0;
 const SPREAD: f64 = 100.0;
 /// How often what has fallen silent is looked for.
 const SWEEP: Duration = Duration::from_secs(1);
-
-/// How often a couple is looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Class {
-    /// In motion, or never looked at: at the full rate, first of all.
-    Moving = 0,
-    /// May move at any time: at the full rate, as far as the budget goes.
-    Lively = 1,
-    /// Only mini-sockets, one of them in FIN_WAIT2, or a TIME_WAIT whose time is over.
-    Mini = 2,
-    /// Nothing happens.
-    Idle = 3,
-    /// Nothing but TIME_WAIT: at its deadline.
-    Waiting = 4,
-}
 
 const LISTS: usize = 4;
 
@@ -60,17 +40,6 @@ pub(super) struct Couple {
     moved: Timestamp,
     /// When a state last changed.
     stepped: Timestamp,
-}
-
-/// The looks that are asked for, by the user and by what else runs.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Settings {
-    /// The full rate, looks a second.
-    pub(super) rate: f64,
-    /// What looks slower than the dumps come is not worth it.
-    pub(super) least: f64,
-    /// Kernel events tell of motion: nothing needs to be fast.
-    pub(super) events: bool,
 }
 
 #[derive(Default)]
@@ -252,7 +221,12 @@ impl Roster {
         let Some(couple) = self.couple(index) else {
             return;
         };
-        let class = class_of(couple, settings, now);
+        let doing = Doing {
+            ends: &couple.ends,
+            moved: couple.moved,
+            stepped: couple.stepped,
+        };
+        let class = class_of(&doing, settings, now);
         let deadline = match class {
             Class::Waiting => couple
                 .ends
@@ -467,56 +441,10 @@ impl List {
     }
 }
 
-/// Where a couple belongs.
-fn class_of(couple: &Couple, settings: Settings, now: Timestamp) -> Class {
-    let any = |wanted: fn(&End) -> bool| couple.ends.iter().any(wanted);
-    if any(|end| end.said().is_none() || end.is_leaving()) {
-        return Class::Moving;
-    }
-    let waits = |end: &End| end.time_wait_deadline();
-    if couple.ends.iter().all(|end| waits(end).is_some()) {
-        let over = |end: &End| waits(end).is_some_and(|at| at.plus(TIMER_GRAIN) <= now);
-        return if couple.ends.iter().any(over) {
-            Class::Mini
-        } else {
-            Class::Waiting
-        };
-    }
-    if settings.events {
-        return Class::Idle;
-    }
-    let is_mini = |end: &End| end.said().is_some_and(Sample::is_mini_socket);
-    if couple.ends.iter().all(is_mini) {
-        return Class::Mini;
-    }
-    let quiet = now.since(couple.moved);
-    let in_between = any(|end| end.said().is_some_and(|said| is_passing(said.state)));
-    if now.since(couple.stepped) < MOVING || (in_between && quiet < LIVELY) {
-        Class::Moving
-    } else if in_between || quiet < LIVELY {
-        // A FIN that nobody acknowledges for minutes does not come before all others.
-        Class::Lively
-    } else {
-        Class::Idle
-    }
-}
-
-/// A state that a packet on its way ends.
-const fn is_passing(state: TcpState) -> bool {
-    matches!(
-        state,
-        TcpState::SynSent
-            | TcpState::SynRecv
-            | TcpState::FinWait1
-            | TcpState::Closing
-            | TcpState::LastAck
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Endpoint, Queues, Sample, Scope, Shutdown, Timer, TimerKind};
+    use crate::model::{Endpoint, Queues, Sample, Scope, Shutdown, TcpState, Timer, TimerKind};
 
     const SETTINGS: Settings = Settings {
         rate: 1000.0,
