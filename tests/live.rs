@@ -20,10 +20,12 @@ mod events;
 #[path = "common/netns.rs"]
 mod netns;
 #[path = "common/sockets.rs"]
+#[allow(dead_code, reason = "shared with tests/exact.rs")]
 mod sockets;
 #[path = "common/story.rs"]
 mod story;
 #[path = "common/watcher.rs"]
+#[allow(dead_code, reason = "shared with tests/exact.rs")]
 mod watcher;
 
 #[path = "live/attach.rs"]

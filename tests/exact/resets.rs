@@ -126,8 +126,9 @@ fn refused(to: SocketAddr) -> (TcpStream, Between) {
         None,
     );
     let client = TcpStream::from(client.unwrap());
-    // Bound before, as the kernel takes the port back when it is refused.
-    bind(&client, &SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
+    // Bound before, as the kernel takes the port back when it is refused; to an address of its own,
+    // or it could be the very port, and connect to itself.
+    bind(&client, &SocketAddr::from((Ipv4Addr::new(127, 0, 0, 2), 0))).unwrap();
     let (call, result) = stamped(|| connect(&client, &to));
     assert_eq!(result, Err(Errno::CONNREFUSED));
     (client, call)

@@ -81,8 +81,8 @@ fn a_reset_that_nobody_accepted_is_an_abort() {
             Pair::of(std::net::TcpStream::connect(server.local_addr().unwrap()).unwrap());
         watcher.sees_established(&pair);
         let established = watcher.sees(&pair, "b", "ESTABLISHED");
+        // An event is of the handshake itself, when nobody can have accepted yet.
         if source != "events" {
-            // In the moment of the event nobody can have accepted it.
             assert_eq!(established["descriptor"], "not_accepted");
         }
         pair.close_client();

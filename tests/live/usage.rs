@@ -55,6 +55,7 @@ fn what_cannot_be_is_refused_in_one_line() {
         (&["--interval", "abc"][..], "'abc'", "1ms to 1h"),
         (&["--interval", "0ms"], "'0ms'", "1ms to 1h"),
         (&["--duration", "5"], "'5'", "with a unit"),
+        (&["--events", "maybe"], "'maybe'", "auto, on, off"),
         (&["-4", "-6"], "--ipv4", "cannot be used with '--ipv6'"),
         (&["--bogus"], "'--bogus'", ""),
         (&["nonsense"], "'nonsense'", ""),
