@@ -367,8 +367,10 @@ impl Tracker {
             }
             Body::Event(event) => self.ingest_event(event, at, source),
             Body::Host(facts) => {
-                self.resets.note(&self.host, facts, at);
-                self.host = *facts;
+                // Two threads read them, and the older reading may come last.
+                let facts = facts.not_before(&self.host);
+                self.resets.note(&self.host, &facts, at);
+                self.host = facts;
             }
             Body::Lost { count, .. } => {
                 if source == SourceName::Bpf && self.events_since.is_some() {

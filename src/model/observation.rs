@@ -175,6 +175,19 @@ pub struct HostFacts {
     pub server_fast_open: bool,
 }
 
+impl HostFacts {
+    /// These facts, their counters never below those of the facts known: counters only grow.
+    #[must_use]
+    pub fn not_before(mut self, known: &Self) -> Self {
+        if self.scope == known.scope {
+            self.time_wait_overflows = self.time_wait_overflows.max(known.time_wait_overflows);
+            self.listen_overflows = self.listen_overflows.max(known.listen_overflows);
+            self.resets = self.resets.max(known.resets);
+        }
+        self
+    }
+}
+
 /// How a source is doing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SourceState {

@@ -242,6 +242,9 @@ impl Tracker {
         track.refresh(*sample, sight.begun);
         if sample.state == TcpState::TimeWait {
             self.leave(end);
+        } else if sight.looked && self.events_since.is_none() {
+            // A dump has seen it move before who follows did: it was followed slowly, or not at all.
+            self.asks.push(Ask::Follow(sample.id));
         }
         self.say_steps(end, before, sight.at);
         self.release(end.conn);
