@@ -134,6 +134,7 @@ pub(super) fn run(config: &Live, experimenter: Option<Experimenter>) -> anyhow::
         merge,
         asker,
         caught_up: Timestamp::default(),
+        prompted: Timestamp::default(),
         quick_done,
         tracker: Tracker::default(),
         changes: Vec::new(),
@@ -214,6 +215,8 @@ struct Main<'a> {
     asker: Asker,
     /// All that the threads had said by then has been taken in.
     caught_up: Timestamp,
+    /// The events until then have been asked for.
+    prompted: Timestamp,
     /// To be told when a batch of the quick thread is done with.
     quick_done: SyncSender<()>,
     tracker: Tracker,
@@ -250,6 +253,7 @@ impl Main<'_> {
                 anchored = now;
                 self.take(Stream::Main, vec![clock::anchor(SourceName::SockDiag)])?;
             }
+            self.prompt(now);
             match messages.recv_timeout(self.patience(now, end)) {
                 Ok(message) => {
                     let mut next = Some(message);
@@ -273,6 +277,15 @@ impl Main<'_> {
                 Err(RecvTimeoutError::Timeout) => self.caught_up = clock::now(),
                 Err(RecvTimeoutError::Disconnected) => return self.conclude(),
             }
+        }
+    }
+
+    /// The quick thread sleeps while nothing happens: whatever waits for events has it say that there
+    /// are none.
+    fn prompt(&mut self, now: Timestamp) {
+        if self.merge.waits_since(self.prompted) {
+            self.prompted = now;
+            self.asker.prompt();
         }
     }
 

@@ -253,11 +253,15 @@ impl Quick {
         let mut out = Vec::new();
         loop {
             let [asked, freed, ring] = self.wait();
-            if asked && !self.take_asks() {
-                return Ok(());
+            let mut is_prompted = false;
+            if asked {
+                match self.take_asks() {
+                    Some(prompted) => is_prompted = prompted,
+                    None => return Ok(()),
+                }
             }
             let now = clock::now();
-            let is_drained = self.drain(ring, now, &mut out);
+            let is_drained = self.drain(ring || is_prompted, now, &mut out);
             self.hear(freed, now, &mut out);
             self.look(&mut out);
             if (is_drained || !out.is_empty()) && !self.hand_out(&mut out, &mut send) {
@@ -292,7 +296,7 @@ impl Quick {
         )
     }
 
-    fn take_asks(&mut self) -> bool {
+    fn take_asks(&mut self) -> Option<bool> {
         let following = &mut self.following;
         self.asked.take(|ask| {
             if let Some(following) = following {

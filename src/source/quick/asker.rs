@@ -36,6 +36,15 @@ impl Asker {
     }
 }
 
+impl Asker {
+    /// Lets the thread read the events that are there, and say until when that is all.
+    pub fn prompt(&self) {
+        if self.sender.send(Vec::new()).is_ok() {
+            self.wake.now();
+        }
+    }
+}
+
 impl Wake {
     fn now(&self) {
         // It can only refuse when it is at its maximum, and then it wakes already.
@@ -73,15 +82,20 @@ impl Asked {
         self.wake.as_fd()
     }
 
-    /// Hands on all that was asked, in order. Returns whether there is anybody left to ask.
-    pub(super) fn take(&self, mut each: impl FnMut(Ask)) -> bool {
+    /// Hands on all that was asked, in order. Returns whether somebody prompts for the events;
+    /// `None` when nobody is left to ask.
+    pub(super) fn take(&self, mut each: impl FnMut(Ask)) -> Option<bool> {
+        let mut is_prompted = false;
         // First the eventfd, or what is asked in between would wake nobody.
         let _ = rustix::io::read(&*self.wake, &mut [0; 8]);
         loop {
             match self.receiver.try_recv() {
-                Ok(batch) => batch.into_iter().for_each(&mut each),
-                Err(TryRecvError::Empty) => return true,
-                Err(TryRecvError::Disconnected) => return false,
+                Ok(batch) => {
+                    is_prompted |= batch.is_empty();
+                    batch.into_iter().for_each(&mut each);
+                }
+                Err(TryRecvError::Empty) => return Some(is_prompted),
+                Err(TryRecvError::Disconnected) => return None,
             }
         }
     }
