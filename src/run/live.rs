@@ -13,7 +13,7 @@ use anyhow::Context;
 use crate::cli::{Format, Live};
 use crate::lab::conductor::Announcement;
 use crate::lab::judge::Conclusion;
-use crate::model::{Ask, Observation, SourceName, Timestamp};
+use crate::model::{Ask, Body, Observation, SourceName, Timestamp};
 use crate::run::lab::Experimenter;
 use crate::run::lines::LineShow;
 use crate::run::merge::{Merge, Stream};
@@ -143,7 +143,7 @@ pub(super) fn run(config: &Live, experimenter: Option<Experimenter>) -> anyhow::
         show: show.as_mut(),
         experimenter,
     };
-    main.take(Stream::Looks, opening)?;
+    main.begin(opening)?;
     if let Some(experimenter) = &mut main.experimenter {
         experimenter.start(to_main)?;
     }
@@ -317,6 +317,18 @@ impl Main<'_> {
             }
             Message::End => Ok(Flow::End),
         }
+    }
+
+    /// Takes in what there is at the start. How sources do needs no events beside it, and the first
+    /// picture shows it.
+    fn begin(&mut self, opening: Vec<Observation>) -> anyhow::Result<()> {
+        let (looks, states): (Vec<_>, Vec<_>) = opening
+            .into_iter()
+            .partition(|told| !matches!(told.body, Body::Source(_) | Body::Clock { .. }));
+        for observation in &states {
+            self.ingest(observation)?;
+        }
+        self.take(Stream::Looks, looks)
     }
 
     /// Takes in a batch, and all that is free to go on by now.
