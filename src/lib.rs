@@ -7,7 +7,8 @@
 //!        +------------ model::Ask -----------+
 //! ```
 //!
-//! Data goes one way. A source looks at the kernel's table and says what is new; the timeline
+//! Data goes one way. A source looks at the kernel's table, or hears its events, and says what is
+//! new; `run` puts what several of them say into the order of time; the timeline
 //! makes tracks and connections of it; the diagnosis says what they mean; the view shows all
 //! three. One thing goes back: what the timeline wants to know. Only `source` (and the tick of
 //! the main loop in `run`) reads a clock, so that the same observations always give the same
