@@ -79,7 +79,7 @@ fn by_connection(story: &Story) -> BTreeMap<u64, Vec<Value>> {
 fn a_burst_is_told_whole() {
     with_events(|stage| {
         let server = server();
-        let mut scene = stage.is_watched();
+        let mut scene = stage.watched();
         let played: Vec<(Pair, Calls)> = (0..MANY).map(|_| short_life(&server)).collect();
         let all_done = played
             .iter()

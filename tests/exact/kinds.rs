@@ -28,7 +28,7 @@ fn whole_life(mut life: Life, mut scene: Scene) {
 fn over_ipv6() {
     in_every_way(|stage| {
         let server = TcpListener::bind("[::1]:0").unwrap();
-        let scene = stage.is_watched();
+        let scene = stage.watched();
         whole_life(Life::begins(&server), scene);
     });
 }
@@ -37,7 +37,7 @@ fn over_ipv6() {
 fn an_ipv4_client_of_a_dual_stack_server() {
     in_every_way(|stage| {
         let server = dual_stack_server();
-        let scene = stage.is_watched();
+        let scene = stage.watched();
         let to = SocketAddr::from((Ipv4Addr::LOCALHOST, port_of(&server)));
         let life = Life::accepted(&server, || TcpStream::connect(to).unwrap());
         whole_life(life, scene);
@@ -48,7 +48,7 @@ fn an_ipv4_client_of_a_dual_stack_server() {
 #[test]
 fn a_listener_that_comes_later() {
     with_events(|stage| {
-        let mut scene = stage.is_watched();
+        let mut scene = stage.watched();
         let server = server();
         let mut life = Life::begins(&server);
         life.closes_first(B);
@@ -63,7 +63,7 @@ fn a_listener_that_comes_later() {
 fn a_four_tuple_used_twice() {
     in_every_way(|stage| {
         let server = server();
-        let mut scene = stage.is_watched();
+        let mut scene = stage.watched();
         let addr = server.local_addr().unwrap();
         let any_port = (IpAddr::from(Ipv4Addr::LOCALHOST), 0).into();
         let mut first = Life::accepted(&server, || connect_from(any_port, addr));
@@ -101,7 +101,7 @@ fn a_four_tuple_in_two_namespaces() {
         let own = File::open("/proc/thread-self/ns/net").unwrap();
         let own = own.metadata().unwrap().ino();
         let server = TcpListener::bind("127.0.0.1:41000").unwrap();
-        let mut scene = stage.is_watched();
+        let mut scene = stage.watched();
         let addr = server.local_addr().unwrap();
         let from = "127.0.0.1:42000".parse().unwrap();
         let mut life = Life::accepted(&server, || connect_from(from, addr));
@@ -124,7 +124,7 @@ fn no_room_for_time_wait() {
     in_every_way(|stage| {
         fs::write("/proc/sys/net/ipv4/tcp_max_tw_buckets", "0").unwrap();
         let server = server();
-        let mut scene = stage.is_watched();
+        let mut scene = stage.watched();
         let mut life = scene.connects(&server);
         let call = life.pair.shut_client();
         let shut = fact("FIN_WAIT1", call, "shutdown_wr");
@@ -164,7 +164,7 @@ fn several_paths_have_no_verdict() {
         bind(&server, &SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
         listen(&server, 8).unwrap();
         let server = TcpListener::from(server);
-        let mut scene = stage.is_watched();
+        let mut scene = stage.watched();
         connect(&client, &server.local_addr().unwrap()).unwrap();
         let mut pair = Pair::of(client.into());
         pair.accept(&server);

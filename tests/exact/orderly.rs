@@ -13,7 +13,7 @@ use crate::sockets::{Between, server, stamped};
 fn close_and_close(first: End) {
     in_every_way(|stage| {
         let server = server();
-        let mut scene = stage.is_watched();
+        let mut scene = stage.watched();
         let mut life = scene.connects(&server);
         life.closes_first(first);
         scene.sees(&life, first, "FIN_WAIT2");
@@ -39,7 +39,7 @@ fn a_close_and_a_close_by_the_server_first() {
 fn two_closes_in_a_row() {
     in_every_way(|stage| {
         let server = server();
-        let mut scene = stage.is_watched();
+        let mut scene = stage.watched();
         let mut life = scene.connects(&server);
         let first = life.drops(A);
         let close_wait = life.reaches(B, "CLOSE_WAIT", first);
@@ -75,7 +75,7 @@ fn shuts_first(life: &mut Life, end: End, how: Shutdown) -> Between {
 fn a_shutdown_an_answer_and_a_close_in_time_wait() {
     in_every_way(|stage| {
         let server = server();
-        let mut scene = stage.is_watched();
+        let mut scene = stage.watched();
         let mut life = scene.connects(&server);
         shuts_first(&mut life, A, Shutdown::Write);
         scene.sees(&life, A, "FIN_WAIT2");
@@ -96,7 +96,7 @@ fn a_shutdown_an_answer_and_a_close_in_time_wait() {
 fn a_shutdown_of_both_sides_and_a_close_in_fin_wait2() {
     in_every_way(|stage| {
         let server = server();
-        let mut scene = stage.is_watched();
+        let mut scene = stage.watched();
         let mut life = scene.connects(&server);
         shuts_first(&mut life, A, Shutdown::Both);
         scene.sees(&life, A, "FIN_WAIT2");
@@ -114,7 +114,7 @@ fn a_shutdown_of_both_sides_and_a_close_in_fin_wait2() {
 fn a_shutdown_answers_a_close() {
     in_every_way(|stage| {
         let server = server();
-        let mut scene = stage.is_watched();
+        let mut scene = stage.watched();
         let mut life = scene.connects(&server);
         life.closes_first(A);
         scene.sees(&life, A, "FIN_WAIT2");
@@ -157,7 +157,7 @@ fn reads_to_end(mut socket: &TcpStream) -> Between {
 fn a_simultaneous_close() {
     in_every_way(|stage| {
         let server = server();
-        let mut scene = stage.is_watched();
+        let mut scene = stage.watched();
         let mut life = scene.connects(&server);
         for end in [A, B] {
             sockopt::set_socket_send_buffer_size(life.socket(end), 65536).unwrap();

@@ -23,7 +23,7 @@ fn gives_away(life: &mut Life) -> Actor {
 fn a_close_of_a_copy_is_nothing_and_the_last_one_is_a_close() {
     in_every_way(|stage| {
         let server = server();
-        let mut scene = stage.is_watched();
+        let mut scene = stage.watched();
         let mut life = scene.connects(&server);
         let mut child = gives_away(&mut life);
         let call = child.does(Act::Close);
@@ -43,7 +43,7 @@ fn a_close_of_a_copy_is_nothing_and_the_last_one_is_a_close() {
 fn a_shutdown_by_one_holder_is_one_for_all() {
     in_every_way(|stage| {
         let server = server();
-        let mut scene = stage.is_watched();
+        let mut scene = stage.watched();
         let mut life = scene.connects(&server);
         let mut child = Actor::holding(life.socket(A));
         let call = child.does(Act::ShutWrite);
@@ -66,7 +66,7 @@ fn a_shutdown_by_one_holder_is_one_for_all() {
 fn ends_with_its_process(signal: Option<u64>, end: impl Fn(&mut Actor) -> Between + Sync) {
     in_every_way(|stage| {
         let server = server();
-        let mut scene = stage.is_watched();
+        let mut scene = stage.watched();
         let mut life = scene.connects(&server);
         let mut child = gives_away(&mut life);
         let ending = end(&mut child);
@@ -101,7 +101,7 @@ fn a_process_that_exits() {
 fn a_process_that_is_killed_with_data_unread() {
     in_every_way(|stage| {
         let server = server();
-        let mut scene = stage.is_watched();
+        let mut scene = stage.watched();
         let mut life = scene.connects(&server);
         life.socket(B).write_all(b"twelve bytes").unwrap();
         assert_eq!(life.socket(A).peek(&mut [0; 100]).unwrap(), 12);

@@ -30,7 +30,7 @@ fn aborts(mut life: Life, scene: Scene, reason: &'static str, unread: u64) {
 fn a_close_with_data_unread() {
     in_every_way(|stage| {
         let server = server();
-        let mut scene = stage.is_watched();
+        let mut scene = stage.watched();
         let life = scene.connects(&server);
         life.socket(B).write_all(&[0; 4000]).unwrap();
         assert_eq!(life.socket(A).peek(&mut [0; 5000]).unwrap(), 4000);
@@ -42,7 +42,7 @@ fn a_close_with_data_unread() {
 fn a_close_with_linger_zero() {
     in_every_way(|stage| {
         let server = server();
-        let mut scene = stage.is_watched();
+        let mut scene = stage.watched();
         let life = scene.connects(&server);
         abort_on_close(life.socket(A));
         aborts(life, scene, "linger_0", 0);
@@ -53,7 +53,7 @@ fn a_close_with_linger_zero() {
 fn a_close_with_data_unread_in_close_wait() {
     in_every_way(|stage| {
         let server = server();
-        let mut scene = stage.is_watched();
+        let mut scene = stage.watched();
         let mut life = scene.connects(&server);
         life.socket(A).write_all(b"seven b").unwrap();
         let closing = life.drops(A);
@@ -77,7 +77,7 @@ fn a_close_with_data_unread_in_close_wait() {
 fn an_answer_to_a_closed_socket() {
     in_every_way(|stage| {
         let server = server();
-        let mut scene = stage.is_watched();
+        let mut scene = stage.watched();
         let mut life = scene.connects(&server);
         life.closes_first(A);
         scene.sees(&life, A, "FIN_WAIT2");
@@ -101,7 +101,7 @@ fn an_answer_to_a_closed_socket() {
 fn a_connect_that_is_refused() {
     in_every_way(|stage| {
         let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
-        let scene = stage.is_watched();
+        let scene = stage.watched();
         let to = nobody.local_addr().unwrap();
         drop(nobody);
         let (client, call) = refused(to);
@@ -139,7 +139,7 @@ fn refused(to: SocketAddr) -> (TcpStream, Between) {
 fn a_listener_that_is_closed_over_what_it_never_accepted() {
     in_every_way(|stage| {
         let server = server();
-        let mut scene = stage.is_watched();
+        let mut scene = stage.watched();
         let addr = server.local_addr().unwrap();
         let (connecting, client) = stamped(|| TcpStream::connect(addr).unwrap());
         let mut life = Life::of(Pair::of(client));
@@ -162,7 +162,7 @@ fn a_listener_that_is_closed_over_what_it_never_accepted() {
 fn a_socket_that_an_administrator_destroys() {
     in_every_way(|stage| {
         let server = server();
-        let mut scene = stage.is_watched();
+        let mut scene = stage.watched();
         let mut life = scene.connects(&server);
         let (call, done) = stamped(|| destroy(life.pair.a, life.pair.b));
         if let Err(error) = done {

@@ -73,7 +73,7 @@ pub struct Stage(Way);
 
 impl Stage {
     /// The watcher comes.
-    pub fn is_watched(self) -> Scene {
+    pub fn watched(self) -> Scene {
         Scene::new(self.0)
     }
 }
@@ -376,7 +376,8 @@ fn agrees_as_far_as_told(fact: &Fact, line: &Value, is_seen: bool) -> Result<(),
         "shutdown_wr" => is_seen,
         // In FIN_WAIT1 it looks like a close() that lingers.
         "shutdown_rdwr" => is_seen && line["certainty"] == "inferred",
-        "close" => is_seen && is_narrow,
+        // In the middle of the call the descriptor is still held.
+        "close" => is_seen && is_narrow && line["descriptor"] != "held",
         _ => false,
     };
     check(

@@ -16,7 +16,7 @@ use crate::sockets::{Pair, deafen, let_hear, server, stamped};
 fn data_that_is_never_acknowledged_times_out() {
     in_every_way(|stage| {
         let server = server();
-        let mut scene = stage.is_watched();
+        let mut scene = stage.watched();
         let mut life = scene.connects(&server);
         sockopt::set_tcp_user_timeout(life.socket(A), 300).unwrap();
         deafen(life.socket(B));
@@ -42,7 +42,7 @@ fn data_that_is_never_acknowledged_times_out() {
 fn a_connect_that_nobody_answers_times_out() {
     in_every_way(|stage| {
         let server = server();
-        let mut scene = stage.is_watched();
+        let mut scene = stage.watched();
         deafen(&server);
         let (client, call) = connects_in_vain(server.local_addr().unwrap());
         let mut life = Life::of(Pair::half(client, server.local_addr().unwrap()));
@@ -69,7 +69,7 @@ fn connects_in_vain(to: std::net::SocketAddr) -> (TcpStream, crate::sockets::Bet
 fn what_is_sent_again_is_marked() {
     with_events(|stage| {
         let server = server();
-        let mut scene = stage.is_watched();
+        let mut scene = stage.watched();
         let mut life = scene.connects(&server);
         deafen(life.socket(B));
         let (writing, written) = stamped(|| life.socket(A).write_all(b"again"));
@@ -95,7 +95,7 @@ fn what_is_sent_again_is_marked() {
 fn a_fin_that_has_to_be_sent_again() {
     in_every_way(|stage| {
         let server = server();
-        let mut scene = stage.is_watched();
+        let mut scene = stage.watched();
         let mut life = scene.connects(&server);
         deafen(life.socket(B));
         let call = stamped(|| life.socket(A).shutdown(Shutdown::Write).unwrap()).0;
@@ -127,7 +127,7 @@ fn an_orphan_that_runs_out() {
     in_every_way(|stage| {
         std::fs::write("/proc/sys/net/ipv4/tcp_fin_timeout", "1").unwrap();
         let server = server();
-        let mut scene = stage.is_watched();
+        let mut scene = stage.watched();
         let mut life = scene.connects(&server);
         let closing = life.closes_first(A);
         scene.sees(&life, A, "FIN_WAIT2");

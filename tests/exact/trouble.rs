@@ -149,9 +149,10 @@ fn number_of(lines: &[Value], life: &Life) -> Option<u64> {
     lines.iter().find(is_its).map(|line| ns(line, "conn"))
 }
 
-fn newest_state<'a>(lines: &'a [Value], conn: u64, end: End) -> Option<&'a str> {
-    let about = lines.iter().filter(|line| line["conn"] == conn);
-    about.filter_map(|line| state_in(line, end)).last()
+fn newest_state(lines: &[Value], conn: u64, end: End) -> Option<&str> {
+    let about = lines.iter().rev().filter(|line| line["conn"] == conn);
+    let mut about = about.filter_map(|line| state_in(line, end));
+    about.next()
 }
 
 /// The state that a line shows an end in.

@@ -256,7 +256,12 @@ impl Program<'_> {
 
     /// The stamp is taken behind the place. So whoever has read all places that were taken has read
     /// every record whose stamp is older, however long the program was interrupted.
+    ///
+    /// The cookie is made by whoever asks first, and a mini-socket inherits only one that was made:
+    /// so it is asked for even when there is no place.
     fn take_place(&mut self, ring: i32, lost: Label) {
+        self.asm.copy(R1, SOCK);
+        self.asm.call(Helper::GetSocketCookie);
         self.asm.map(R1, ring);
         self.asm.set(R2, size_of::<Record>() as i32);
         self.asm.set(R3, 0);
@@ -357,35 +362,37 @@ mod tests {
         let program = program(Probe::ResetReceived, &layout(), None);
         let expected = "\
             0: r6 = *(u64 *)(r1 +0)\n\
-            1: if r6 == 0x0 goto +75\n\
+            1: if r6 == 0x0 goto +77\n\
             2: r1 = r6\n\
             3: call 137\n\
             4: r7 = r0\n\
-            5: if r7 == 0x0 goto +71\n\
+            5: if r7 == 0x0 goto +73\n\
             6: r9 = *(u16 *)(r7 +814)\n\
             7: r9 = be16 r9\n\
             8: r1 = *(u64 *)(r6 +48)\n\
             9: r1 = *(u32 *)(r1 +176)\n\
-            10: if w1 != 0xf0000001 goto +66\n\
-            11: r1 = map 3\n\
-            13: r2 = 128\n\
-            14: r3 = 0\n\
-            15: call 131\n\
-            16: if r0 == 0x0 goto +56\n\
-            17: r8 = r0\n\
-            18: call 5\n\
-            19: *(u64 *)(r8 +0) = r0\n";
+            10: if w1 != 0xf0000001 goto +68\n\
+            11: r1 = r6\n\
+            12: call 46\n\
+            13: r1 = map 3\n\
+            15: r2 = 128\n\
+            16: r3 = 0\n\
+            17: call 131\n\
+            18: if r0 == 0x0 goto +56\n\
+            19: r8 = r0\n\
+            20: call 5\n\
+            21: *(u64 *)(r8 +0) = r0\n";
         assert!(program.starts_with(expected), "{program}");
         let end = "\
-            69: r1 = r8\n\
-            70: r2 = 0\n\
-            71: call 132\n\
-            72: goto +4\n\
-            73: r1 = value of map 4\n\
-            75: r2 = 1\n\
-            76: lock *(u64 *)(r1 +0) += r2\n\
-            77: r0 = 0\n\
-            78: exit\n";
+            71: r1 = r8\n\
+            72: r2 = 0\n\
+            73: call 132\n\
+            74: goto +4\n\
+            75: r1 = value of map 4\n\
+            77: r2 = 1\n\
+            78: lock *(u64 *)(r1 +0) += r2\n\
+            79: r0 = 0\n\
+            80: exit\n";
         assert!(program.ends_with(end), "{program}");
     }
 
