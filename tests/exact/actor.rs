@@ -37,10 +37,15 @@ impl Actor {
     /// Forks a process that has a copy of this socket, and of nothing else.
     pub fn holding(socket: &impl AsRawFd) -> Self {
         let (orders_in, orders) = pipe().unwrap();
-        let (answers, answers_out) = pipe().unwrap();
+        let (mut answers, answers_out) = pipe().unwrap();
         let comm = me().comm;
         let socket = socket.as_raw_fd();
-        let pid = while_nobody_closes(|| fork(socket, &orders_in, &answers_out));
+        let pid = while_nobody_closes(|| {
+            let pid = fork(socket, &orders_in, &answers_out);
+            // Only then has it let go of the last copy.
+            answers.read_exact(&mut [0]).unwrap();
+            pid
+        });
         Self {
             pid,
             comm,
@@ -131,6 +136,8 @@ fn keep_only(mut kept: [RawFd; 3]) {
 
 #[allow(unsafe_code, reason = "the child may use only system calls")]
 fn obey(socket: RawFd, orders: RawFd, answers: RawFd) -> ! {
+    // SAFETY: writes the one byte that there is.
+    unsafe { libc::write(answers, [0_u8].as_ptr().cast(), 1) };
     loop {
         let mut order = 0_u8;
         // SAFETY: reads one byte into one byte.

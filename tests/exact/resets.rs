@@ -8,7 +8,9 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_
 
 use crate::life::{A, B, Life, fact, me};
 use crate::scene::{Scene, in_every_way};
-use crate::sockets::{Between, Pair, abort_on_close, destroy, server, stamped};
+use crate::sockets::{
+    Between, Pair, abort_on_close, destroy, server, stamped, while_nobody_starts,
+};
 
 /// A's own call ends it; B learns by a reset.
 fn aborts(mut life: Life, scene: Scene, reason: &'static str, unread: u64) {
@@ -103,7 +105,7 @@ fn a_connect_that_is_refused() {
         let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
         let scene = stage.watched();
         let to = nobody.local_addr().unwrap();
-        drop(nobody);
+        while_nobody_starts(|| drop(nobody));
         let (client, call) = refused(to);
         let mut life = Life::of(Pair::half(client, to));
         life.enters(A, fact("SYN_SENT", call, "connect").by("connect", &me()));
@@ -146,7 +148,7 @@ fn a_listener_that_is_closed_over_what_it_never_accepted() {
         let established = life.pair.server_enters("ESTABLISHED");
         life.connected(connecting, established);
         scene.watcher.sees_established(&life.pair);
-        let closing = crate::sockets::while_nobody_starts(|| stamped(|| drop(server)).0);
+        let closing = while_nobody_starts(|| stamped(|| drop(server)).0);
         let [a_gone, b_gone] = [A, B].map(|end| life.vanishes(end, closing));
         let reset = fact("CLOSE", b_gone, "reset_sent").because("never_accepted");
         life.enters(B, reset);
