@@ -179,6 +179,9 @@ impl Tracker {
         let Some(track) = named.and_then(|end| self.track(end)) else {
             return false;
         };
+        // A mini-socket is still in the table for a moment after it has answered with a reset; one of
+        // another life has another cookie.
+        let is_over = track.is_gone() && sample.is_mini_socket();
         let is_older = *track.tuple() == sample.id.tuple
             && track.changed_since(begun)
             && track.state() != sample.state
@@ -188,7 +191,7 @@ impl Tracker {
         // A row of the full socket says nothing of what took its place.
         let is_before_the_turn =
             track.turned.is_some_and(|turned| turned.at >= begun) && !sample.is_mini_socket();
-        is_older || is_before_the_turn
+        is_older || is_over || is_before_the_turn
     }
 
     /// Whether the row is the TIME_WAIT of a connection that was dropped to bound memory: events
