@@ -307,6 +307,8 @@ pub struct Tracker {
     turned: VecDeque<(Timestamp, EndRef)>,
     /// Events are complete from then on; `None` while they do not run.
     events_since: Option<Timestamp>,
+    /// Events were lost then, and no look has been made since.
+    lost_at: Option<Timestamp>,
     changes: Vec<Change>,
     asks: Vec<Ask>,
     totals: Totals,
@@ -329,6 +331,7 @@ impl Tracker {
             looks: HashMap::default(),
             host: HostFacts::default(),
             resets: Resets::default(),
+            lost_at: None,
             missing_that_count: 0,
             settled: VecDeque::new(),
             retention,
@@ -373,6 +376,9 @@ impl Tracker {
                 self.host = facts;
             }
             Body::Lost { count, .. } => {
+                if source == SourceName::Bpf {
+                    self.lost_at = Some(at);
+                }
                 if source == SourceName::Bpf && self.events_since.is_some() {
                     self.events_since = Some(at);
                 }

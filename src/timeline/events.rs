@@ -106,7 +106,12 @@ impl Tracker {
             return self.advance_exactly(end, event, (from, to), at);
         }
         let is_request_done = from == TcpState::Listen && known == to;
-        let is_late = known == to || (known != from && track.passed(to));
+        // A look has shown already what it led to.
+        let is_overtaken = known != from
+            && track.spans.last().is_some_and(|span| {
+                span.certainty != Certainty::Exact && at <= span.from.not_after()
+            });
+        let is_late = known == to || (known != from && track.passed(to)) || is_overtaken;
         if is_request_done || is_late {
             // A look has shown it already: what was told stays told.
             self.totals.late += u64::from(is_late && !is_request_done);
@@ -308,7 +313,7 @@ impl Tracker {
         let Some(track) = self.track_mut(end) else {
             return;
         };
-        let was_held = track.beside.descriptor == Some(Descriptor::Held);
+        let was_held = track.is_held;
         let is_done = track.is_over() || track.turned.is_some();
         track.freed.get_or_insert(at);
         if is_done {

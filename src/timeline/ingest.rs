@@ -60,7 +60,9 @@ impl Tracker {
         for id in &poll.missing {
             self.miss(id, source);
         }
-        if poll.first && poll.complete {
+        let heals = self.lost_at.is_some_and(|lost| lost < poll.begun);
+        if (poll.first || heals) && poll.complete {
+            self.lost_at = None;
             self.miss_what_the_new_source_lacks(poll.begun, source);
         }
         if poll.complete {
@@ -154,14 +156,32 @@ impl Tracker {
         }
     }
 
+    /// Whether the row is of the request from which a life has come meanwhile: the socket that it
+    /// becomes can have another cookie, when the look was the first to ask for one.
+    fn is_request_of_a_known_life(&self, sample: &Sample, begun: Timestamp) -> bool {
+        let id = &sample.id;
+        sample.state == TcpState::SynRecv
+            && self
+                .by_tuple
+                .get(&(id.scope, id.tuple))
+                .and_then(|&end| self.track(end))
+                .is_some_and(|track| track.id().cookie != id.cookie && track.changed_since(begun))
+    }
+
     /// Whether the row may have been read before what is known happened: a look takes time, and an
     /// event or a lookup in the middle of it is newer than some of its rows.
     pub(super) fn is_stale(&self, sample: &Sample, begun: Timestamp) -> bool {
+        if self.is_request_of_a_known_life(sample, begun) {
+            return true;
+        }
         // Without cookies there is one source, and its looks come one after the other.
         let named = sample.id.cookie.and_then(|_| self.find(&sample.id));
         let Some(track) = named.and_then(|end| self.track(end)) else {
             return false;
         };
+        // A mini-socket is still in the table for a moment after it has answered with a reset; one of
+        // another life has another cookie.
+        let is_over = track.is_gone() && sample.is_mini_socket();
         let is_older = *track.tuple() == sample.id.tuple
             && track.changed_since(begun)
             && track.state() != sample.state
@@ -171,7 +191,7 @@ impl Tracker {
         // A row of the full socket says nothing of what took its place.
         let is_before_the_turn =
             track.turned.is_some_and(|turned| turned.at >= begun) && !sample.is_mini_socket();
-        is_older || is_before_the_turn
+        is_older || is_over || is_before_the_turn
     }
 
     /// Whether the row is the TIME_WAIT of a connection that was dropped to bound memory: events

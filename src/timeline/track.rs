@@ -144,6 +144,8 @@ pub struct Track {
     pub(super) presence: Presence,
     /// What the newest look or event showed beside the state.
     pub(super) beside: SeenBeside,
+    /// A descriptor was open when that was last to be seen. A TIME_WAIT does not show it.
+    pub(super) is_held: bool,
     /// The kernel's full socket is closed; whether a mini-socket goes on is not known yet.
     pub(super) turned: Option<Turned>,
     /// The state in which looks have last shown it: while that is the present one, a look without
@@ -206,6 +208,7 @@ impl Track {
             seen,
             presence: Presence::Present,
             beside: SeenBeside::from(&sample),
+            is_held: sample.descriptor() == Some(Descriptor::Held),
             turned: None,
             looked: None,
             freed: None,
@@ -283,6 +286,7 @@ impl Track {
             self.last.state = to;
         }
         if let Some(beside) = beside {
+            self.note_holder(beside.descriptor);
             self.beside = beside;
         }
     }
@@ -303,11 +307,18 @@ impl Track {
 
     /// Whoever held the socket has let go of it.
     pub(super) fn let_go(&mut self) {
+        self.is_held = false;
         self.beside.descriptor = Some(Descriptor::Gone);
         if let Some(span) = self.spans.last_mut()
             && !matches!(span.state, TcpState::TimeWait | TcpState::Close)
         {
             span.descriptor = Some(Descriptor::Gone);
+        }
+    }
+
+    fn note_holder(&mut self, descriptor: Option<Descriptor>) {
+        if let Some(descriptor) = descriptor {
+            self.is_held = descriptor == Descriptor::Held;
         }
     }
 
@@ -344,6 +355,7 @@ impl Track {
         let cookie = sample.id.cookie.or(self.last.id.cookie);
         self.last = sample;
         self.last.id.cookie = cookie;
+        self.note_holder(sample.descriptor());
         self.beside = SeenBeside::from(&sample);
         self.seen = self.seen.max(seen);
         self.presence = Presence::Present;

@@ -181,7 +181,7 @@ impl Tracker {
             return;
         }
         let mut held = std::mem::take(&mut connection.held);
-        held.sort_by_key(super::Change::at);
+        held.sort_by_key(|change| (matches!(change, super::Change::Closed { .. }), change.at()));
         self.changes.append(&mut held);
     }
 }
