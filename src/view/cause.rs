@@ -9,7 +9,7 @@ use crate::model::event::ResetReason;
 use crate::timeline::{
     Call, Cause, Certainty, Mark, MarkKind, Process, Reason, Transition, When, Why,
 };
-use crate::view::duration::brief;
+use crate::view::duration::at_most;
 use crate::view::plain::plain;
 
 /// A step, as far as its cause's words depend on it.
@@ -35,7 +35,7 @@ pub(super) fn certainty(certainty: Certainty, from: When) -> String {
         (Certainty::Inferred, _) => "inferred".to_owned(),
         (Certainty::Exact, _) | (_, When::At(_)) => "exact".to_owned(),
         (Certainty::Sampled, When::Between(from, to)) => {
-            format!("within {}", brief(to.since(from)))
+            format!("within {}", at_most(to.since(from)))
         }
         (Certainty::Sampled, When::Before(_)) => "began earlier".to_owned(),
     }
