@@ -148,10 +148,10 @@ const fn kernel_words(reason: ResetReason) -> Option<&'static str> {
         ResetReason::TimeWaitSocket => "a segment that TIME_WAIT can't take",
         ResetReason::KeepaliveTimeout => "keepalives were not answered",
         ResetReason::DisconnectWithData => "disconnected with data unsent",
-        ResetReason::State => "given up in this state",
         ResetReason::NoSocket => "no socket here any more",
         ResetReason::Other => "a segment was refused",
-        ResetReason::Unsaid => return None,
+        // "Given up in this state" tells nothing that the reset itself does not.
+        ResetReason::State | ResetReason::Unsaid => return None,
     })
 }
 
@@ -379,6 +379,11 @@ mod tests {
                 MarkKind::ResetSent(Some(Reason::LingerZero)),
                 None,
                 "sent a reset (SO_LINGER 0)",
+            ),
+            (
+                MarkKind::ResetSent(Some(Reason::Kernel(ResetReason::State))),
+                None,
+                "sent a reset",
             ),
             (
                 MarkKind::CloseCall,
