@@ -18,6 +18,7 @@ pub mod asm;
 pub mod btf;
 mod error;
 pub mod layout;
+mod misses;
 mod open;
 mod pending;
 mod privileges;
@@ -39,10 +40,11 @@ use crate::model::time::nanos_of;
 use crate::model::{Body, FourTuple, Observation, Scope, SourceName, Timestamp};
 use crate::source::{Request, clock};
 use ask::Asker;
+use misses::Misses;
 use pending::Backlog;
 use program::Probe;
 use record::{Context, Record};
-use ring::{Counter, End, Ring};
+use ring::{Counter, End, MarkTable, Ring};
 
 /// The size of the ring unless told otherwise: 60,000 events, a twentieth of a second of the
 /// fastest that two processors were seen to make.
@@ -60,8 +62,6 @@ const PART_SLACK: Duration = Duration::from_millis(5);
 const PORT_PATIENCE: Duration = Duration::from_millis(50);
 /// More than this is not kept back for one that waits.
 const MOST_KEPT: usize = 256 << 10;
-/// How often the kernel is asked for programs that it skipped.
-const MISSES_PERIOD: Duration = Duration::from_secs(1);
 
 /// How it is opened.
 #[derive(Clone, Copy, Debug)]
@@ -79,14 +79,15 @@ impl Default for Options {
 /// A program that runs.
 struct Running {
     program: OwnedFd,
-    /// Holds it to its tracepoint.
-    _attached: OwnedFd,
+    /// Hold it, and the one that stands in for it, to their tracepoint.
+    _attached: [OwnedFd; 2],
 }
 
 /// The source.
 pub struct Bpf {
     ring: Ring,
     lost: Counter,
+    marks: MarkTable,
     running: Vec<Running>,
     /// Programs that do not run, and why.
     absent: Vec<(Probe, BpfError)>,
@@ -105,10 +106,7 @@ pub struct Bpf {
     /// When the table was asked for those that still wait.
     asked: Option<u64>,
     lost_said: u64,
-    misses_said: u64,
-    misses_read: u64,
-    /// Something came since the misses were read.
-    is_busy: bool,
+    misses: Misses,
 }
 
 impl Bpf {
@@ -136,7 +134,7 @@ impl Bpf {
             newest = newest.max(Some(record.at));
             count += 1;
         });
-        self.is_busy |= count > 0;
+        self.misses.is_busy |= count > 0;
         self.has_more = end == End::Enough;
         let known = match (end, newest) {
             (End::Empty, _) => begun.minus(SLACK).nanos(),
@@ -174,6 +172,12 @@ impl Bpf {
         } else {
             port
         })
+    }
+
+    /// How many events, wanted or not, were told by a second program where the kernel skipped the
+    /// first. They are not lost.
+    pub fn rescued(&self) -> u64 {
+        self.marks.rescued()
     }
 
     /// For poll(): readable while there is something in the ring.
@@ -260,7 +264,15 @@ impl Bpf {
     /// What is counted now was lost before now, but perhaps after all that has been handed out.
     fn say_losses(&mut self, begun: Timestamp, unnamed: u64, out: &mut Vec<Observation>) {
         let lost = self.lost.value();
-        let misses = self.misses(begun);
+        let running = self.running.iter();
+        let skipped = self.misses.lost(begun, || {
+            let misses = running.filter_map(|running| recursion_misses(&running.program));
+            let rescued = self.marks.rescued();
+            (
+                misses.sum(),
+                rescued.saturating_sub(self.backlog.repeated()),
+            )
+        });
         let at = clock::now();
         for (count, why) in [
             (
@@ -268,7 +280,7 @@ impl Bpf {
                 "the ring was full: events were lost",
             ),
             (
-                misses.saturating_sub(self.misses_said),
+                skipped,
                 "an interrupted program was skipped: events, wanted or not, were lost",
             ),
             (
@@ -287,28 +299,14 @@ impl Bpf {
                 });
             }
         }
-        (self.lost_said, self.misses_said) = (lost, misses);
-    }
-
-    /// How often the kernel did not run a program because it was running there already: an
-    /// interrupt inside the program that brought another event. Once in 100,000 events, on two
-    /// processors that do nothing else; events of other namespaces count here, too.
-    fn misses(&mut self, now: Timestamp) -> u64 {
-        let read = Timestamp::from_nanos(self.misses_read);
-        if !self.is_busy || now.since(read) < MISSES_PERIOD {
-            return self.misses_said;
-        }
-        self.is_busy = false;
-        self.misses_read = now.nanos();
-        let misses = self
-            .running
-            .iter()
-            .filter_map(|running| recursion_misses(&running.program))
-            .sum();
-        self.misses_said.max(misses)
+        self.lost_said = lost;
     }
 }
 
+/// How often the kernel did not run it because it was running there already: an interrupt inside it
+/// that brought another event. Once in 100,000 events, on two processors that do nothing else;
+/// events of other namespaces count here, too.
+///
 /// Read from /proc, since bpf(2) would want capabilities for it on some kernels.
 fn recursion_misses(program: &OwnedFd) -> Option<u64> {
     let path = format!("/proc/thread-self/fdinfo/{}", program.as_raw_fd());

@@ -93,6 +93,7 @@ pub enum If {
 #[allow(missing_docs, reason = "named as in include/uapi/linux/bpf.h")]
 pub enum Helper {
     KtimeGetNs = 5,
+    GetSmpProcessorId = 8,
     GetCurrentComm = 16,
     GetSocketCookie = 46,
     RingbufReserve = 131,
@@ -395,6 +396,9 @@ impl fmt::Display for Insn {
         }
     }
 }
+
+#[cfg(test)]
+pub mod run;
 
 #[cfg(test)]
 mod tests {

@@ -12,14 +12,19 @@ use crate::source::Request;
 use crate::source::bpf::ask::Asker;
 use crate::source::bpf::btf::{Btf, Prototype};
 use crate::source::bpf::layout::{Layout, NAMES};
-use crate::source::bpf::program::{Ports, Probe, Wanted, assemble};
-use crate::source::bpf::ring::{Counter, Ring};
+use crate::source::bpf::misses::Misses;
+use crate::source::bpf::program::{Ports, Probe, Turn, Wanted, assemble};
+use crate::source::bpf::ring::{Counter, MarkTable, Ring};
 use crate::source::bpf::{Bpf, BpfError, Options, Running, missing_capabilities, pending, sys};
 
 /// The kernel's own description of its types.
 const BTF: &str = "/sys/kernel/btf/vmlinux";
 /// The least and the most that a ring may have.
 const RING: std::ops::RangeInclusive<usize> = 4096..=1 << 30;
+/// The processors that there can be.
+const PROCESSORS: &str = "/sys/devices/system/cpu/possible";
+/// As many as Linux can be built for.
+const MOST_PROCESSORS: u32 = 8192;
 /// Every port, 0 included.
 const PORTS: usize = 1 << 16;
 /// Parameters of `tcp_send_reset` when it says why: the reason, behind socket and packet and the
@@ -49,6 +54,7 @@ pub(super) fn open(request: &Request, options: &Options) -> Result<Bpf, BpfError
     let of = |operation| move |error| BpfError::of(operation, error);
     let ring = Ring::new(options.ring).map_err(of("making the ring"))?;
     let lost = Counter::new().map_err(of("making the count of losses"))?;
+    let marks = MarkTable::new(processors()).map_err(of("making the table of marks"))?;
     let table = port_table(&request.filter).map_err(of("making the table of ports"))?;
     let wanted = Wanted {
         netns,
@@ -58,6 +64,7 @@ pub(super) fn open(request: &Request, options: &Options) -> Result<Bpf, BpfError
             table: table.as_raw_fd(),
             all: *all,
         }),
+        marks: marks.marks(),
     };
     let (mut running, mut absent) = (Vec::new(), Vec::new());
     for probe in Probe::ALL {
@@ -70,6 +77,7 @@ pub(super) fn open(request: &Request, options: &Options) -> Result<Bpf, BpfError
     Ok(Bpf {
         ring,
         lost,
+        marks,
         running,
         absent,
         backlog: pending::Backlog::default(),
@@ -87,30 +95,37 @@ pub(super) fn open(request: &Request, options: &Options) -> Result<Bpf, BpfError
         handed_out: 0,
         asked: None,
         lost_said: 0,
-        misses_said: 0,
-        misses_read: 0,
-        is_busy: false,
+        misses: Misses::default(),
     })
 }
 
-/// Loads a program and lets it run.
+/// Loads a tracepoint's two programs and lets them run, the first one first: the kernel runs them in
+/// the order in which they came.
 fn start(btf: &Btf, layout: &Layout, wanted: &Wanted, probe: Probe) -> Result<Running, BpfError> {
-    let program = load(btf, layout, wanted, probe)?;
-    let operation = || format!("attaching to {}", probe.tracepoint());
-    let attached =
-        sys::attach(program.as_fd()).map_err(|error| BpfError::of(operation(), error))?;
+    let load = |turn| load(btf, layout, wanted, probe, turn);
+    let (program, second) = (load(Turn::First)?, load(Turn::Second)?);
+    let attach = |program: &OwnedFd| {
+        let operation = || format!("attaching to {}", probe.tracepoint());
+        sys::attach(program.as_fd()).map_err(|error| BpfError::of(operation(), error))
+    };
     Ok(Running {
+        _attached: [attach(&program)?, attach(&second)?],
         program,
-        _attached: attached,
     })
 }
 
-fn load(btf: &Btf, layout: &Layout, wanted: &Wanted, probe: Probe) -> Result<OwnedFd, BpfError> {
+fn load(
+    btf: &Btf,
+    layout: &Layout,
+    wanted: &Wanted,
+    probe: Probe,
+    turn: Turn,
+) -> Result<OwnedFd, BpfError> {
     let tracepoint = probe.tracepoint();
     let typedef = format!("btf_trace_{tracepoint}");
     let prototype = btf.prototype(&typedef).ok_or(BpfError::Missing(typedef))?;
     let probe = as_declared(probe, prototype);
-    let program = assemble(probe, layout, wanted).map_err(|error| {
+    let program = assemble(probe, turn, layout, wanted).map_err(|error| {
         BpfError::of(format!("assembling {tracepoint}"), io::Error::other(error))
     })?;
     sys::load(&program, &format!("tw_{tracepoint}"), prototype.id)
@@ -159,6 +174,21 @@ fn groups_of_ports(groups: &[&PortSet], ephemeral: (u16, u16)) -> Vec<u8> {
     table
 }
 
+/// How many processors there can ever be, rounded up to a power of two.
+fn processors() -> u32 {
+    let text = fs::read_to_string(PROCESSORS).unwrap_or_default();
+    last_number(&text)
+        .map_or(MOST_PROCESSORS, |last| {
+            last.saturating_add(1).clamp(1, MOST_PROCESSORS)
+        })
+        .next_power_of_two()
+}
+
+/// Of a list such as `0,2-5`.
+fn last_number(list: &str) -> Option<u32> {
+    list.trim().rsplit([',', '-']).next()?.parse().ok()
+}
+
 /// The ports that are given to sockets that ask for none, in this thread's network namespace and as
 /// of now.
 fn ephemeral_ports() -> (u16, u16) {
@@ -174,6 +204,13 @@ fn ephemeral_ports() -> (u16, u16) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn processors_are_counted_by_the_last_one() {
+        let last = ["0\n", "0-1\n", "0,2-5\n", "", "?"].map(last_number);
+        assert_eq!(last, [Some(0), Some(1), Some(5), None, None]);
+        assert!(processors().is_power_of_two());
+    }
 
     #[test]
     fn a_port_has_the_bits_of_its_groups() {

@@ -45,11 +45,16 @@ pub struct Backlog {
     /// The same in the order of the ring, with those that wait no more.
     queue: VecDeque<Waiting>,
     lost: u64,
+    repeated: u64,
 }
 
 impl Backlog {
     /// Takes a record from the ring.
     pub fn push(&mut self, record: &Record) {
+        if record.is_rescued() && self.repeats(record) {
+            self.repeated += 1;
+            return;
+        }
         if !self.waiting.is_empty() {
             self.tell_waiting(record);
         }
@@ -61,6 +66,20 @@ impl Backlog {
         self.is_sorted = record.at >= self.newest && (self.is_sorted || self.order.is_empty());
         self.order.push((record.at, number));
         self.newest = self.newest.max(record.at);
+    }
+
+    /// Both programs told it: it is the same change as the last one of its socket. Looked for among
+    /// what is still here, since the two lie close together.
+    fn repeats(&self, record: &Record) -> bool {
+        let mut changes = self.records.iter().rev();
+        changes
+            .find(|earlier| earlier.kind == STATE && earlier.sock == record.sock)
+            .is_some_and(|earlier| earlier.is_same_change(record))
+    }
+
+    /// How many were dropped because both programs told them.
+    pub const fn repeated(&self) -> u64 {
+        self.repeated
     }
 
     fn wait(&mut self, record: &Record, number: u64) -> bool {
@@ -358,6 +377,24 @@ mod tests {
         let mut backlog = pushed(&[born, freed]);
         assert_eq!(handed(&mut backlog, 50).0, [(11, 80)]);
         assert!(pushed(&[born]).without_port(50).is_empty());
+    }
+
+    #[test]
+    fn what_both_programs_told_is_told_once() {
+        let rescued = |record: Record| Record {
+            flags: record.flags | crate::source::bpf::record::RESCUED,
+            ..record
+        };
+        let (one, other) = (opened(10, 1, 1), opened(11, 2, 2));
+        let next = state(13, 1, TcpState::Established, TcpState::CloseWait, 1);
+        let again = rescued(opened(12, 1, 1));
+        let mut backlog = pushed(&[one, other, again, rescued(next)]);
+        assert_eq!(backlog.repeated(), 1);
+        let all = vec![(10, 1), (11, 2), (13, 1)];
+        assert_eq!(handed(&mut backlog, 50).0, all);
+        // Connected again: the same change, but not the last one.
+        let mut backlog = pushed(&[one, next, again]);
+        assert_eq!(handed(&mut backlog, 50).0.len(), 3);
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! The programs that run in the kernel, one at each tracepoint, assembled for this kernel.
+//! The programs that run in the kernel, two at each tracepoint, assembled for this kernel: the
+//! second stands in for the first where the kernel skips it (see [`mark`]).
 //!
 //! Each asks in this order: is it TCP, is it our network namespace, is it one of the ports; then
 //! takes a place in the ring, stamps it and fills it. It must not know how it is loaded.
@@ -10,6 +11,7 @@
 //! `sock_common` is read.
 
 mod fill;
+mod mark;
 
 use std::mem::offset_of;
 
@@ -18,6 +20,8 @@ use crate::source::bpf::asm::Reg::{R0, R1, R2, R3, R4, R6, R7, R8, R9};
 use crate::source::bpf::asm::{Alu, AsmError, Assembler, Helper, If, Insn, Label, Reg, Width};
 use crate::source::bpf::layout::{Field, Layout};
 use crate::source::bpf::record::{self, Record};
+
+pub use mark::{Marks, Turn};
 
 /// The socket: `struct sock`, or a mini-socket.
 const SOCK: Reg = R6;
@@ -104,6 +108,8 @@ pub struct Wanted {
     pub lost: i32,
     /// The ports, `None` for all.
     pub ports: Option<Ports>,
+    /// Where the first program tells the second.
+    pub marks: Marks,
 }
 
 /// The table of ports: for each a byte with a bit for every group that it belongs to.
@@ -119,15 +125,29 @@ pub struct Ports {
 ///
 /// # Errors
 /// When the kernel's structs are too large for the instructions.
-pub fn assemble(probe: Probe, layout: &Layout, wanted: &Wanted) -> Result<Vec<Insn>, AsmError> {
+pub fn assemble(
+    probe: Probe,
+    turn: Turn,
+    layout: &Layout,
+    wanted: &Wanted,
+) -> Result<Vec<Insn>, AsmError> {
     let mut asm = Assembler::default();
-    let (out, lost) = (asm.label(), asm.label());
+    let [out, lost, end] = [(); 3].map(|()| asm.label());
     let mut program = Program {
         asm: &mut asm,
         probe,
+        turn,
         layout,
         out,
     };
+    program.asm.load(SOCK, Width::U64, R1, 0);
+    program.asm.jump(If::Is, SOCK, 0, end);
+    if turn == Turn::Second {
+        // R7 is not in use yet, and is kept.
+        program.asm.copy(R7, R1);
+        program.unless_marked(wanted.marks, end);
+        program.asm.copy(R1, R7);
+    }
     program.take_arguments();
     program.find_socket();
     program.check_namespace(wanted.netns);
@@ -136,15 +156,19 @@ pub fn assemble(probe: Probe, layout: &Layout, wanted: &Wanted) -> Result<Vec<In
     }
     program.take_place(wanted.ring, lost);
     program.fill();
-    asm.copy(R1, PLACE);
-    asm.set(R2, 0);
-    asm.call(Helper::RingbufSubmit);
-    asm.goto(out);
-    asm.stand(lost);
-    asm.map_value(R1, wanted.lost);
-    asm.set(R2, 1);
-    asm.atomic_add(R1, 0, R2);
-    asm.stand(out);
+    program.asm.copy(R1, PLACE);
+    program.asm.set(R2, 0);
+    program.asm.call(Helper::RingbufSubmit);
+    program.asm.goto(out);
+    program.asm.stand(lost);
+    program.asm.map_value(R1, wanted.lost);
+    program.asm.set(R2, 1);
+    program.asm.atomic_add(R1, 0, R2);
+    program.asm.stand(out);
+    if turn == Turn::First {
+        program.mark(wanted.marks);
+    }
+    asm.stand(end);
     asm.set(R0, 0);
     asm.exit();
     asm.finish()
@@ -153,6 +177,7 @@ pub fn assemble(probe: Probe, layout: &Layout, wanted: &Wanted) -> Result<Vec<In
 struct Program<'a> {
     asm: &'a mut Assembler,
     probe: Probe,
+    turn: Turn,
     layout: &'a Layout,
     out: Label,
 }
@@ -172,7 +197,6 @@ impl Program<'_> {
 
     /// The tracepoint's arguments lie where R1 points, 8 bytes each.
     fn take_arguments(&mut self) {
-        self.asm.load(SOCK, Width::U64, R1, 0);
         match self.probe {
             Probe::State => {
                 self.asm.load(R2, Width::U64, R1, 8);
@@ -186,7 +210,6 @@ impl Program<'_> {
             }
             _ => {}
         }
-        self.asm.jump(If::Is, SOCK, 0, self.out);
     }
 
     /// A full TCP socket, or a mini-socket that sends a reset; anything else ends here.
@@ -289,7 +312,7 @@ mod tests {
     use crate::source::bpf::layout::{References, Task};
 
     /// A kernel whose members lie at round places.
-    fn layout() -> Layout {
+    pub(super) fn layout() -> Layout {
         let field = |offset, width| Field { offset, width };
         let (u16, u32, u64) = (
             |offset| field(offset, Width::U16),
@@ -355,15 +378,16 @@ mod tests {
         }
     }
 
-    const WANTED: Wanted = Wanted {
+    pub(super) const WANTED: Wanted = Wanted {
         netns: 0xf000_0001,
         ring: 3,
         lost: 4,
         ports: None,
+        marks: Marks { table: 6, cpus: 2 },
     };
 
     fn program(probe: Probe, layout: &Layout, ports: Option<Ports>) -> String {
-        text(&assemble(probe, layout, &Wanted { ports, ..WANTED }).unwrap())
+        text(&assemble(probe, Turn::First, layout, &Wanted { ports, ..WANTED }).unwrap())
     }
 
     #[test]
@@ -371,7 +395,7 @@ mod tests {
         let program = program(Probe::ResetReceived, &layout(), None);
         let expected = "\
             0: r6 = *(u64 *)(r1 +0)\n\
-            1: if r6 == 0x0 goto +77\n\
+            1: if r6 == 0x0 goto +87\n\
             2: r1 = r6\n\
             3: call 137\n\
             4: r7 = r0\n\
@@ -400,8 +424,17 @@ mod tests {
             75: r1 = value of map 4\n\
             77: r2 = 1\n\
             78: lock *(u64 *)(r1 +0) += r2\n\
-            79: r0 = 0\n\
-            80: exit\n";
+            79: call 8\n\
+            80: r0 &= 1\n\
+            81: r0 <<= 9\n\
+            82: r1 = value of map 6\n\
+            84: r1 += r0\n\
+            85: r2 = *(u64 *)(r1 +128)\n\
+            86: if r2 == r6 goto +2\n\
+            87: *(u64 *)(r1 +136) = r2\n\
+            88: *(u64 *)(r1 +128) = r6\n\
+            89: r0 = 0\n\
+            90: exit\n";
         assert!(program.ends_with(end), "{program}");
     }
 

@@ -35,6 +35,8 @@ pub const LINGERS_NOT: u8 = 2;
 pub const FIN_RECEIVED_SHIFT: u8 = 2;
 /// A subflow of a multipath connection.
 pub const MULTIPATH: u8 = 8;
+/// Told by the second program, in place of the first.
+pub const RESCUED: u8 = 16;
 const FIN_RECEIVED: u8 = 1 << FIN_RECEIVED_SHIFT;
 
 /// Of `Record::file`.
@@ -122,6 +124,17 @@ impl Record {
             local: endpoint(&self.local, self.local_port),
             remote: endpoint(&self.remote, self.remote_port),
         }
+    }
+
+    /// Told by the second program, which took it for skipped.
+    pub const fn is_rescued(&self) -> bool {
+        self.flags & RESCUED != 0
+    }
+
+    /// The same change of the same socket.
+    pub fn is_same_change(&self, other: &Self) -> bool {
+        let change = |of: &Self| (of.kind, of.cookie, of.sock, of.from, of.to);
+        self.kind == STATE && change(self) == change(other)
     }
 
     /// Begins to open a connection from a port that it does not have yet.

@@ -1,4 +1,5 @@
-//! The ring that the programs write, and the count of what found no room in it, as shared memory.
+//! The ring that the programs write, the count of what found no room in it, and the table of their
+//! marks, as shared memory.
 //!
 //! Protocol: kernel/bpf/ringbuf.c. A page with our position, a page with the kernel's, and the data
 //! twice in a row, so that no record is ever cut in two. A record is behind a head of 8 bytes: its
@@ -15,6 +16,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use crate::source::bpf::program::Marks;
 use crate::source::bpf::record::Record;
 use crate::source::bpf::sys;
 
@@ -184,6 +186,44 @@ impl Ring {
         // the data is there twice; the kernel does not touch it until it is told our position;
         // every pattern of bits is a valid record.
         unsafe { self.theirs.start.as_ptr().add(at).cast::<Record>().read() }
+    }
+}
+
+/// The table in which the first programs leave marks for the second ones.
+pub struct MarkTable {
+    fd: OwnedFd,
+    value: Mapping,
+    cpus: u32,
+}
+
+impl MarkTable {
+    /// Makes one, empty, for so many processors: a power of two.
+    pub fn new(cpus: u32) -> io::Result<Self> {
+        let size = Marks::size(cpus);
+        let fd = sys::array(
+            u32::try_from(size).map_err(io::Error::other)?,
+            "tcpwatch_marks",
+        )?;
+        let length = size.next_multiple_of(page_size()?);
+        Ok(Self {
+            value: Mapping::new(fd.as_fd(), length, 0, false)?,
+            fd,
+            cpus,
+        })
+    }
+
+    /// For the programs' instructions.
+    pub fn marks(&self) -> Marks {
+        Marks {
+            table: self.fd.as_raw_fd(),
+            cpus: self.cpus,
+        }
+    }
+
+    /// How many events the second programs have told, without a system call.
+    pub fn rescued(&self) -> u64 {
+        let words = Marks::rescued(self.cpus).map(|at| self.value.word(at));
+        words.map(|word| word.load(Ordering::Relaxed)).sum()
     }
 }
 

@@ -11,7 +11,7 @@ use crate::model::TcpState;
 use crate::source::bpf::asm::Reg::{R0, R1, R2, R4, R5};
 use crate::source::bpf::asm::{Alu, Helper, If, Reg, Width};
 use crate::source::bpf::layout::{Bits, References};
-use crate::source::bpf::program::{FROM, PLACE, PORT, Probe, Program, REASON, SOCK, TCP, TO};
+use crate::source::bpf::program::{FROM, PLACE, PORT, Probe, Program, REASON, SOCK, TCP, TO, Turn};
 use crate::source::bpf::record::{self, Record};
 
 /// `PF_EXITING` and `PF_KTHREAD` as bits (include/linux/sched.h).
@@ -147,7 +147,11 @@ impl Program<'_> {
 
     fn fill_flags(&mut self) {
         let layout = self.layout;
-        self.asm.set(R5, record::FULL.into());
+        let flags = match self.turn {
+            Turn::First => record::FULL,
+            Turn::Second => record::FULL | record::RESCUED,
+        };
+        self.asm.set(R5, flags.into());
         if let Some(flags) = layout.flags {
             self.load(R1, TCP, flags);
             if let Some(done) = layout.done {
