@@ -6,6 +6,7 @@ mod lab;
 mod lines;
 mod list;
 mod live;
+mod log;
 mod merge;
 mod screen;
 mod signals;

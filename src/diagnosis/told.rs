@@ -20,6 +20,7 @@ pub(super) fn told_by_events(connection: &Connection) -> Option<(Code, Evidence)
     }
     refused(&exact_ends)
         .or_else(|| timed_out(&exact_ends))
+        .or_else(|| given_up(&exact_ends))
         .or_else(|| reset(&exact_ends))
         .or_else(|| closed_without_time_wait(&exact_ends, connection.visible().count()))
 }
@@ -60,6 +61,19 @@ fn timed_out(ends: &[(Side, &Track, Why)]) -> Option<(Code, Evidence)> {
         _ => "the peer did not answer any more",
     };
     Some((Code::TimedOut, Evidence::plain(text)))
+}
+
+/// Most programs have a patience of their own, which is shorter than the kernel's.
+fn given_up(ends: &[(Side, &Track, Why)]) -> Option<(Code, Evidence)> {
+    ends.iter()
+        .find(|(_, track, why)| {
+            track.last_living() == TcpState::SynSent
+                && matches!(why.cause, Cause::Close | Cause::ProcessExit)
+        })
+        .map(|_| {
+            let text = "nobody had answered its SYN when the program gave up";
+            (Code::TimedOut, Evidence::plain(text))
+        })
 }
 
 fn reset(ends: &[(Side, &Track, Why)]) -> Option<(Code, Evidence)> {

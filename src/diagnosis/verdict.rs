@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::diagnosis::told::told_by_events;
 use crate::model::{Descriptor, TcpState};
-use crate::timeline::{Cause, Connection, Entry, Reason, Side, Track, When, Why};
+use crate::timeline::{Cause, Connection, Entry, Reason, Side, Span, Track, When, Why};
 
 /// How a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -318,6 +318,9 @@ fn first_closer(connection: &Connection, code: Code) -> Option<Side> {
     if code == Code::Simultaneous {
         return None;
     }
+    if let Some(side) = gave_up_first(connection) {
+        return Some(side);
+    }
     // Of a simultaneous close with a peer elsewhere, TIME_WAIT shows no more than of any other.
     // One here would have been in TIME_WAIT too.
     let can_be_simultaneous = |track: &Track| {
@@ -351,6 +354,32 @@ fn first_closer(connection: &Connection, code: Code) -> Option<Side> {
             gone.is_some_and(|why| matches!(why.cause, Cause::ResetSent | Cause::Timeout))
         }),
     }
+}
+
+/// The end that reset or gave up before the other one had sent a FIN. Its exact time tells: on a
+/// broken way the other end closes later, in peace, and did not begin.
+fn gave_up_first(connection: &Connection) -> Option<Side> {
+    let exact = |side: Side, wanted: fn(&Span) -> bool| {
+        let spans = connection.end(side).into_iter().flat_map(Track::spans);
+        spans
+            .filter(|span| wanted(span))
+            .find_map(|span| match span.from {
+                When::At(at) => Some(at),
+                When::Between(..) | When::Before(_) => None,
+            })
+    };
+    let gave_up = |span: &Span| {
+        span.state == TcpState::Close && matches!(span.why.cause, Cause::ResetSent | Cause::Timeout)
+    };
+    let began = |span: &Span| matches!(span.state, TcpState::FinWait1 | TcpState::LastAck);
+    Side::BOTH.into_iter().find(|&side| {
+        let other = exact(side.other(), began).or(exact(side.other(), gave_up));
+        exact(side, began).is_none()
+            && exact(side, gave_up).is_some_and(|at| other.is_none_or(|other| at < other))
+            && connection
+                .end(side)
+                .is_some_and(|track| !track.passed(TcpState::CloseWait))
+    })
 }
 
 /// Why this end began to close: its FIN, or its end where there was none.
@@ -419,7 +448,13 @@ fn sentence(
             ),
             None => format!("{} closed first, because its process ended", name(side)),
         },
-        (Some(side), Some(How::Reset)) => format!("{} ended it without a FIN", name(side)),
+        (Some(side), Some(How::Reset)) => match signal {
+            Some(signal) => format!(
+                "{} ended it without a FIN, because its process was killed by signal {signal}",
+                name(side)
+            ),
+            None => format!("{} ended it without a FIN", name(side)),
+        },
         (Some(side), Some(How::Timeout)) => format!("{} gave up", name(side)),
         (Some(side), None) => format!("{} closed first", name(side)),
         (None, _) if code == Code::Simultaneous => "both ends closed at once".to_owned(),

@@ -16,6 +16,7 @@ use crate::lab::judge::Conclusion;
 use crate::model::{Ask, Body, Observation, SourceName, Timestamp};
 use crate::run::lab::Experimenter;
 use crate::run::lines::LineShow;
+use crate::run::log::Log;
 use crate::run::merge::{Merge, Stream};
 use crate::run::screen::ScreenShow;
 use crate::run::{Outcome, signals};
@@ -157,10 +158,17 @@ fn open_quick(
     request: &Request,
     opening: &mut Vec<Observation>,
 ) -> anyhow::Result<(Quick, Asker)> {
-    let mut log = None;
-    let opened = Quick::open(request.clone(), config.quick, &mut log, opening);
-    if let (Some(path), Some(text)) = (&config.log, log) {
-        std::fs::write(path, text).with_context(|| format!("write the log {}", path.display()))?;
+    let mut log = Log::open(config.log.as_deref())?;
+    let mut verifier = None;
+    let opened = Quick::open(request.clone(), config.quick, &mut verifier, opening);
+    for state in opening.iter() {
+        log.state(state)?;
+    }
+    if let Some(text) = verifier {
+        log.line(&text)?;
+    }
+    if let Err(error) = &opened {
+        log.line(&error.to_string())?;
     }
     let opened = opened?;
     bpf::drop_capabilities().context("drop the capabilities that are not needed any more")?;

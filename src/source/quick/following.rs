@@ -22,7 +22,7 @@ const ASLEEP: Duration = Duration::from_millis(500);
 /// How often a FIN_WAIT2 mini-socket is looked at.
 const MINI_PERIOD: Duration = Duration::from_millis(100);
 /// How often the rate is said, at most.
-const ANNOUNCED: Duration = Duration::from_secs(1);
+const ANNOUNCED: Duration = Duration::from_secs(5);
 
 /// The follower and its budget.
 pub(super) struct Following {
@@ -206,7 +206,7 @@ impl Following {
         };
         let before = self.announced;
         let is_news = is_limited != before.is_limited
-            || before.period.abs_diff(period) > before.period.min(period) / 5;
+            || before.period.abs_diff(period) > before.period.min(period) / 2;
         if !is_news || (now.since(before.at) < ANNOUNCED && before.period != Duration::MAX) {
             return;
         }
@@ -217,7 +217,8 @@ impl Following {
         };
         let share = self.budget.share() * 100.0;
         let why = is_limited.then(|| {
-            format!("{ends} ends at {rate:.0} Hz: the budget of {share} % of a core is used up")
+            let s = if ends == 1 { "" } else { "s" };
+            format!("{ends} end{s} at {rate:.0} Hz: the budget of {share} % of a core is used up")
         });
         out.push(state(
             SourceName::Follow,
