@@ -44,8 +44,11 @@ fn exact_end(track: &Track) -> Option<Why> {
 fn refused(ends: &[(Side, &Track, Why)]) -> Option<(Code, Evidence)> {
     ends.iter()
         .find(|(_, _, why)| why.reason == Some(Reason::Refused))
-        .map(|_| {
-            let text = "the peer refused: a reset answered the SYN";
+        .map(|(_, _, why)| {
+            let text = match why.cause {
+                Cause::ResetReceived => "the peer refused: a reset answered the SYN",
+                _ => "refused: an ICMP error answered the SYN, from the peer or a firewall",
+            };
             (Code::Refused, Evidence::plain(text))
         })
 }

@@ -184,6 +184,19 @@ impl ResetReason {
 }
 
 impl Moment {
+    /// Whether the socket's error says that the connection is over: it was reset, refused by its
+    /// kernel, destroyed, or given up. An ICMP error can stand in the field of a healthy one.
+    pub const fn has_broken(&self) -> bool {
+        /// EPIPE, ECONNABORTED, ECONNRESET, ETIMEDOUT (asm-generic/errno.h).
+        const FINAL: [u16; 4] = [32, 103, 104, 110];
+        match self.error {
+            Some(error) => {
+                error == FINAL[0] || error == FINAL[1] || error == FINAL[2] || error == FINAL[3]
+            }
+            None => false,
+        }
+    }
+
     /// Bytes received and not read, less the FIN's one. `state` is the one that ended.
     pub fn unread(&self, state: TcpState) -> u32 {
         let fin = state.has_received_fin() || self.fin_received == Some(true);

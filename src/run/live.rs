@@ -17,7 +17,7 @@ use crate::model::{Ask, Body, Observation, SourceName, Timestamp};
 use crate::run::lab::Experimenter;
 use crate::run::lines::LineShow;
 use crate::run::log::Log;
-use crate::run::merge::{Merge, Stream};
+use crate::run::merge::{HORIZON, Merge, Stream};
 use crate::run::screen::ScreenShow;
 use crate::run::{Outcome, signals};
 use crate::source::feed::Feed;
@@ -250,12 +250,12 @@ impl Main<'_> {
             if self.show.settle(&self.tracker, now)? == Flow::End
                 || end.is_some_and(|end| end <= now)
             {
-                return self.conclude();
+                return self.conclude(messages);
             }
             // Its last steps may still be waiting for the events of their time.
             let is_told = !self.merge.waits(Stream::Main);
             if is_told && self.experiment_is_over(now) && self.show_conclusion(now)? == Flow::End {
-                return self.conclude();
+                return self.conclude(messages);
             }
             if now.since(anchored) >= ANCHOR_PERIOD {
                 anchored = now;
@@ -268,7 +268,7 @@ impl Main<'_> {
                     for _ in 0..GULP {
                         let Some(message) = next else { break };
                         if self.handle(message)? == Flow::End {
-                            return self.conclude();
+                            return self.conclude(messages);
                         }
                         let before = clock::now();
                         next = messages.try_recv().ok();
@@ -279,11 +279,11 @@ impl Main<'_> {
                     if let Some(message) = next
                         && self.handle(message)? == Flow::End
                     {
-                        return self.conclude();
+                        return self.conclude(messages);
                     }
                 }
                 Err(RecvTimeoutError::Timeout) => self.caught_up = clock::now(),
-                Err(RecvTimeoutError::Disconnected) => return self.conclude(),
+                Err(RecvTimeoutError::Disconnected) => return self.conclude(messages),
             }
         }
     }
@@ -351,8 +351,26 @@ impl Main<'_> {
         while let Some(observation) = self.merge.pop(self.caught_up) {
             self.ingest(&observation)?;
         }
+        self.say_what_is_late()?;
         self.ask();
         Ok(())
+    }
+
+    /// What came later than others of its time is told in the order in which it came, and that is
+    /// said.
+    fn say_what_is_late(&mut self) -> anyhow::Result<()> {
+        let late = self.merge.take_late();
+        if late == 0 {
+            return Ok(());
+        }
+        self.ingest(&Observation {
+            at: clock::now(),
+            source: SourceName::Bpf,
+            body: Body::Lost {
+                count: None,
+                why: "this program was held up: some lines come later than others of their time",
+            },
+        })
     }
 
     /// Record (one day), ingest, show: in this order for every observation.
@@ -410,7 +428,29 @@ impl Main<'_> {
         })
     }
 
-    fn conclude(&mut self) -> anyhow::Result<Outcome> {
+    /// What has happened by now is told as well: it waits in the ring and in the channel.
+    fn collect_the_rest(&mut self, messages: &Receiver<Message>) {
+        let end = clock::now();
+        self.asker.prompt();
+        while !self.merge.is_drained(end) {
+            let left = end.plus(HORIZON).since(clock::now());
+            match messages.recv_timeout(left) {
+                Ok(Message::Observed(batch)) => self.merge.push(Stream::Looks, batch),
+                Ok(Message::Quick(batch)) => {
+                    if let Some(drained) = batch.drained {
+                        self.merge.drained(drained);
+                    }
+                    self.merge.push(Stream::Quick, batch.observations);
+                    let _ = self.quick_done.try_send(());
+                }
+                Ok(_) => {}
+                Err(_) => return,
+            }
+        }
+    }
+
+    fn conclude(&mut self, messages: &Receiver<Message>) -> anyhow::Result<Outcome> {
+        self.collect_the_rest(messages);
         for observation in self.merge.rest() {
             self.ingest(&observation)?;
         }

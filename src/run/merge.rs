@@ -62,6 +62,16 @@ impl Merge {
         self.drained = self.drained.max(Some(until));
     }
 
+    /// Whether all that happened before then is here; so it is while no events run.
+    pub(super) fn is_drained(&self, until: Timestamp) -> bool {
+        self.drained.is_none_or(|drained| drained >= until)
+    }
+
+    /// How many came after later ones since this was last asked.
+    pub(super) fn take_late(&mut self) -> u64 {
+        std::mem::take(&mut self.late)
+    }
+
     /// The next observation that nothing can come before any more.
     pub(super) fn pop(&mut self, now: Timestamp) -> Option<Observation> {
         let (at, oldest) = self.oldest()?;

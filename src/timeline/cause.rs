@@ -6,11 +6,8 @@
 //! a listener is closed over a connection that it never accepted; only the socket's own fields at
 //! that moment tell them apart.
 
-use std::time::Duration;
-
 use crate::model::event::{Comm, File, ResetReason};
 use crate::model::{Descriptor, Event, Moment, Sample, TcpState, Timestamp, event};
-use crate::timeline::When;
 
 /// Why a step was made, as far as it is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -34,8 +31,7 @@ pub enum Cause {
     Connect,
     /// The peer's SYN came.
     SynReceived,
-    /// The last descriptor was closed. From looks alone it may also have been the end of the
-    /// process; then [`Why::call`] is `None`.
+    /// The last descriptor was closed. By a worker of the kernel when [`Why::call`] is `None`.
     Close,
     /// The process ended, and the kernel closed for it.
     ProcessExit,
@@ -211,10 +207,6 @@ impl MarkKind {
     }
 }
 
-/// A look can be this far from the one before for "its descriptor is gone" to say that closing it
-/// sent the FIN: a `shutdown()` before it would most likely have been seen.
-const NARROW: Duration = Duration::from_millis(20);
-
 /// Why a step was made that an event reports.
 pub(super) fn of_event(from: TcpState, to: TcpState, event: &Event) -> Why {
     match to {
@@ -256,10 +248,21 @@ fn of_our_fin(to: TcpState, event: &Event) -> Why {
 }
 
 /// Why an end went to CLOSE for good.
+///
+/// The trap: an ICMP error can stay in the socket's error field of a healthy connection for as long
+/// as nobody reads it (IP_RECVERR), so what the program or the last ACK did is looked at first.
 fn of_the_end(from: TcpState, event: &Event) -> Why {
     let Some(moment) = &event.moment else {
         return Why::default();
     };
+    if moment.file == File::Closing
+        && let Some(reason) = aborts(from, moment)
+    {
+        return closed(Cause::ResetSent, event).because(reason);
+    }
+    if is_acknowledged(from, moment) && !moment.has_broken() {
+        return Cause::AckReceived.into();
+    }
     match moment.error.map(i32::from) {
         Some(REFUSED) => Why::from(Cause::ResetReceived).because(Reason::Refused),
         Some(RESET | BROKEN_PIPE) => Cause::ResetReceived.into(),
@@ -273,27 +276,38 @@ fn of_the_end(from: TcpState, event: &Event) -> Why {
     }
 }
 
-/// The socket has no error: this end gave the connection up, or the last ACK came.
+/// The ACK of our FIN is what ends LAST_ACK and CLOSING, once nothing is outstanding any more
+/// (`tcp_rcv_state_process`, net/ipv4/tcp_input.c).
+pub(super) const fn is_acknowledged(from: TcpState, moment: &Moment) -> bool {
+    matches!(from, TcpState::LastAck | TcpState::Closing) && moment.send == 0
+}
+
+/// The socket has no error: this end gave the connection up.
 fn of_the_local_end(from: TcpState, moment: &Moment, event: &Event) -> Why {
-    match (moment.file, aborts(from, moment)) {
-        (File::Closing | File::Unknown, Some(reason)) => {
-            closed(Cause::ResetSent, event).because(reason)
-        }
-        (_, _) if matches!(from, TcpState::LastAck | TcpState::Closing) => {
-            Cause::AckReceived.into()
-        }
-        (File::Closing, None) => closed(Cause::Close, event),
-        (File::Absent, _) => match from {
-            TcpState::FinWait1 | TcpState::FinWait2 => {
-                Why::from(Cause::ResetSent).because(Reason::DataAfterClose)
-            }
-            TcpState::SynSent => Why::default(),
-            _ => Why::from(Cause::ResetSent).because(Reason::NeverAccepted),
+    let has_data_out = moment.unacked(from) > 0;
+    match (moment.file, from) {
+        (File::Unknown, _) => match aborts(from, moment) {
+            Some(reason) => closed(Cause::ResetSent, event).because(reason),
+            None => Why::default(),
         },
+        // Its FIN is out, and a reset is sent for data alone (tcp_disconnect, net/ipv4/tcp.c).
+        (File::Closing, TcpState::LastAck | TcpState::Closing) if has_data_out => {
+            closed(Cause::ResetSent, event).because(Reason::LingerZero)
+        }
+        (File::Closing, _) => closed(Cause::Close, event),
+        (File::Held, TcpState::LastAck | TcpState::Closing) if has_data_out => {
+            Why::from(Cause::ResetSent).because(Reason::Disconnected)
+        }
         (File::Held, _) if needs_reset(from) => {
             Why::from(Cause::ResetSent).because(Reason::Disconnected)
         }
-        (File::Held | File::Unknown, _) => Why::default(),
+        (File::Absent, TcpState::FinWait1 | TcpState::FinWait2) => {
+            Why::from(Cause::ResetSent).because(Reason::DataAfterClose)
+        }
+        (File::Absent, TcpState::Established | TcpState::CloseWait | TcpState::SynRecv) => {
+            Why::from(Cause::ResetSent).because(Reason::NeverAccepted)
+        }
+        (File::Absent | File::Held, _) => Why::default(),
     }
 }
 
@@ -322,16 +336,19 @@ const fn needs_reset(state: TcpState) -> bool {
     )
 }
 
-/// By `close()` or by the end of its process: the event's caller tells.
+/// By `close()` or by the end of its process: the event's caller tells. Without one, a worker of
+/// the kernel closed it for somebody.
 fn closed(cause: Cause, event: &Event) -> Why {
-    let exits = event.caller.is_some_and(|caller| caller.exiting);
-    let why = match (exits, cause) {
+    let Some(caller) = &event.caller else {
+        return cause.into();
+    };
+    let why = match (caller.exiting, cause) {
         (true, Cause::Close) => called(Cause::ProcessExit, Call::Exit, event),
         (true, _) => called(cause, Call::Exit, event),
         (false, _) => called(cause, Call::Close, event),
     };
     Why {
-        signal: event.caller.and_then(|caller| caller.signal),
+        signal: caller.signal,
         ..why
     }
 }
@@ -347,37 +364,29 @@ fn called(cause: Cause, call: Call, event: &Event) -> Why {
 
 /// Why a step was made that looks show. `sample` is the look behind it, which may show a later
 /// state than `to`.
-pub(super) fn of_look(from: TcpState, to: TcpState, when: When, sample: Option<&Sample>) -> Why {
+pub(super) fn of_look(from: TcpState, to: TcpState, sample: Option<&Sample>) -> Why {
     match to {
         TcpState::SynSent => Cause::Connect.into(),
         TcpState::SynRecv => Cause::SynReceived.into(),
         TcpState::Established | TcpState::FinWait2 => Cause::AckReceived.into(),
         TcpState::CloseWait | TcpState::Closing => Cause::FinReceived.into(),
         TcpState::TimeWait => of_time_wait(from),
-        TcpState::FinWait1 => {
-            sample.map_or_else(Why::default, |sample| by_descriptor(sample, when))
-        }
-        TcpState::LastAck => sample
-            .filter(|sample| sample.descriptor() == Some(Descriptor::Gone) && is_narrow(when))
-            .map_or_else(Why::default, |_| Cause::Close.into()),
-        TcpState::Close | TcpState::Listen => Why::default(),
+        TcpState::FinWait1 => sample.map_or_else(Why::default, by_descriptor),
+        TcpState::LastAck | TcpState::Close | TcpState::Listen => Why::default(),
     }
 }
 
-/// The trap is a `close()` that blocks in SO_LINGER: until the FIN is acknowledged it holds the
-/// descriptor, and both sides are shut, as after `shutdown(SHUT_RDWR)`.
-fn by_descriptor(sample: &Sample, when: When) -> Why {
-    let is_first_fin = matches!(
-        sample.state,
-        TcpState::FinWait1 | TcpState::FinWait2 | TcpState::Closing
-    );
+/// A descriptor that is held proves `shutdown()`, with one trap: a `close()` that blocks in
+/// SO_LINGER holds it too until the FIN is acknowledged, and both sides are shut then. One that is
+/// gone proves nothing: `close()`, the end of the process, or `shutdown()` and `close()` in one go,
+/// as many libraries do.
+fn by_descriptor(sample: &Sample) -> Why {
     let shut = |cause, call| Why {
         cause,
         call: Some(call),
         ..Why::default()
     };
     match (sample.descriptor(), sample.shutdown) {
-        (Some(Descriptor::Gone), _) if is_first_fin && is_narrow(when) => Cause::Close.into(),
         (Some(Descriptor::Held), Some(mask)) if mask.send() && !mask.receive() => {
             shut(Cause::ShutdownWr, Call::ShutdownWr)
         }
@@ -388,11 +397,6 @@ fn by_descriptor(sample: &Sample, when: When) -> Why {
         }
         _ => Why::default(),
     }
-}
-
-fn is_narrow(when: When) -> bool {
-    when.not_before()
-        .is_some_and(|from| when.not_after().since(from) <= NARROW)
 }
 
 impl Why {

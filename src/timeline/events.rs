@@ -11,11 +11,11 @@ use crate::model::tcp::{can_follow, passed_between};
 use crate::model::{
     Ask, Descriptor, Event, Moment, Queues, Sample, SockId, SourceName, TcpState, Timestamp, What,
 };
-use crate::timeline::cause::{aborts, of_event};
+use crate::timeline::cause::{aborts, is_acknowledged, of_event};
 use crate::timeline::ingest::Sight;
-use crate::timeline::turned::Turned;
+use crate::timeline::turned::{Ended, Turned};
 use crate::timeline::{
-    Certainty, Change, EndRef, Listener, Mark, MarkKind, Process, Reason, SeenBeside, Track,
+    Cause, Certainty, Change, EndRef, Listener, Mark, MarkKind, Process, Reason, SeenBeside, Track,
     Tracker, When, Why,
 };
 
@@ -24,7 +24,7 @@ impl Tracker {
         match event.what {
             What::State { from, to } => self.ingest_step(event, from, to, at),
             What::ResetSent(reason) => self.reset_sent(event, reason, at),
-            What::ResetReceived => self.mark(&event.id, MarkKind::ResetReceived, None, at),
+            What::ResetReceived => self.reset_received(event, at),
             What::Retransmit => self.mark(&event.id, MarkKind::Retransmit, None, at),
             What::Freed => self.freed(&event.id, at, source),
         }
@@ -45,7 +45,8 @@ impl Tracker {
                 self.step_known(end, event, (from, to), at);
                 self.open_unless_new(end, at);
             }
-            None if from == to => {}
+            // A connect() that found no port: nobody was ever asked for.
+            None if from == to || event.id.tuple.local.port() == 0 => {}
             None => self.step_unknown(event, (from, to), at),
         }
     }
@@ -186,24 +187,55 @@ impl Tracker {
 
     /// The full socket is closed: that is the end, unless a mini-socket takes its place.
     fn close_exactly(&mut self, end: EndRef, event: &Event, from: TcpState, at: Timestamp) {
-        let is_aborted = event.moment.is_some_and(|moment| {
-            moment.error.is_some()
-                || (moment.file == File::Closing && aborts(from, &moment).is_some())
-        });
-        let can_turn = matches!(from, TcpState::FinWait2 | TcpState::Closing);
-        if can_turn && !is_aborted {
-            let turned = Turned {
-                at,
-                from,
-                fin_received: event.moment.and_then(|moment| moment.fin_received),
-            };
-            let has_let_go = event.moment.is_none_or(|moment| moment.file != File::Held);
-            self.turn(end, turned, has_let_go);
-            return;
+        let mut why = of_event(from, TcpState::Close, event);
+        if why.reason == Some(Reason::Refused) && !self.has_heard_a_reset(end) {
+            // An ICMP error refuses as well.
+            why.cause = Cause::Unknown;
         }
-        let why = of_event(from, TcpState::Close, event);
         let beside = event.moment.as_ref().map(|moment| beside(from, moment));
-        self.end_exactly(end, at, why, beside, at);
+        let ended = Ended { why, beside };
+        let becomes = event
+            .moment
+            .map_or(Becomes::Open, |moment| becomes(from, &moment));
+        let turned = Turned {
+            at,
+            from,
+            fin_received: event.moment.and_then(|moment| moment.fin_received),
+            ended: (becomes == Becomes::Undecided).then_some(ended),
+        };
+        let can_turn = matches!(from, TcpState::FinWait2 | TcpState::Closing);
+        match becomes {
+            Becomes::Undecided => self.turn(end, turned, false),
+            Becomes::Open if can_turn => {
+                let has_let_go = event.moment.is_none_or(|moment| moment.file != File::Held);
+                self.turn(end, turned, has_let_go);
+            }
+            Becomes::Open | Becomes::Gone => self.end_exactly(end, at, why, beside, at),
+        }
+    }
+
+    fn has_heard_a_reset(&self, end: EndRef) -> bool {
+        self.track(end).is_some_and(|track| {
+            let is_reset = |mark: &Mark| mark.kind == MarkKind::ResetReceived;
+            track.marks().iter().any(is_reset)
+        })
+    }
+
+    /// A reset came. Or the kernel tells itself so: data for a socket that does not read any more is
+    /// answered with a reset, through the same functions (`tcp_rcv_state_process`). Which of them it
+    /// was shows in the next events.
+    fn reset_received(&mut self, event: &Event, at: Timestamp) {
+        let Some(end) = self.find(&event.id) else {
+            return;
+        };
+        let reads_no_more = event.moment.is_some_and(|moment| moment.shutdown.receive());
+        let track = self.track_mut(end).filter(|track| {
+            reads_no_more && matches!(track.state(), TcpState::FinWait1 | TcpState::FinWait2)
+        });
+        match track {
+            Some(track) => track.reset_heard = Some(at),
+            None => self.mark_end(end, MarkKind::ResetReceived, None, at),
+        }
     }
 
     /// Ends a track at the very moment.
@@ -298,7 +330,7 @@ impl Tracker {
             // The mini-socket answers data with a reset and is gone (tcp_timewait_state_process,
             // net/ipv4/tcp_minisocks.c).
             self.take_turned(end);
-            let why = Why::from(super::Cause::ResetSent).because(given_up);
+            let why = Why::from(Cause::ResetSent).because(given_up);
             self.end_exactly(end, at, why, None, at);
         }
     }
@@ -334,7 +366,13 @@ impl Tracker {
         }
     }
 
-    fn mark_end(&mut self, end: EndRef, kind: MarkKind, by: Option<Process>, at: Timestamp) {
+    pub(super) fn mark_end(
+        &mut self,
+        end: EndRef,
+        kind: MarkKind,
+        by: Option<Process>,
+        at: Timestamp,
+    ) {
         let mark = Mark { at, kind, by };
         if let Some(track) = self.track_mut(end) {
             track.mark(mark);
@@ -359,6 +397,34 @@ impl Tracker {
         }
     }
 }
+
+/// What `-> CLOSE` can mean.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Becomes {
+    /// The end.
+    Gone,
+    /// The end, or a mini-socket takes the full socket's place.
+    Open,
+    /// The end by a reset, of which the next event shows who sent it.
+    Undecided,
+}
+
+fn becomes(from: TcpState, moment: &Moment) -> Becomes {
+    let gives_up = moment.file == File::Closing && aborts(from, moment).is_some();
+    let is_reset = moment.error == Some(ECONNRESET);
+    match from {
+        TcpState::FinWait1 | TcpState::FinWait2 if is_reset && moment.shutdown.receive() => {
+            Becomes::Undecided
+        }
+        _ if gives_up || moment.has_broken() => Becomes::Gone,
+        // Without its ACK it was taken apart.
+        TcpState::Closing if !is_acknowledged(from, moment) => Becomes::Gone,
+        _ => Becomes::Open,
+    }
+}
+
+/// asm-generic/errno.h.
+const ECONNRESET: u16 = 104;
 
 /// What the kernel's word for a reset means to the connection's user.
 fn reason_of(reason: ResetReason) -> Option<Reason> {

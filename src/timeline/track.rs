@@ -153,6 +153,8 @@ pub struct Track {
     pub(super) looked: Option<TcpState>,
     /// When the destroy multicast said that the full socket was freed.
     pub(super) freed: Option<Timestamp>,
+    /// A reset was told of, and it is not clear yet whether it came or went.
+    pub(super) reset_heard: Option<Timestamp>,
     marks: Vec<Mark>,
     marks_dropped: u64,
     /// Kept, since a selection asks for it of every connection.
@@ -212,6 +214,7 @@ impl Track {
             turned: None,
             looked: None,
             freed: None,
+            reset_heard: None,
             marks: Vec::new(),
             marks_dropped: 0,
         }
@@ -240,7 +243,7 @@ impl Track {
             .chain([(to, Certainty::Sampled)]);
         self.seen_states = self.seen_states.with(to);
         for (state, certainty) in states {
-            let why = of_look(self.state(), state, from, sample);
+            let why = of_look(self.state(), state, sample);
             self.spans.push(Span {
                 state,
                 from,

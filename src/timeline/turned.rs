@@ -12,7 +12,9 @@ use std::time::Duration;
 use crate::model::{Sample, TcpState, Timestamp};
 use crate::timeline::cause::of_time_wait;
 use crate::timeline::track::Presence;
-use crate::timeline::{Cause, Certainty, ConnId, EndRef, Reason, Tracker, Why};
+use crate::timeline::{
+    Cause, Certainty, ConnId, EndRef, MarkKind, Reason, SeenBeside, Tracker, Why,
+};
 
 /// A lookup that has not come by then does not come: it was left out, or lost.
 pub(super) const PATIENCE: Duration = Duration::from_millis(50);
@@ -26,12 +28,21 @@ pub(super) struct Turned {
     pub(super) from: TcpState,
     /// Whether the peer's FIN had come: then what follows is TIME_WAIT.
     pub(super) fin_received: Option<bool>,
+    /// It was reset, by the peer unless a reset that it sends itself is told next.
+    pub(super) ended: Option<Ended>,
+}
+
+/// How a track ends when nothing speaks against it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Ended {
+    pub(super) why: Why,
+    pub(super) beside: Option<SeenBeside>,
 }
 
 impl Turned {
     /// Whether it can only have become a TIME_WAIT, if anything.
     fn must_wait(&self) -> bool {
-        self.from == TcpState::Closing || self.fin_received == Some(true)
+        self.ended.is_none() && (self.from == TcpState::Closing || self.fin_received == Some(true))
     }
 }
 
@@ -67,7 +78,9 @@ impl Tracker {
         let Some(turned) = self.take_turned(end) else {
             return;
         };
-        if turned.must_wait() {
+        if let Some(ended) = turned.ended {
+            self.end_by_the_peer(end, turned.at, ended, now);
+        } else if turned.must_wait() {
             self.enter_time_wait(end, turned, Certainty::Inferred, now);
         } else {
             self.follow_the_mini_socket(end);
@@ -107,6 +120,9 @@ impl Tracker {
         let Some(turned) = self.take_turned(end) else {
             return;
         };
+        if let Some(ended) = turned.ended {
+            return self.end_by_the_peer(end, turned.at, ended, at);
+        }
         let overflowed = self.connections.get(&end.conn).is_some_and(|connection| {
             connection.overflows_at_open != self.host.time_wait_overflows
         });
@@ -125,7 +141,8 @@ impl Tracker {
     /// Says whether that was so.
     pub(super) fn settle_by_reset(&mut self, end: EndRef, reason: Reason, at: Timestamp) -> bool {
         let turned = self.track(end).and_then(|track| track.turned);
-        if turned.is_none_or(|turned| turned.must_wait()) {
+        let is_over = |turned: Turned| turned.must_wait() && turned.from != TcpState::Closing;
+        if turned.is_none_or(is_over) {
             return false;
         }
         let Some(turned) = self.take_turned(end) else {
@@ -134,6 +151,17 @@ impl Tracker {
         let why = Why::from(Cause::ResetSent).because(reason);
         self.end_exactly(end, turned.at, why, None, at);
         true
+    }
+
+    /// The peer reset it: no reset of its own was told.
+    fn end_by_the_peer(&mut self, end: EndRef, at: Timestamp, ended: Ended, now: Timestamp) {
+        let heard = self
+            .track_mut(end)
+            .and_then(|track| track.reset_heard.take());
+        if let Some(heard) = heard {
+            self.mark_end(end, MarkKind::ResetReceived, None, heard);
+        }
+        self.end_exactly(end, at, ended.why, ended.beside, now);
     }
 
     pub(super) fn take_turned(&mut self, end: EndRef) -> Option<Turned> {

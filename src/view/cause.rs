@@ -9,7 +9,7 @@ use crate::model::event::ResetReason;
 use crate::timeline::{
     Call, Cause, Certainty, Mark, MarkKind, Process, Reason, Transition, When, Why,
 };
-use crate::view::duration::brief;
+use crate::view::duration::at_most;
 use crate::view::plain::plain;
 
 /// A step, as far as its cause's words depend on it.
@@ -35,7 +35,7 @@ pub(super) fn certainty(certainty: Certainty, from: When) -> String {
         (Certainty::Inferred, _) => "inferred".to_owned(),
         (Certainty::Exact, _) | (_, When::At(_)) => "exact".to_owned(),
         (Certainty::Sampled, When::Between(from, to)) => {
-            format!("within {}", brief(to.since(from)))
+            format!("within {}", at_most(to.since(from)))
         }
         (Certainty::Sampled, When::Before(_)) => "began earlier".to_owned(),
     }
@@ -148,10 +148,10 @@ const fn kernel_words(reason: ResetReason) -> Option<&'static str> {
         ResetReason::TimeWaitSocket => "a segment that TIME_WAIT can't take",
         ResetReason::KeepaliveTimeout => "keepalives were not answered",
         ResetReason::DisconnectWithData => "disconnected with data unsent",
-        ResetReason::State => "given up in this state",
         ResetReason::NoSocket => "no socket here any more",
         ResetReason::Other => "a segment was refused",
-        ResetReason::Unsaid => return None,
+        // "Given up in this state" tells nothing that the reset itself does not.
+        ResetReason::State | ResetReason::Unsaid => return None,
     })
 }
 
@@ -379,6 +379,11 @@ mod tests {
                 MarkKind::ResetSent(Some(Reason::LingerZero)),
                 None,
                 "sent a reset (SO_LINGER 0)",
+            ),
+            (
+                MarkKind::ResetSent(Some(Reason::Kernel(ResetReason::State))),
+                None,
+                "sent a reset",
             ),
             (
                 MarkKind::CloseCall,

@@ -1,85 +1,148 @@
-//! How long, for people: `240 µs`, `12 ms`, `3.4 s`, `2 min 5 s`, `1 h 3 min`.
+//! How long, for people: `240 µs`, `1.2 ms`, `3.4 s`, `2 min 5 s`, `1 h 3 min`.
 //!
-//! Everything is cut off, never rounded up: an age that says 60 s has lasted 60 s.
+//! A duration is told to the nearest figure. A bound must stay true: an upper one is rounded up, a
+//! lower one down, so that 60 s "at least" have passed and "within 2 ms" is never too little.
 
 use std::time::Duration;
 
+use crate::model::time::nanos_of;
 use crate::timeline::Age;
 
-/// The duration in words and figures.
+/// The duration in words and figures, to the nearest.
 pub fn brief(duration: Duration) -> String {
-    let seconds = duration.as_secs();
-    match seconds {
-        0..60 => {
-            let (number, unit) = in_one_unit(duration);
-            format!("{number} {unit}")
-        }
-        60..3600 => two_units(seconds / 60, "min", seconds % 60, "s"),
-        3600..86_400 => two_units(seconds / 3600, "h", seconds / 60 % 60, "min"),
-        _ => two_units(seconds / 86_400, "d", seconds / 3600 % 24, "h"),
-    }
+    words(rounded(duration, To::Nearest, step))
 }
 
-/// The duration in at most six columns, for tables.
-pub fn narrow(duration: Duration) -> String {
-    let seconds = duration.as_secs();
-    match seconds {
-        0..60 => brief(duration),
-        60..6000 => format!("{} min", seconds / 60),
-        6000..360_000 => format!("{} h", seconds / 3600),
-        _ => format!("{} d", seconds / 86_400),
-    }
+/// An upper bound: never less than it is.
+pub fn at_most(duration: Duration) -> String {
+    words(rounded(duration, To::Up, step))
 }
 
-/// A duration known only between two bounds; no upper bound means "at least".
-pub fn range(at_least: Duration, at_most: Option<Duration>) -> String {
-    let Some(at_most) = at_most else {
-        return format!("at least {}", brief(at_least));
-    };
-    let (low, high) = (brief(at_least), brief(at_most));
-    if low == high {
-        return low;
-    }
-    if at_least.is_zero() {
-        return format!("at most {high}");
-    }
-    match (low.rsplit_once(' '), high.rsplit_once(' ')) {
-        (Some((number, unit)), Some((_, same))) if unit == same && at_most.as_secs() < 60 => {
-            format!("{number}-{high}")
-        }
-        _ => format!("{low} to {high}"),
-    }
+/// A lower bound: never more than it is.
+pub fn at_least(duration: Duration) -> String {
+    words(rounded(duration, To::Down, step))
 }
 
 /// How long a state has lasted, as far as it is known.
 pub fn age(age: Age) -> String {
-    match age.known() {
-        None => "unknown time".to_owned(),
-        Some(_) => range(age.at_least, age.at_most),
+    if !is_telling(age) {
+        return "unknown time".to_owned();
+    }
+    match age.at_most {
+        None => format!("at least {}", at_least(age.at_least)),
+        Some(most) => range(age.at_least, most),
     }
 }
 
 /// The age in at most seven columns: `3.4 s`, `≥12 s` when it began before it was seen, `?` when
 /// nothing is known.
 pub fn narrow_age(age: Age) -> String {
-    match (age.known(), age.at_most) {
-        (None, _) => "?".to_owned(),
-        (Some(at_least), None) => format!("\u{2265}{}", narrow(at_least)),
-        (Some(at_least), Some(at_most)) if at_least.is_zero() => format!("<{}", narrow(at_most)),
-        (Some(at_least), Some(_)) => narrow(at_least),
+    match age.at_most {
+        _ if !is_telling(age) => "?".to_owned(),
+        None => format!("\u{2265}{}", narrow(age.at_least, To::Down)),
+        Some(most) if age.at_least.is_zero() => format!("<{}", narrow(most, To::Up)),
+        Some(_) => narrow(age.at_least, To::Nearest),
     }
 }
 
-fn in_one_unit(duration: Duration) -> (String, &'static str) {
-    let micros = duration.as_micros();
-    match micros {
-        0..1000 => (micros.to_string(), "\u{b5}s"),
-        1000..1_000_000 => ((micros / 1000).to_string(), "ms"),
-        1_000_000..10_000_000 => {
-            let tenths = micros / 100_000;
-            (format!("{}.{}", tenths / 10, tenths % 10), "s")
+/// Whether the age tells anything. A state that was found when we came, and this short a time ago,
+/// has only been there for as long as our own look took.
+pub fn is_telling(age: Age) -> bool {
+    const LOOK: Duration = Duration::from_millis(1);
+    age.at_most.is_some() || age.at_least >= LOOK
+}
+
+/// A duration known only between two bounds.
+fn range(least: Duration, most: Duration) -> String {
+    if brief(least) == brief(most) {
+        return brief(least);
+    }
+    let (low, high) = (at_least(least), at_most(most));
+    if least < MICROSECOND {
+        return format!("at most {high}");
+    }
+    match (low.rsplit_once(' '), high.rsplit_once(' ')) {
+        (Some((number, unit)), Some((_, same))) if unit == same && most < MINUTE => {
+            format!("{number}-{high}")
         }
-        _ => ((micros / 1_000_000).to_string(), "s"),
+        _ => format!("{low} to {high}"),
+    }
+}
+
+/// In at most six columns, for tables.
+fn narrow(duration: Duration, to: To) -> String {
+    let duration = rounded(duration, to, narrow_step);
+    let seconds = duration.as_secs();
+    match seconds {
+        0..60 => words(duration),
+        60..6000 => format!("{} min", seconds / 60),
+        6000..360_000 => format!("{} h", seconds / 3600),
+        _ => format!("{} d", seconds / 86_400),
+    }
+}
+
+/// Which way what is left out counts.
+#[derive(Clone, Copy)]
+enum To {
+    Nearest,
+    Up,
+    Down,
+}
+
+const MICROSECOND: Duration = Duration::from_micros(1);
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// The least that [`words`] tell of a duration this long.
+const fn step(duration: Duration) -> Duration {
+    match duration.as_micros() {
+        0..1000 => MICROSECOND,
+        1000..10_000 => Duration::from_micros(100),
+        10_000..1_000_000 => Duration::from_millis(1),
+        1_000_000..10_000_000 => Duration::from_millis(100),
+        10_000_000..3_600_000_000 => Duration::from_secs(1),
+        3_600_000_000..86_400_000_000 => MINUTE,
+        _ => Duration::from_secs(3600),
+    }
+}
+
+/// The least that [`narrow`] tells of a duration this long.
+const fn narrow_step(duration: Duration) -> Duration {
+    match duration.as_secs() {
+        0..60 => step(duration),
+        60..6000 => MINUTE,
+        6000..360_000 => Duration::from_secs(3600),
+        _ => Duration::from_secs(86_400),
+    }
+}
+
+/// To whole steps; twice, as rounding may lead to where steps are longer.
+fn rounded(duration: Duration, to: To, step: fn(Duration) -> Duration) -> Duration {
+    let once = to_steps(duration, to, step(duration));
+    to_steps(once, to, step(once))
+}
+
+fn to_steps(duration: Duration, to: To, step: Duration) -> Duration {
+    let (nanos, step) = (nanos_of(duration), nanos_of(step).max(1));
+    let steps = match to {
+        To::Nearest => nanos.saturating_add(step / 2) / step,
+        To::Up => nanos.div_ceil(step),
+        To::Down => nanos / step,
+    };
+    Duration::from_nanos(steps.saturating_mul(step))
+}
+
+/// A rounded duration in words and figures.
+fn words(duration: Duration) -> String {
+    let (micros, seconds) = (duration.as_micros(), duration.as_secs());
+    match micros {
+        0..1000 => format!("{micros} \u{b5}s"),
+        1000..10_000 => format!("{}.{} ms", micros / 1000, micros / 100 % 10),
+        10_000..1_000_000 => format!("{} ms", micros / 1000),
+        1_000_000..10_000_000 => format!("{seconds}.{} s", micros / 100_000 % 10),
+        10_000_000..60_000_000 => format!("{seconds} s"),
+        60_000_000..3_600_000_000 => two_units(seconds / 60, "min", seconds % 60, "s"),
+        3_600_000_000..86_400_000_000 => two_units(seconds / 3600, "h", seconds / 60 % 60, "min"),
+        _ => two_units(seconds / 86_400, "d", seconds / 3600 % 24, "h"),
     }
 }
 
@@ -100,45 +163,72 @@ mod tests {
     }
 
     #[test]
-    fn durations_are_brief() {
-        for (duration, text) in [
-            (micros(0), "0 µs"),
-            (micros(240), "240 µs"),
-            (micros(999), "999 µs"),
-            (micros(12_900), "12 ms"),
-            (micros(999_999), "999 ms"),
-            (micros(3_490_000), "3.4 s"),
-            (micros(12_700_000), "12 s"),
-            (Duration::from_secs(60), "1 min"),
-            (Duration::from_secs(125), "2 min 5 s"),
-            (Duration::from_secs(3_780), "1 h 3 min"),
-            (Duration::from_secs(90_000), "1 d 1 h"),
+    fn durations_are_told_to_the_nearest_and_bounds_stay_true() {
+        for (duration, down, nearest, up) in [
+            (micros(0), "0 µs", "0 µs", "0 µs"),
+            (Duration::from_nanos(240_400), "240 µs", "240 µs", "241 µs"),
+            (micros(999), "999 µs", "999 µs", "999 µs"),
+            (Duration::from_nanos(999_600), "999 µs", "1.0 ms", "1.0 ms"),
+            (micros(1245), "1.2 ms", "1.2 ms", "1.3 ms"),
+            (micros(3000), "3.0 ms", "3.0 ms", "3.0 ms"),
+            (micros(9960), "9.9 ms", "10 ms", "10 ms"),
+            (micros(12_900), "12 ms", "13 ms", "13 ms"),
+            (micros(999_999), "999 ms", "1.0 s", "1.0 s"),
+            (micros(1_690_000), "1.6 s", "1.7 s", "1.7 s"),
+            (micros(47_900_000), "47 s", "48 s", "48 s"),
+            (micros(59_700_000), "59 s", "1 min", "1 min"),
+            (micros(125_200_000), "2 min 5 s", "2 min 5 s", "2 min 6 s"),
+            (micros(3_599_900_000), "59 min 59 s", "1 h", "1 h"),
+            (
+                Duration::from_secs(3_799),
+                "1 h 3 min",
+                "1 h 3 min",
+                "1 h 4 min",
+            ),
+            (Duration::from_secs(90_000), "1 d 1 h", "1 d 1 h", "1 d 1 h"),
         ] {
-            assert_eq!(brief(duration), text);
+            assert_eq!(at_least(duration), down);
+            assert_eq!(brief(duration), nearest);
+            assert_eq!(at_most(duration), up);
         }
     }
 
     #[test]
-    fn ranges_share_their_unit() {
-        let (low, high) = (micros(3_100_000), micros(3_200_000));
-        assert_eq!(range(low, Some(high)), "3.1-3.2 s");
-        assert_eq!(range(low, None), "at least 3.1 s");
-        assert_eq!(range(low, Some(low)), "3.1 s");
-        assert_eq!(range(Duration::ZERO, Some(micros(98_000))), "at most 98 ms");
-        assert_eq!(range(micros(950_000), Some(high)), "950 ms to 3.2 s");
-        let minutes = Duration::from_secs(125);
-        assert_eq!(range(minutes, Some(minutes * 2)), "2 min 5 s to 4 min 10 s");
+    fn ages_share_their_unit() {
+        let between = |at_least, at_most| {
+            age(Age {
+                at_least: micros(at_least),
+                at_most: Some(micros(at_most)),
+            })
+        };
+        assert_eq!(between(3_100_000, 3_200_000), "3.1-3.2 s");
+        assert_eq!(between(3_160_000, 3_260_000), "3.1-3.3 s");
+        assert_eq!(between(47_900_000, 48_100_000), "48 s");
+        assert_eq!(between(0, 97_100), "at most 98 ms");
+        assert_eq!(between(950_000, 3_200_000), "950 ms to 3.2 s");
+        assert_eq!(between(125_000_000, 250_000_000), "2 min 5 s to 4 min 10 s");
+    }
+
+    #[test]
+    fn an_age_as_short_as_our_own_look_is_none() {
+        let from = |at_least| Age {
+            at_least: micros(at_least),
+            at_most: None,
+        };
+        assert_eq!(age(from(3_190_000)), "at least 3.1 s");
+        assert_eq!(narrow_age(from(3_190_000)), "≥3.1 s");
+        assert_eq!(age(from(999)), "unknown time");
+        assert_eq!(narrow_age(from(999)), "?");
     }
 
     #[test]
     fn table_cells_keep_their_width() {
         let mut duration = micros(1);
-        while duration < Duration::from_secs(86_400 * 9999) {
-            let exact = Age {
-                at_least: duration,
-                at_most: None,
-            };
-            assert!(narrow_age(exact).chars().count() <= 7, "{duration:?}");
+        while duration < Duration::from_secs(86_400 * 9998) {
+            for to in [To::Nearest, To::Up, To::Down] {
+                let cell = narrow(duration, to);
+                assert!(cell.chars().count() <= 6, "{duration:?}: {cell}");
+            }
             duration = duration * 17 / 10 + micros(1);
         }
     }

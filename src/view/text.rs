@@ -10,7 +10,7 @@ use crate::timeline::{
     Came, Cause, Change, Connection, Found, Mark, Reason, SeenBeside, Side, Transition,
 };
 use crate::view::cause::{self, Step};
-use crate::view::duration::{age as brief_age, brief};
+use crate::view::duration::{age as brief_age, brief, is_telling};
 use crate::view::palette::{ColorMode, painted};
 use crate::view::plain::plain;
 use crate::view::wall::WallClock;
@@ -74,7 +74,7 @@ impl Lines {
             Some(found) => {
                 let age = found
                     .age
-                    .filter(|age| age.known().is_some())
+                    .filter(|age| is_telling(*age))
                     .map_or_else(String::new, |age| format!(" for {}", brief_age(age)));
                 format!("{}{age}", painted(found.state, self.color))
             }
@@ -236,18 +236,18 @@ mod tests {
         assert_eq!(
             line(&closed_by_nginx()),
             "14:02:00.000040   #1 A 127.0.0.1:40001  ESTABLISHED -> FIN_WAIT1  exact, \
-             close() by nginx[812], 1 ms in ESTABLISHED, 12 bytes unacknowledged"
+             close() by nginx[812], 1.2 ms in ESTABLISHED, 12 bytes unacknowledged"
         );
         assert_eq!(
             line(&killed_with_unread_data()),
             "14:02:00.000020   #1 A 127.0.0.1:40001  ESTABLISHED -> CLOSE  exact, reset sent: \
              closed with 4000 bytes unread, py\\u{7f}thon[4711] ended, killed by SIGKILL (9), \
-             1 ms in ESTABLISHED"
+             1.2 ms in ESTABLISHED"
         );
         assert_eq!(
             line(&time_wait_inferred()),
             "14:02:00.000060   #1 A 127.0.0.1:40001  FIN_WAIT2 -> TIME_WAIT  inferred, no look \
-             has shown it, FIN received, 1 ms in FIN_WAIT2"
+             has shown it, FIN received, 1.2 ms in FIN_WAIT2"
         );
     }
 

@@ -212,9 +212,18 @@ impl Program<'_> {
         self.asm.stand(found);
     }
 
+    /// `inet_sport` keeps the port of the last attempt. While a connection is being opened, what
+    /// counts is the port that it holds.
     fn load_port(&mut self) {
         self.load(PORT, TCP, self.layout.local_port);
         self.asm.network_u16(PORT);
+        if self.probe == Probe::State {
+            let kept = self.asm.label();
+            self.asm.recall(R1, TO);
+            self.asm.jump(If::IsNot, R1, TcpState::SynSent as i32, kept);
+            self.load(PORT, SOCK, self.layout.mini_port);
+            self.asm.stand(kept);
+        }
     }
 
     fn check_namespace(&mut self, inode: u32) {

@@ -37,7 +37,7 @@ pub(super) fn questions(
         if *to != TcpState::Close || is_wiped {
             continue;
         }
-        let in_order = event.moment.is_none_or(|moment| moment.error.is_none());
+        let in_order = event.moment.is_none_or(|moment| !moment.has_broken());
         match from {
             TcpState::FinWait2 | TcpState::Closing if in_order => asked.push(*id),
             TcpState::LastAck if mirror_is_orphan(id) => asked.push(SockId {

@@ -2,7 +2,7 @@
 
 use crate::model::Timestamp;
 use crate::timeline::{Connection, SeenBeside, Side, Track};
-use crate::view::duration::age as brief_age;
+use crate::view::duration::{age as brief_age, is_telling};
 use crate::view::palette::{ColorMode, painted};
 use crate::view::text::{beside, letter, queued};
 
@@ -49,7 +49,7 @@ fn list_row(connection: &Connection, now: Timestamp) -> [String; 7] {
         let state = end.map_or("-".to_owned(), |track| track.state().to_string());
         let age = end
             .and_then(|track| track.present_age(now))
-            .filter(|age| age.known().is_some())
+            .filter(|age| is_telling(*age))
             .map_or_else(|| "-".to_owned(), brief_age);
         (connection.endpoint(side).to_string(), state, age)
     });
