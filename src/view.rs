@@ -14,11 +14,17 @@ pub mod wall;
 
 use crate::diagnosis::Verdict;
 use crate::diagnosis::verdict::judge;
-use crate::timeline::Connection;
+use crate::timeline::{Connection, Side};
 
 /// How a connection ended; `None` of a multipath one (MPTCP), to which the rules don't apply.
 fn verdict(connection: &Connection) -> Option<Verdict> {
     (!connection.is_multipath()).then(|| judge(connection))
+}
+
+/// Whether both ends are on this host: one that was not seen is not hidden, it was gone already.
+fn is_local(connection: &Connection) -> bool {
+    let [a, b] = Side::BOTH.map(|side| connection.endpoint(side).addr());
+    a == b || a.is_loopback() || b.is_loopback()
 }
 
 /// What stands in its place.

@@ -6,8 +6,11 @@
 //! a listener is closed over a connection that it never accepted; only the socket's own fields at
 //! that moment tell them apart.
 
+use std::time::Duration;
+
 use crate::model::event::{Comm, File, ResetReason};
 use crate::model::{Descriptor, Event, Moment, Sample, TcpState, Timestamp, event};
+use crate::timeline::When;
 
 /// Why a step was made, as far as it is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -31,7 +34,8 @@ pub enum Cause {
     Connect,
     /// The peer's SYN came.
     SynReceived,
-    /// The last descriptor was closed. By a worker of the kernel when [`Why::call`] is `None`.
+    /// The last descriptor was closed. When [`Why::call`] is `None` nobody saw how: from looks alone
+    /// it may have been the end of the process, or a `close()` right behind a `shutdown()`.
     Close,
     /// The process ended, and the kernel closed for it.
     ProcessExit,
@@ -207,6 +211,10 @@ impl MarkKind {
     }
 }
 
+/// A look can be this far from the one before for a descriptor that is gone to say that closing it
+/// sent the FIN.
+const NARROW: Duration = Duration::from_millis(20);
+
 /// Why a step was made that an event reports.
 pub(super) fn of_event(from: TcpState, to: TcpState, event: &Event) -> Why {
     match to {
@@ -364,29 +372,39 @@ fn called(cause: Cause, call: Call, event: &Event) -> Why {
 
 /// Why a step was made that looks show. `sample` is the look behind it, which may show a later
 /// state than `to`.
-pub(super) fn of_look(from: TcpState, to: TcpState, sample: Option<&Sample>) -> Why {
+pub(super) fn of_look(from: TcpState, to: TcpState, when: When, sample: Option<&Sample>) -> Why {
     match to {
         TcpState::SynSent => Cause::Connect.into(),
         TcpState::SynRecv => Cause::SynReceived.into(),
         TcpState::Established | TcpState::FinWait2 => Cause::AckReceived.into(),
         TcpState::CloseWait | TcpState::Closing => Cause::FinReceived.into(),
         TcpState::TimeWait => of_time_wait(from),
-        TcpState::FinWait1 => sample.map_or_else(Why::default, by_descriptor),
-        TcpState::LastAck | TcpState::Close | TcpState::Listen => Why::default(),
+        TcpState::FinWait1 => {
+            sample.map_or_else(Why::default, |sample| by_descriptor(sample, when))
+        }
+        TcpState::LastAck => sample
+            .filter(|sample| sample.descriptor() == Some(Descriptor::Gone) && is_narrow(when))
+            .map_or_else(Why::default, |_| Cause::Close.into()),
+        TcpState::Close | TcpState::Listen => Why::default(),
     }
 }
 
 /// A descriptor that is held proves `shutdown()`, with one trap: a `close()` that blocks in
 /// SO_LINGER holds it too until the FIN is acknowledged, and both sides are shut then. One that is
-/// gone proves nothing: `close()`, the end of the process, or `shutdown()` and `close()` in one go,
-/// as many libraries do.
-fn by_descriptor(sample: &Sample) -> Why {
+/// gone so soon was closed: by `close()`, by the end of the process, or by a `close()` right behind
+/// a `shutdown()`. So no call is named.
+fn by_descriptor(sample: &Sample, when: When) -> Why {
+    let is_first_fin = matches!(
+        sample.state,
+        TcpState::FinWait1 | TcpState::FinWait2 | TcpState::Closing
+    );
     let shut = |cause, call| Why {
         cause,
         call: Some(call),
         ..Why::default()
     };
     match (sample.descriptor(), sample.shutdown) {
+        (Some(Descriptor::Gone), _) if is_first_fin && is_narrow(when) => Cause::Close.into(),
         (Some(Descriptor::Held), Some(mask)) if mask.send() && !mask.receive() => {
             shut(Cause::ShutdownWr, Call::ShutdownWr)
         }
@@ -397,6 +415,11 @@ fn by_descriptor(sample: &Sample) -> Why {
         }
         _ => Why::default(),
     }
+}
+
+fn is_narrow(when: When) -> bool {
+    when.not_before()
+        .is_some_and(|from| when.not_after().since(from) <= NARROW)
 }
 
 impl Why {

@@ -246,7 +246,7 @@ impl Track {
             .chain([(to, Certainty::Sampled)]);
         self.seen_states = self.seen_states.with(to);
         for (state, certainty) in states {
-            let why = of_look(self.state(), state, sample);
+            let why = of_look(self.state(), state, from, sample);
             self.spans.push(Span {
                 state,
                 from,

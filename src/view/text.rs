@@ -5,7 +5,7 @@
 
 mod list;
 
-use crate::model::{Body, Descriptor, Observation, TcpState};
+use crate::model::{Body, Descriptor, Observation, SourceName, TcpState};
 use crate::timeline::{
     Came, Cause, Change, Connection, Found, Mark, Reason, SeenBeside, Side, Transition,
 };
@@ -14,7 +14,7 @@ use crate::view::duration::{age as brief_age, brief, is_telling};
 use crate::view::palette::{ColorMode, painted};
 use crate::view::plain::plain;
 use crate::view::wall::WallClock;
-use crate::view::{MULTIPATH, source, verdict};
+use crate::view::{MULTIPATH, is_local, source, verdict};
 
 pub use list::list;
 
@@ -68,6 +68,7 @@ impl Lines {
             None if connection.endpoint(side) == connection.endpoint(side.other()) => {
                 "itself".to_owned()
             }
+            None if is_local(connection) => "not seen".to_owned(),
             // On another host, in another namespace, or gone when we came.
             None => "not seen here".to_owned(),
             Some(found) if found.came == Came::Born => "new".to_owned(),
@@ -105,8 +106,13 @@ impl Lines {
     pub fn observation(&self, observation: &Observation) -> Option<String> {
         let text = match &observation.body {
             Body::Lost { count, why } => {
-                let count = count.map_or_else(String::new, |count| format!(" {count}"));
-                format!("lost{count} {}: {why}", observation.source)
+                let source = observation.source;
+                match count {
+                    Some(count) => {
+                        format!("lost   {} ({source}): {why}", lost(*count, source))
+                    }
+                    None => format!("lost {source}: {why}"),
+                }
             }
             Body::Note { pid, text } => format!("note   [{pid}] {}", plain(text)),
             _ => return None,
@@ -116,6 +122,15 @@ impl Lines {
             self.clock.time_of_day(observation.at),
             "-"
         ))
+    }
+}
+
+/// How much was lost; of other sources, the reason says what.
+fn lost(count: u64, source: SourceName) -> String {
+    match (source, count) {
+        (SourceName::Bpf, 1) => "1 event".to_owned(),
+        (SourceName::Bpf, _) => format!("{count} events"),
+        _ => count.to_string(),
     }
 }
 
@@ -269,5 +284,61 @@ mod tests {
             "14:02:00.000090   #1 lost   B 127.0.0.1:80: events before this one; what happened \
              in between was not seen"
         );
+    }
+
+    #[test]
+    fn an_end_on_this_host_is_not_elsewhere() {
+        let opened = Change::Opened {
+            conn: ConnId(1),
+            at: at(0),
+            ends: [None, None],
+        };
+        assert_eq!(
+            line(&opened),
+            "14:02:00.000000   #1 open   A 127.0.0.1:40001 not seen  B 127.0.0.1:80 not seen"
+        );
+    }
+
+    #[test]
+    fn losses_of_a_source_begin_with_how_much() {
+        let lines = Lines {
+            clock: WallClock::new(TimeZone::UTC),
+            color: ColorMode::Off,
+        };
+        let said = |source, count, why| {
+            let at = at(0);
+            let body = Body::Lost { count, why };
+            let line = lines.observation(&Observation { at, source, body });
+            line.unwrap_or_default()
+        };
+        for (source, count, why, ending) in [
+            (
+                SourceName::Bpf,
+                Some(4),
+                "ring full",
+                " - lost   4 events (bpf): ring full",
+            ),
+            (
+                SourceName::Bpf,
+                Some(1),
+                "ring full",
+                " - lost   1 event (bpf): ring full",
+            ),
+            (
+                SourceName::Proc,
+                Some(3),
+                "rows that could not be read",
+                " - lost   3 (proc): rows that could not be read",
+            ),
+            (
+                SourceName::SockDiag,
+                None,
+                "receive buffer full",
+                " - lost sock_diag: receive buffer full",
+            ),
+        ] {
+            let line = said(source, count, why);
+            assert!(line.ends_with(ending), "{line}");
+        }
     }
 }

@@ -48,7 +48,8 @@ use ratatui::widgets::Widget;
 
 use crate::model::filter::Filter;
 use crate::model::{Observation, TcpState, Timestamp};
-use crate::timeline::{Side, Tracker};
+use crate::timeline::{Connection, Side, Tracker};
+use crate::view::is_local;
 use crate::view::palette::ColorMode;
 use axis::Zoom;
 use choice::{Chosen, Focus, Window};
@@ -404,7 +405,13 @@ fn draw_footer(buffer: &mut Buffer, area: Rect, theme: Theme) {
 
 /// What is printed in place of an end that no source shows: it is on another host, in another
 /// network namespace, or was gone when we came.
-const NOT_VISIBLE: &str = "(not visible here)";
+fn not_visible(connection: &Connection) -> &'static str {
+    if is_local(connection) {
+        "(not seen)"
+    } else {
+        "(not visible here)"
+    }
+}
 
 const fn letter(side: Side) -> char {
     match side {

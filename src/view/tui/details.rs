@@ -12,7 +12,7 @@ use crate::model::{Descriptor, TcpState, Timestamp};
 use crate::timeline::{Certainty, Connection, Side, Track};
 use crate::view::duration;
 use crate::view::plain::plain;
-use crate::view::tui::{NOT_VISIBLE, View, letter, shorten_both, shown_state};
+use crate::view::tui::{View, letter, not_visible, shorten_both, shown_state};
 use crate::view::{MULTIPATH, verdict};
 use history::newest;
 
@@ -69,7 +69,8 @@ fn standing(connection: &Connection, view: &View<'_>, width: u16) -> Vec<Line<'s
 fn end_line(connection: &Connection, side: Side, view: &View<'_>) -> Line<'static> {
     let name = format!(" {} ", letter(side));
     let Some(track) = connection.end(side) else {
-        return Line::styled(format!("{name}{NOT_VISIBLE}"), view.theme.quiet());
+        let text = format!("{name}{}", not_visible(connection));
+        return Line::styled(text, view.theme.quiet());
     };
     let Some(index) = track.span_at(view.at) else {
         return Line::raw(name);

@@ -8,7 +8,7 @@ use crate::timeline::{ConnId, Connection, Side};
 use crate::view::tui::axis::{Axis, Zoom};
 use crate::view::tui::lane::{self, Cell, Kind};
 use crate::view::tui::theme::Theme;
-use crate::view::tui::{NOT_VISIBLE, View, letter, shorten};
+use crate::view::tui::{View, letter, not_visible, shorten};
 
 /// How many connections have both lanes in a pane of this height, below its axis.
 pub(super) const fn capacity(height: u16) -> usize {
@@ -110,7 +110,13 @@ fn draw_lane(
     let left = row.x + gutter;
     let Some(track) = connection.end(side) else {
         let room = usize::from(axis.width());
-        buffer.set_stringn(left, row.y, NOT_VISIBLE, room, view.theme.quiet());
+        buffer.set_stringn(
+            left,
+            row.y,
+            not_visible(connection),
+            room,
+            view.theme.quiet(),
+        );
         return;
     };
     for (x, cell) in (left..row.right()).zip(lane::cells(track, axis, view.at)) {

@@ -11,7 +11,7 @@ use crate::timeline::{Certainty, ConnId, Connection, Side, Track};
 use crate::view::duration;
 use crate::view::tui::choice::Chosen;
 use crate::view::tui::lane::short;
-use crate::view::tui::{NOT_VISIBLE, View, pad, shorten_both, shown_state};
+use crate::view::tui::{View, not_visible, pad, shorten_both, shown_state};
 use crate::view::verdict;
 
 const AGE: usize = 7;
@@ -122,7 +122,7 @@ fn row_line(
     ];
     for side in Side::BOTH {
         spans.push(Span::raw(" "));
-        spans.extend(end(connection.end(side), view, columns));
+        spans.extend(end(connection, side, view, columns));
     }
     if connection.closed().is_some() {
         let code = verdict(connection).map_or("MPTCP", |verdict| verdict.code.token());
@@ -152,12 +152,17 @@ fn pair(connection: &Connection, width: usize) -> String {
 const PORTS: usize = 9;
 
 /// State, age and note of an end, in columns of fixed width.
-fn end(track: Option<&Track>, view: &View<'_>, columns: &Columns) -> Vec<Span<'static>> {
+fn end(
+    connection: &Connection,
+    side: Side,
+    view: &View<'_>,
+    columns: &Columns,
+) -> Vec<Span<'static>> {
     let width = columns.end();
-    let Some(track) = track else {
-        let text = match columns.state {
-            11.. => NOT_VISIBLE,
-            _ => "not visible",
+    let Some(track) = connection.end(side) else {
+        let text = match not_visible(connection) {
+            long if long.len() > width => "not visible",
+            text => text,
         };
         return vec![Span::styled(pad(text, width), view.theme.quiet())];
     };

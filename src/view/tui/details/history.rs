@@ -2,7 +2,7 @@
 //!
 //! Steps are dated by the moment the new state was seen; how much earlier it may have begun stands
 //! beside, with the cause. When there is not room for all, the newest are shown and the others
-//! counted. The trap: a connection whose peer is gone sends the same segment again for minutes,
+//! counted, but for the step that began the end of a closed connection. The trap: a connection whose peer is gone sends the same segment again for minutes,
 //! and must not push everything else out of sight; what follows one another is one line.
 
 use ratatui::style::Style;
@@ -34,6 +34,20 @@ impl Entry<'_> {
             Self::Mark(_, mark) | Self::Retransmits(_, mark, ..) => mark.at,
             Self::Note(note) => note.at,
         }
+    }
+
+    /// Whether an end that was open began to close by itself, or was ended at once.
+    fn starts_closing(&self) -> bool {
+        let Self::Step(_, track, index) = self else {
+            return false;
+        };
+        let before = index.checked_sub(1).map(|index| track.spans()[index].state);
+        let is_open = matches!(
+            before,
+            Some(TcpState::SynSent | TcpState::SynRecv | TcpState::Established)
+        );
+        let state = track.spans()[*index].state;
+        is_open && matches!(state, TcpState::FinWait1 | TcpState::Close)
     }
 
     fn lines(&self, view: &View<'_>, width: u16) -> Vec<Line<'static>> {
@@ -222,14 +236,38 @@ fn certainty_style(certainty: Certainty, view: &View<'_>) -> Style {
     }
 }
 
-/// The newest of the history in `room` lines; when not all fit, the first line counts the others.
+/// What fits of the history into `room` lines: the newest, and above them how many are left out.
+/// Of a closed connection, why it began to close stays in sight, on top of these.
 pub(super) fn newest(
     connection: &Connection,
     view: &View<'_>,
     width: u16,
     room: usize,
 ) -> Vec<Line<'static>> {
-    let all = history(connection, view);
+    let mut all = history(connection, view);
+    let (lines, hidden) = fitting(&all, view, width, room);
+    let first_close = all.iter().take(hidden).position(Entry::starts_closing);
+    let Some(index) = first_close.filter(|_| connection.closed().is_some()) else {
+        return lines;
+    };
+    let mut top = all[index].lines(view, width);
+    // The count and the newest line have to fit below.
+    if top.len() + 2 > room {
+        return lines;
+    }
+    all.remove(index);
+    top.extend(fitting(&all, view, width, room - top.len()).0);
+    top
+}
+
+/// The newest in `room` lines, and how many are left out; when there are any, the first line
+/// counts them.
+fn fitting(
+    all: &[Entry<'_>],
+    view: &View<'_>,
+    width: u16,
+    room: usize,
+) -> (Vec<Line<'static>>, usize) {
     let mut blocks: Vec<Vec<Line<'static>>> = Vec::new();
     let mut taken = 0;
     for entry in all.iter().rev() {
@@ -244,10 +282,11 @@ pub(super) fn newest(
     }
     let hidden = all.len() - blocks.len();
     let count = (hidden > 0 && room > 1).then(|| Line::raw(format!(" ({hidden} earlier)")));
-    count
+    let lines = count
         .into_iter()
         .chain(blocks.into_iter().rev().flatten())
-        .collect()
+        .collect();
+    (lines, hidden)
 }
 
 #[cfg(test)]
