@@ -236,7 +236,10 @@ impl Track {
         source: SourceName,
         sample: Option<&Sample>,
     ) {
-        let from = When::Between(bounds.0.min(bounds.1), bounds.1);
+        // What the other end's events say of the state before can be later than the last look at it.
+        let entered = self.spans.last().and_then(|span| span.from.not_before());
+        let since = entered.map_or(bounds.0, |entered| entered.max(bounds.0));
+        let from = When::Between(since.min(bounds.1), bounds.1);
         let states = passed
             .into_iter()
             .map(|state| (state, Certainty::Inferred))
