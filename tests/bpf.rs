@@ -940,6 +940,7 @@ fn a_crowd_on_all_processors_comes_whole_and_in_order() {
 }
 
 #[test]
+#[ignore = "saturates both processors for a minute: run it alone, with --ignored"]
 fn an_event_inside_another_is_not_lost() {
     let name = "an_event_inside_another_is_not_lost";
     /// How many connections the reader may be behind: less than the ring holds.
@@ -1010,28 +1011,6 @@ fn an_event_inside_another_is_not_lost() {
         let end = clock::now().plus(PATIENCE);
         while !check(&mut watch).1.is_empty() && clock::now() < end {
             watch.wait(clock::now().plus(Duration::from_millis(100)));
-        }
-        let t0 = clock::now();
-        eprintln!("rescued {rescued} lost {:?}", watch.lost);
-        for i in 0..8 {
-            let c = check(&mut watch);
-            if c.1.is_empty() {
-                break;
-            }
-            eprintln!(
-                "{:?} {c:?}\n{}",
-                clock::now().since(t0),
-                std::fs::read_to_string("/proc/thread-self/net/tcp")
-                    .unwrap()
-                    .lines()
-                    .filter(|l| !l.contains(" 06 "))
-                    .collect::<Vec<_>>()
-                    .join("\n")
-            );
-            let e = clock::now().plus(Duration::from_secs(if i > 2 { 4 } else { 1 }));
-            while clock::now() < e {
-                watch.wait(e);
-            }
         }
         assert_eq!(check(&mut watch), (2 * made, vec![]), "every life, whole");
         // The kernel's count is read once a second, when there was something new.
