@@ -98,6 +98,20 @@ pub struct Entry {
     pub shutdown: Option<Shutdown>,
 }
 
+impl Entry {
+    /// `close()` shuts both sides and sends its FIN before it lets go of the socket: a look can
+    /// catch it in between.
+    pub fn may_be_amid_a_close(&self) -> bool {
+        self.descriptor == Some(Descriptor::Held)
+            && self
+                .shutdown
+                .is_some_and(|mask| mask.send() && mask.receive())
+    }
+}
+
+/// `close()` is through by then, unless it lingers.
+pub const IN_THE_MIDDLE: Duration = Duration::from_millis(5);
+
 impl From<&Sample> for Entry {
     fn from(sample: &Sample) -> Self {
         Self {
@@ -367,7 +381,11 @@ impl Track {
         self.presence = Presence::Present;
         if let Some(span) = self.spans.last_mut() {
             span.descriptor = sample.descriptor().or(span.descriptor);
-            span.entry.get_or_insert(Entry::from(&sample));
+            let entry = span.entry.get_or_insert(Entry::from(&sample));
+            let is_soon = seen.since(span.from.not_after()) <= IN_THE_MIDDLE;
+            if is_soon && entry.may_be_amid_a_close() {
+                *entry = Entry::from(&sample);
+            }
         }
     }
 
