@@ -5,15 +5,17 @@
 //! not. A sampled change lies somewhere between two looks; an inferred state was never seen; a
 //! state found at attach began at an unknown time before it.
 
+mod entry;
+
 use std::time::Duration;
 
 use crate::model::tcp::StateSet;
-use crate::model::{
-    Descriptor, FourTuple, Sample, Shutdown, SockId, SourceName, TcpState, Timestamp,
-};
+use crate::model::{Descriptor, FourTuple, Sample, SockId, SourceName, TcpState, Timestamp};
 use crate::timeline::SeenBeside;
 use crate::timeline::cause::{Mark, Why, of_look};
 use crate::timeline::turned::Turned;
+
+pub use entry::{Entry, IN_THE_MIDDLE};
 
 /// How many marks an end keeps.
 pub const MARKS: usize = 64;
@@ -87,38 +89,6 @@ pub struct Span {
     pub entry: Option<Entry>,
     /// Why it was entered.
     pub why: Why,
-}
-
-/// What tells one way of closing from another, at the first sight of a state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// Whether a program held the socket.
-    pub descriptor: Option<Descriptor>,
-    /// Which sides were shut.
-    pub shutdown: Option<Shutdown>,
-}
-
-impl Entry {
-    /// `close()` shuts both sides and sends its FIN before it lets go of the socket: a look can
-    /// catch it in between.
-    pub fn may_be_amid_a_close(&self) -> bool {
-        self.descriptor == Some(Descriptor::Held)
-            && self
-                .shutdown
-                .is_some_and(|mask| mask.send() && mask.receive())
-    }
-}
-
-/// `close()` is through by then, unless it lingers.
-pub const IN_THE_MIDDLE: Duration = Duration::from_millis(5);
-
-impl From<&Sample> for Entry {
-    fn from(sample: &Sample) -> Self {
-        Self {
-            descriptor: sample.descriptor(),
-            shutdown: sample.shutdown,
-        }
-    }
 }
 
 /// How long a state has lasted.
