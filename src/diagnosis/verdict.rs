@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use crate::diagnosis::told::told_by_events;
 use crate::model::{Descriptor, TcpState};
-use crate::timeline::track::IN_THE_MIDDLE;
 use crate::timeline::{Cause, Connection, Entry, Reason, Side, Span, Track, When, Why};
 
 /// How a connection ended.
@@ -418,19 +417,8 @@ fn how_it_closed(track: &Track) -> Option<How> {
     if is(&fin_acked, Descriptor::Held) || fin_sent.as_ref().is_some_and(only_send) {
         return Some(How::Shutdown);
     }
-    let first = fin_sent.filter(|_| !was_amid_a_close(track)).or(fin_acked);
+    let first = fin_sent.or(fin_acked);
     is(&first, Descriptor::Gone).then_some(How::Close)
-}
-
-/// The first look at the FIN caught `close()` in its middle: the next state came at once, and
-/// nobody held the socket then.
-fn was_amid_a_close(track: &Track) -> bool {
-    let seen = |state| track.spans().iter().find(|span| span.state == state);
-    let (Some(sent), Some(acked)) = (seen(TcpState::FinWait1), seen(TcpState::FinWait2)) else {
-        return false;
-    };
-    sent.entry.is_some_and(|entry| entry.may_be_amid_a_close())
-        && acked.from.not_after().since(sent.from.not_after()) <= IN_THE_MIDDLE
 }
 
 fn sentence(

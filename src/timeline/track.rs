@@ -15,7 +15,8 @@ use crate::timeline::SeenBeside;
 use crate::timeline::cause::{Mark, Why, of_look};
 use crate::timeline::turned::Turned;
 
-pub use entry::{Entry, IN_THE_MIDDLE};
+pub use entry::Entry;
+use entry::IN_THE_MIDDLE;
 
 /// How many marks an end keeps.
 pub const MARKS: usize = 64;

@@ -18,7 +18,7 @@ pub struct Entry {
 impl Entry {
     /// `close()` shuts both sides and sends its FIN before it lets go of the socket: a look can
     /// catch it in between.
-    pub fn may_be_amid_a_close(&self) -> bool {
+    pub(super) fn may_be_amid_a_close(&self) -> bool {
         self.descriptor == Some(Descriptor::Held)
             && self
                 .shutdown
@@ -27,7 +27,7 @@ impl Entry {
 }
 
 /// `close()` is through by then, unless it lingers.
-pub const IN_THE_MIDDLE: Duration = Duration::from_millis(5);
+pub(super) const IN_THE_MIDDLE: Duration = Duration::from_millis(5);
 
 impl From<&Sample> for Entry {
     fn from(sample: &Sample) -> Self {
