@@ -378,9 +378,7 @@ impl Tracker {
             Body::Lost { count, .. } => {
                 if source == SourceName::Bpf {
                     self.lost_at = Some(at);
-                }
-                if source == SourceName::Bpf && self.events_since.is_some() {
-                    self.events_since = Some(at);
+                    self.events_since = self.events_since.map(|_| at);
                 }
                 self.totals.losses += 1;
                 self.totals.lost += count.unwrap_or(0);

@@ -84,13 +84,13 @@ fn reset(ends: &[(Side, &Track, Why)]) -> Option<(Code, Evidence)> {
         .iter()
         .find(|(_, _, why)| why.cause == Cause::ResetSent);
     if let Some((side, _, why)) = sent {
-        let text = format!("{} sent a reset{}", letter(*side), because(why.reason));
+        let text = format!("{} sent a reset{}", side.letter(), because(why.reason));
         return Some((Code::Aborted, Evidence(text.into())));
     }
     ends.iter()
         .find(|(_, _, why)| why.cause == Cause::ResetReceived)
         .map(|(side, ..)| {
-            let text = format!("{} received a reset", letter(*side));
+            let text = format!("{} received a reset", side.letter());
             (Code::Aborted, Evidence(text.into()))
         })
 }
@@ -128,11 +128,4 @@ fn closed_without_time_wait(
         _ => return None,
     };
     Some((Code::Orderly, Evidence::plain(text)))
-}
-
-const fn letter(side: Side) -> &'static str {
-    match side {
-        Side::A => "A",
-        Side::B => "B",
-    }
 }

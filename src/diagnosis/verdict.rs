@@ -429,34 +429,34 @@ fn sentence(
 ) -> String {
     let beginning = match (who, how) {
         (Some(side), Some(How::Close)) if is_exact => {
-            format!("{} closed first, by close()", name(side))
+            format!("{} closed first, by close()", side.letter())
         }
         (Some(side), Some(How::Close)) => {
-            format!("{} closed first, its descriptor gone", name(side))
+            format!("{} closed first, its descriptor gone", side.letter())
         }
         (Some(side), Some(How::Shutdown)) if is_exact => {
-            format!("{} closed first, by shutdown()", name(side))
+            format!("{} closed first, by shutdown()", side.letter())
         }
         (Some(side), Some(How::Shutdown)) => format!(
             "{} shut down first and still held its descriptor",
-            name(side)
+            side.letter()
         ),
         (Some(side), Some(How::Exit)) => match signal {
             Some(signal) => format!(
                 "{} closed first, because its process was killed by signal {signal}",
-                name(side)
+                side.letter()
             ),
-            None => format!("{} closed first, because its process ended", name(side)),
+            None => format!("{} closed first, because its process ended", side.letter()),
         },
         (Some(side), Some(How::Reset)) => match signal {
             Some(signal) => format!(
                 "{} ended it without a FIN, because its process was killed by signal {signal}",
-                name(side)
+                side.letter()
             ),
-            None => format!("{} ended it without a FIN", name(side)),
+            None => format!("{} ended it without a FIN", side.letter()),
         },
-        (Some(side), Some(How::Timeout)) => format!("{} gave up", name(side)),
-        (Some(side), None) => format!("{} closed first", name(side)),
+        (Some(side), Some(How::Timeout)) => format!("{} gave up", side.letter()),
+        (Some(side), None) => format!("{} closed first", side.letter()),
         (None, _) if code == Code::Simultaneous => "both ends closed at once".to_owned(),
         (None, _) if *evidence == NEVER_ESTABLISHED || code == Code::Refused => {
             return evidence.0.to_string();
@@ -464,11 +464,4 @@ fn sentence(
         (None, _) => "who closed first was not seen".to_owned(),
     };
     format!("{beginning}; {}", evidence.0)
-}
-
-const fn name(side: Side) -> &'static str {
-    match side {
-        Side::A => "A",
-        Side::B => "B",
-    }
 }

@@ -183,18 +183,29 @@ impl ResetReason {
     }
 }
 
+/// The errors that end a connection, as asm-generic/errno.h numbers them. (mips, parisc and sparc
+/// have numbers of their own.)
+#[allow(missing_docs, reason = "they are the kernel's names")]
+pub mod errno {
+    pub const EPIPE: u16 = 32;
+    pub const ENETUNREACH: u16 = 101;
+    pub const ECONNABORTED: u16 = 103;
+    pub const ECONNRESET: u16 = 104;
+    pub const ETIMEDOUT: u16 = 110;
+    pub const ECONNREFUSED: u16 = 111;
+    pub const EHOSTDOWN: u16 = 112;
+    pub const EHOSTUNREACH: u16 = 113;
+}
+
 impl Moment {
     /// Whether the socket's error says that the connection is over: it was reset, refused by its
     /// kernel, destroyed, or given up. An ICMP error can stand in the field of a healthy one.
     pub const fn has_broken(&self) -> bool {
-        /// EPIPE, ECONNABORTED, ECONNRESET, ETIMEDOUT (asm-generic/errno.h).
-        const FINAL: [u16; 4] = [32, 103, 104, 110];
-        match self.error {
-            Some(error) => {
-                error == FINAL[0] || error == FINAL[1] || error == FINAL[2] || error == FINAL[3]
-            }
-            None => false,
-        }
+        use errno::{ECONNABORTED, ECONNRESET, EPIPE, ETIMEDOUT};
+        matches!(
+            self.error,
+            Some(EPIPE | ECONNABORTED | ECONNRESET | ETIMEDOUT)
+        )
     }
 
     /// Bytes received and not read, less the FIN's one. `state` is the one that ended.

@@ -304,10 +304,8 @@ impl Main<'_> {
                 Ok(Flow::On)
             }
             Message::Quick(batch) => {
-                if let Some(drained) = batch.drained {
-                    self.merge.drained(drained);
-                }
-                self.take(Stream::Quick, batch.observations)?;
+                self.push_quick(batch);
+                self.release()?;
                 // It may have ended; then its failure is on the way.
                 let _ = self.quick_done.try_send(());
                 Ok(Flow::On)
@@ -337,6 +335,14 @@ impl Main<'_> {
             self.ingest(observation)?;
         }
         self.take(Stream::Looks, looks)
+    }
+
+    /// What is drained is known before the observations are, which are sorted by it.
+    fn push_quick(&mut self, batch: Batch) {
+        if let Some(drained) = batch.drained {
+            self.merge.drained(drained);
+        }
+        self.merge.push(Stream::Quick, batch.observations);
     }
 
     /// Takes in a batch, and all that is free to go on by now.
@@ -437,10 +443,7 @@ impl Main<'_> {
             match messages.recv_timeout(left) {
                 Ok(Message::Observed(batch)) => self.merge.push(Stream::Looks, batch),
                 Ok(Message::Quick(batch)) => {
-                    if let Some(drained) = batch.drained {
-                        self.merge.drained(drained);
-                    }
-                    self.merge.push(Stream::Quick, batch.observations);
+                    self.push_quick(batch);
                     let _ = self.quick_done.try_send(());
                 }
                 Ok(_) => {}

@@ -462,36 +462,9 @@ mod tests {
 
     use rustix::event::{EventfdFlags, eventfd};
 
+    use super::batch::tests::{event, ns};
     use super::*;
-    use crate::model::{Ask, Cookie, Endpoint, Scope, SourceState, TcpState};
-
-    fn ns(nanos: u64) -> Timestamp {
-        Timestamp::from_nanos(nanos)
-    }
-
-    fn event(at: Timestamp) -> Observation {
-        let endpoint = |port| Endpoint::new([127, 0, 0, 1].into(), port);
-        Observation {
-            at,
-            source: SourceName::Bpf,
-            body: Body::Event(Event {
-                id: SockId {
-                    scope: Scope::default(),
-                    cookie: Some(Cookie(1)),
-                    tuple: FourTuple {
-                        local: endpoint(1),
-                        remote: endpoint(2),
-                    },
-                },
-                what: What::State {
-                    from: TcpState::FinWait2,
-                    to: TcpState::Close,
-                },
-                moment: None,
-                caller: None,
-            }),
-        }
-    }
+    use crate::model::{Ask, Endpoint, Scope, SourceState};
 
     /// Events as they were put in, so many at a drain.
     struct Fake {

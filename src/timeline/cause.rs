@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use crate::model::event::{Comm, File, ResetReason};
+use crate::model::event::{Comm, File, ResetReason, errno};
 use crate::model::{Descriptor, Event, Moment, Sample, TcpState, Timestamp, event};
 use crate::timeline::When;
 
@@ -271,12 +271,12 @@ fn of_the_end(from: TcpState, event: &Event) -> Why {
     if is_acknowledged(from, moment) && !moment.has_broken() {
         return Cause::AckReceived.into();
     }
-    match moment.error.map(i32::from) {
-        Some(REFUSED) => Why::from(Cause::ResetReceived).because(Reason::Refused),
-        Some(RESET | BROKEN_PIPE) => Cause::ResetReceived.into(),
-        Some(TIMED_OUT) => Cause::Timeout.into(),
-        Some(ABORTED) => Why::from(Cause::ResetSent).because(Reason::Destroyed),
-        Some(HOST_UNREACHABLE | NET_UNREACHABLE | HOST_DOWN) => {
+    match moment.error {
+        Some(errno::ECONNREFUSED) => Why::from(Cause::ResetReceived).because(Reason::Refused),
+        Some(errno::ECONNRESET | errno::EPIPE) => Cause::ResetReceived.into(),
+        Some(errno::ETIMEDOUT) => Cause::Timeout.into(),
+        Some(errno::ECONNABORTED) => Why::from(Cause::ResetSent).because(Reason::Destroyed),
+        Some(errno::EHOSTUNREACH | errno::ENETUNREACH | errno::EHOSTDOWN) => {
             Why::from(Cause::Timeout).because(Reason::Unreachable)
         }
         Some(_) => Why::default(),
@@ -437,14 +437,3 @@ impl From<Cause> for Why {
         }
     }
 }
-
-// The errors that end a connection, as asm-generic/errno.h numbers them. (mips, parisc and sparc
-// have their own; there a cause is `unknown`, never a wrong one.)
-const BROKEN_PIPE: i32 = 32;
-const NET_UNREACHABLE: i32 = 101;
-const ABORTED: i32 = 103;
-const RESET: i32 = 104;
-const TIMED_OUT: i32 = 110;
-const REFUSED: i32 = 111;
-const HOST_DOWN: i32 = 112;
-const HOST_UNREACHABLE: i32 = 113;

@@ -6,7 +6,7 @@
 //! a mini-socket has no events at all (see [`super::turned`]); and a socket that is connected again
 //! keeps its cookie.
 
-use crate::model::event::{File, ResetReason};
+use crate::model::event::{File, ResetReason, errno};
 use crate::model::tcp::{can_follow, passed_between};
 use crate::model::{
     Ask, Descriptor, Event, Moment, Queues, Sample, SockId, SourceName, TcpState, Timestamp, What,
@@ -411,7 +411,7 @@ enum Becomes {
 
 fn becomes(from: TcpState, moment: &Moment) -> Becomes {
     let gives_up = moment.file == File::Closing && aborts(from, moment).is_some();
-    let is_reset = moment.error == Some(ECONNRESET);
+    let is_reset = moment.error == Some(errno::ECONNRESET);
     match from {
         TcpState::FinWait1 | TcpState::FinWait2 if is_reset && moment.shutdown.receive() => {
             Becomes::Undecided
@@ -422,9 +422,6 @@ fn becomes(from: TcpState, moment: &Moment) -> Becomes {
         _ => Becomes::Open,
     }
 }
-
-/// asm-generic/errno.h.
-const ECONNRESET: u16 = 104;
 
 /// What the kernel's word for a reset means to the connection's user.
 fn reason_of(reason: ResetReason) -> Option<Reason> {

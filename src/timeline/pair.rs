@@ -49,6 +49,14 @@ impl Side {
         }
     }
 
+    /// The name of its lane.
+    pub const fn letter(self) -> &'static str {
+        match self {
+            Self::A => "A",
+            Self::B => "B",
+        }
+    }
+
     /// The word in machine output.
     pub const fn token(self) -> &'static str {
         match self {

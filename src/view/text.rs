@@ -80,7 +80,7 @@ impl Lines {
                 format!("{}{age}", painted(found.state, self.color))
             }
         };
-        format!("{} {} {state}", letter(side), connection.endpoint(side))
+        format!("{} {} {state}", side.letter(), connection.endpoint(side))
     }
 
     fn moved(&self, side: Side, step: &Transition, connection: &Connection) -> String {
@@ -94,7 +94,7 @@ impl Lines {
         notes.extend(step.seen.and_then(|seen| news_beside(step, seen)));
         format!(
             "{} {}  {} -> {}  {}",
-            letter(side),
+            side.letter(),
             connection.endpoint(side),
             painted(step.from, self.color),
             painted(step.to, self.color),
@@ -136,13 +136,13 @@ fn lost(count: u64, source: SourceName) -> String {
 
 fn marked(side: Side, mark: &Mark, connection: &Connection) -> String {
     let end = connection.endpoint(side);
-    format!("{} {end}  {}", letter(side), cause::mark_words(mark))
+    format!("{} {end}  {}", side.letter(), cause::mark_words(mark))
 }
 
 fn missed(side: Side, connection: &Connection) -> String {
     format!(
         "lost   {} {}: events before this one; what happened in between was not seen",
-        letter(side),
+        side.letter(),
         connection.endpoint(side)
     )
 }
@@ -180,13 +180,6 @@ pub fn source_message(observation: &Observation) -> Option<String> {
     match &observation.body {
         Body::Source(state) => Some(source::words(observation.source, state)),
         _ => None,
-    }
-}
-
-const fn letter(side: Side) -> &'static str {
-    match side {
-        Side::A => "A",
-        Side::B => "B",
     }
 }
 

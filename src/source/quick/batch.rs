@@ -83,15 +83,16 @@ pub(super) fn lost(at: Timestamp) -> Observation {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::model::{Cookie, Endpoint, Event, FourTuple, Scope, SockId, TcpState, What};
 
-    fn ns(nanos: u64) -> Timestamp {
+    pub fn ns(nanos: u64) -> Timestamp {
         Timestamp::from_nanos(nanos)
     }
 
-    fn event(at: Timestamp) -> Observation {
+    /// A socket is closed, and a mini-socket may follow.
+    pub fn event(at: Timestamp) -> Observation {
         let endpoint = |port| Endpoint::new([127, 0, 0, 1].into(), port);
         Observation {
             at,

@@ -4,7 +4,7 @@ use crate::model::Timestamp;
 use crate::timeline::{Connection, SeenBeside, Side, Track};
 use crate::view::duration::{age as brief_age, is_telling};
 use crate::view::palette::{ColorMode, painted};
-use crate::view::text::{beside, letter, queued};
+use crate::view::text::{beside, queued};
 
 /// The table of `tcpwatch list`: both ends of a connection on one row.
 pub fn list<'a>(
@@ -56,7 +56,7 @@ fn list_row(connection: &Connection, now: Timestamp) -> [String; 7] {
     let multipath = connection.is_multipath().then(|| "MPTCP".to_owned());
     let ends = connection.visible().filter_map(|(side, track)| {
         let notes = end_notes(track);
-        (!notes.is_empty()).then(|| format!("{}: {}", letter(side), notes.join(", ")))
+        (!notes.is_empty()).then(|| format!("{}: {}", side.letter(), notes.join(", ")))
     });
     let notes: Vec<String> = multipath.into_iter().chain(ends).collect();
     [a.0, a.1, a.2, b.0, b.1, b.2, notes.join("; ")]
