@@ -189,24 +189,6 @@ fn abort(client: TcpStream) {
     until_gone(tuple.mirror());
 }
 
-#[allow(
-    unsafe_code,
-    reason = "a socket option that no safe crate of ours sets"
-)]
-fn bind_to_device(socket: impl AsFd, device: &str) {
-    // SAFETY: the name outlives the call and its length is its own.
-    let result = unsafe {
-        libc::setsockopt(
-            socket.as_fd().as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_BINDTODEVICE,
-            device.as_ptr().cast(),
-            device.len() as libc::socklen_t,
-        )
-    };
-    assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
-}
-
 /// The answers to one question each, from a source that has looked once.
 fn confirm(source: &mut dyn Poller, asked: &[SockId]) -> Vec<Answer> {
     let mut told = Vec::new();
@@ -616,7 +598,7 @@ fn a_socket_bound_to_a_device_is_found() {
         let listener = TcpListener::bind("127.0.0.1:80").unwrap();
         let to = address("127.0.0.1:80");
         let bound = socket(to);
-        bind_to_device(&bound, "lo");
+        netns::bind_to_device(&bound, "lo");
         rustix::net::connect(&bound, &to).unwrap();
         let bound = TcpStream::from(bound);
         let server = listener.accept().unwrap().0;
@@ -625,9 +607,9 @@ fn a_socket_bound_to_a_device_is_found() {
         let mut source = sock_diag(Filter::default());
         look(&mut source);
         // No field of it but the device changes.
-        bind_to_device(&later, "lo");
+        netns::bind_to_device(&later, "lo");
         look(&mut source);
-        bind_to_device(&listener, "lo");
+        netns::bind_to_device(&listener, "lo");
         let mut newest = sock_diag(Filter::default());
         let seen = look(&mut newest);
         let listening = Expected::listener(&listener).tuple;
@@ -652,7 +634,7 @@ fn a_socket_bound_to_a_device_is_found() {
         abort(later);
         let again = socket(to);
         sockopt::set_socket_reuseaddr(&again, true).unwrap();
-        bind_to_device(&again, "lo");
+        netns::bind_to_device(&again, "lo");
         rustix::net::bind(&again, &address("127.0.0.1:5000")).unwrap();
         rustix::net::connect(&again, &to).unwrap();
         assert_eq!(

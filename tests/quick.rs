@@ -17,7 +17,6 @@ mod sockets;
 
 use std::collections::HashMap;
 use std::net::{SocketAddr, TcpStream};
-use std::os::fd::{AsFd, AsRawFd};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -446,24 +445,6 @@ fn an_end_without_a_cookie_gets_one() {
     });
 }
 
-#[allow(
-    unsafe_code,
-    reason = "a socket option that no safe crate of ours sets"
-)]
-fn bind_to_device(socket: impl AsFd, device: &str) {
-    // SAFETY: the name outlives the call and its length is its own.
-    let result = unsafe {
-        libc::setsockopt(
-            socket.as_fd().as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_BINDTODEVICE,
-            device.as_ptr().cast(),
-            device.len() as libc::socklen_t,
-        )
-    };
-    assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
-}
-
 #[test]
 fn a_socket_bound_to_a_device_is_found() {
     in_fresh_netns("a_socket_bound_to_a_device_is_found", || {
@@ -471,12 +452,12 @@ fn a_socket_bound_to_a_device_is_found() {
         let mut watch = watch();
         let mut pair = Pair::to(&server);
         let (client, _) = ids(&pair);
-        bind_to_device(pair.client.as_ref().unwrap(), "lo");
+        netns::bind_to_device(pair.client.as_ref().unwrap(), "lo");
         watch.follow(client);
         let look = watch.until("lookup", |told| Look::of(told, client));
         assert_eq!(look.state(), Some(TcpState::Established));
         // Bound no more, or to another: found all the same.
-        bind_to_device(pair.client.as_ref().unwrap(), "");
+        netns::bind_to_device(pair.client.as_ref().unwrap(), "");
         pair.shut_client();
         let look = watch.until("lookup", |told| Look::of(told, client));
         assert!(look.state().is_some(), "{look:?}");

@@ -7,7 +7,7 @@
 
 use std::io;
 use std::mem;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::thread;
 
 use rustix::net::{AddressFamily, SocketType, socket};
@@ -77,4 +77,24 @@ pub fn set_up(interface: &str) -> io::Result<()> {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }
+}
+
+#[allow(
+    unsafe_code,
+    dead_code,
+    reason = "a socket option that no safe crate of ours sets; not every test file needs it"
+)]
+/// Binds a socket to an interface (SO_BINDTODEVICE).
+pub fn bind_to_device(socket: impl AsFd, device: &str) {
+    // SAFETY: the name outlives the call and its length is its own.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_BINDTODEVICE,
+            device.as_ptr().cast(),
+            device.len() as libc::socklen_t,
+        )
+    };
+    assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
 }
