@@ -384,7 +384,7 @@ impl Tracker {
                 self.totals.lost += count.unwrap_or(0);
             }
             Body::Source(state) => self.note_source(source, state, at),
-            Body::Clock { .. } | Body::Note { .. } => {}
+            Body::Clock { .. } | Body::Note { .. } | Body::Keyframe(_) => {}
         }
     }
 

@@ -265,6 +265,7 @@ fn moment(step: &Step, steps: &[Step]) -> Moment {
 /// What the sources say of a life, in the order in which it is known.
 fn told(steps: &[Step], trouble: Trouble, dice: &mut Dice) -> Vec<Observation> {
     let observation = |us, source, body| Observation {
+        host: 0,
         at: at(us),
         source,
         body,
@@ -299,6 +300,7 @@ fn events(steps: &[Step], trouble: Trouble, dice: &mut Dice, all: &mut Vec<Obser
         };
         states[step.end] = to;
         let bpf = |us, body| Observation {
+            host: 0,
             at: at(us),
             source: SourceName::Bpf,
             body,
@@ -350,6 +352,7 @@ fn lookup(
         None => Answer::Gone,
     };
     all.push(Observation {
+        host: 0,
         at: at(begun + took),
         source,
         body: Body::Lookup {
@@ -415,6 +418,7 @@ fn looks(steps: &[Step], dice: &mut Dice, all: &mut Vec<Observation>) {
                 }
             };
         all.push(Observation {
+            host: 0,
             at: at(begun + took),
             source: SourceName::SockDiag,
             body,

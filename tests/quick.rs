@@ -547,7 +547,7 @@ fn what_overruns_the_queue_is_a_loss_and_looked_for() {
         watch.read = watch.told.len();
         let begun = now_ns();
         drop(pairs);
-        watch.until("loss", |told| match told.body {
+        watch.until("loss", |told| match &told.body {
             Body::Lost { count: None, why } => why.contains("ENOBUFS").then_some(()),
             _ => None,
         });

@@ -240,6 +240,7 @@ fn observation(step: &Step, default: Option<&str>) -> Observation {
             missing: step.missing.iter().map(|line| id(line)).collect(),
         });
         return Observation {
+            host: 0,
             at: now,
             source,
             body,
@@ -255,6 +256,7 @@ fn observation(step: &Step, default: Option<&str>) -> Observation {
             }
         };
         return Observation {
+            host: 0,
             at: at(end),
             source,
             body: Body::Lookup {
@@ -287,6 +289,7 @@ fn observation(step: &Step, default: Option<&str>) -> Observation {
     }
     if let Some(until) = step.unchanged {
         return Observation {
+            host: 0,
             at: at(until),
             source,
             body: Body::Unchanged {
@@ -304,6 +307,7 @@ fn observation(step: &Step, default: Option<&str>) -> Observation {
         .as_ref()
         .expect("a step is a look, a lookup, unchanged or host");
     Observation {
+        host: 0,
         at: at(host.at),
         source,
         body: Body::Host(HostFacts {
@@ -372,6 +376,7 @@ fn bpf(step: &Step, body: Body) -> Observation {
         _ => SourceName::Bpf,
     };
     Observation {
+        host: 0,
         at: at(step.at.expect("an event has its time")),
         source,
         body,

@@ -183,7 +183,7 @@ fn losses_and_the_second_best_source() {
     story.observe(16_000, SourceName::Proc, Body::Source(running));
     let lost = Body::Lost {
         count: Some(12),
-        why: "receive buffer full",
+        why: "receive buffer full".into(),
     };
     story.observe(16_100, SourceName::Proc, lost);
     story.look(16_200, &[], &[listener(endpoint("0.0.0.0", SERVER), 129)]);
@@ -216,7 +216,7 @@ fn all_sources_are_told_how_they_do() {
     story.observe(16_000, SourceName::Destroy, joined);
     let lost = Body::Lost {
         count: Some(12),
-        why: "ring full",
+        why: "ring full".into(),
     };
     story.observe(16_100, SourceName::Bpf, lost);
     snapshot("sources", &mut story, 18_000);
@@ -421,7 +421,7 @@ fn without_colour_no_cell_has_one() {
     let mut story = hundreds(ColorMode::Off);
     let lost = Body::Lost {
         count: None,
-        why: "receive buffer full",
+        why: "receive buffer full".into(),
     };
     story.observe(6000, SourceName::SockDiag, lost);
     for key in [" ", "?"] {

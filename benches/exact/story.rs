@@ -17,6 +17,7 @@ const PORTS: u64 = 28_000;
 /// What comes before any event.
 pub fn opening() -> [Observation; 2] {
     let of = |source, body| Observation {
+        host: 0,
         at: Timestamp::from_nanos(1),
         source,
         body,
@@ -79,6 +80,7 @@ fn life(index: u64) -> [Observation; EVENTS] {
     steps.map(|(end, what, file)| {
         at += 500;
         Observation {
+            host: 0,
             at: Timestamp::from_nanos(at),
             source: SourceName::Bpf,
             body: Body::Event(Event {

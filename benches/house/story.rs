@@ -153,6 +153,7 @@ fn look(at: u64, appeared: Vec<Sample>, changed: Vec<Sample>, missing: Vec<SockI
 
 fn observation(at: Timestamp, body: Body) -> Observation {
     Observation {
+        host: 0,
         at,
         source: SourceName::SockDiag,
         body,

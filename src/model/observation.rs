@@ -8,6 +8,7 @@
 //! bound of a change is the *begin* of the last look that covered the socket, which is why every
 //! look says when it began, whether it was complete, and whether TIME_WAIT was in it.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
@@ -18,6 +19,9 @@ use crate::model::{Cookie, Event, Sample, Scope, SockId, Timestamp};
 pub struct Observation {
     /// When it was known: for looks and lookups the moment after the answer.
     pub at: Timestamp,
+    /// Which of the recordings that are shown together it comes from; 0 is the first, and what is
+    /// watched live. [`Scope::host`] of every socket in it is the same.
+    pub host: u16,
     /// Who says it.
     pub source: SourceName,
     /// What is said.
@@ -39,6 +43,8 @@ pub enum SourceName {
     Follow,
     /// The lab's own processes.
     Lab,
+    /// A recording, of itself: what it lacks.
+    Recording,
 }
 
 impl SourceName {
@@ -51,6 +57,7 @@ impl SourceName {
             Self::Destroy => "destroy",
             Self::Follow => "follow",
             Self::Lab => "lab",
+            Self::Recording => "recording",
         }
     }
 }
@@ -110,8 +117,20 @@ pub enum Body {
         /// How many rows or messages; `None` when it can't be counted.
         count: Option<u64>,
         /// Why, in words.
-        why: &'static str,
+        why: Cow<'static, str>,
     },
+    /// All that the last whole look showed, for who joins a recording in its middle. It says
+    /// nothing that was not said before.
+    Keyframe(Keyframe),
+}
+
+/// All sockets that one complete look at every state showed, as they were last reported.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Keyframe {
+    /// Before the first row was asked for.
+    pub begun: Timestamp,
+    /// The sockets, each once.
+    pub samples: Vec<Sample>,
 }
 
 /// How much of the table a look covers.
@@ -207,7 +226,7 @@ pub enum SourceState {
     },
 }
 
-/// What the tracker wants to know. Live sources answer, replay drops it.
+/// What the tracker, or the recorder, wants to know. Live sources answer, replay drops it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ask {
     /// Is it still there? Asked for what a look missed, and for the other end beside it, so that
@@ -218,4 +237,6 @@ pub enum Ask {
     Follow(SockId),
     /// The end is gone, or waits out its TIME_WAIT, or is forgotten: no need to look any more.
     Leave(SockId),
+    /// Say all that is there, as a [`Body::Keyframe`], after a whole look that is made at once.
+    Keyframe,
 }

@@ -205,6 +205,7 @@ impl Experimenter {
 
 fn note(at: Timestamp, pid: u32, text: String) -> Observation {
     Observation {
+        host: 0,
         at,
         source: SourceName::Lab,
         body: Body::Note { pid, text },

@@ -370,11 +370,13 @@ impl Main<'_> {
             return Ok(());
         }
         self.ingest(&Observation {
+            host: 0,
             at: clock::now(),
             source: SourceName::Bpf,
             body: Body::Lost {
                 count: None,
-                why: "this program was held up: some lines come later than others of their time",
+                why: "this program was held up: some lines come later than others of their time"
+                    .into(),
             },
         })
     }

@@ -145,6 +145,7 @@ mod tests {
 
     fn batch(times: &[u64]) -> Vec<Observation> {
         let observation = |&ms: &u64| Observation {
+            host: 0,
             at: at(ms),
             source: SourceName::Lab,
             body: Body::Clock { realtime_ns: ms },

@@ -116,6 +116,7 @@ impl Show for ScreenShow {
         now: Timestamp,
     ) -> anyhow::Result<()> {
         self.app.note(&Observation {
+            host: 0,
             at: now,
             source: SourceName::Lab,
             body: Body::Note {

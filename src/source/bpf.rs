@@ -290,11 +290,12 @@ impl Bpf {
         ] {
             if count > 0 {
                 out.push(Observation {
+                    host: 0,
                     at,
                     source: SourceName::Bpf,
                     body: Body::Lost {
                         count: Some(count),
-                        why,
+                        why: why.into(),
                     },
                 });
             }

@@ -19,6 +19,7 @@ pub fn thread_cpu() -> Duration {
 /// The same moment on both clocks, as an observation.
 pub fn anchor(source: SourceName) -> Observation {
     Observation {
+        host: 0,
         at: now(),
         source,
         body: Body::Clock {

@@ -104,7 +104,7 @@ impl Feed {
             .iter()
             .filter_map(|ask| match ask {
                 Ask::Confirm(id) => Some(*id),
-                Ask::Follow(_) | Ask::Leave(_) => None,
+                Ask::Follow(_) | Ask::Leave(_) | Ask::Keyframe => None,
             })
             .collect();
         match self.poller.confirm(&ids, out) {
@@ -143,6 +143,7 @@ impl Feed {
         }
         self.announced = Some(now);
         out.push(Observation {
+            host: 0,
             at: clock::now(),
             source: now.source,
             body: Body::Source(SourceState::Running {
@@ -212,11 +213,12 @@ const HELD_UP: Duration = Duration::from_secs(1);
 
 fn held_up(source: SourceName, at: Timestamp) -> Observation {
     Observation {
+        host: 0,
         at,
         source,
         body: Body::Lost {
             count: None,
-            why: "a look came more than a second late: what was shorter was not seen",
+            why: "a look came more than a second late: what was shorter was not seen".into(),
         },
     }
 }
@@ -228,6 +230,7 @@ fn turned_off(error: &SourceError, why: &mut Option<String>) -> Observation {
     };
     *why = Some(format!("instead of sock_diag: {reason}"));
     Observation {
+        host: 0,
         at: clock::now(),
         source: SourceName::SockDiag,
         body: Body::Source(SourceState::Off { why: reason }),

@@ -81,6 +81,7 @@ impl Watched {
     fn say(&mut self, out: &mut Vec<Observation>) {
         self.said = true;
         out.push(Observation {
+            host: 0,
             at: clock::now(),
             source: self.source,
             body: Body::Host(self.known),

@@ -122,6 +122,7 @@ impl ProcNet {
                 }
             };
             out.push(Observation {
+                host: 0,
                 at,
                 source: SourceName::Proc,
                 body: Body::Lookup {
@@ -161,11 +162,12 @@ impl Poller for ProcNet {
         let at = clock::now();
         if unreadable != std::mem::replace(&mut self.unreadable, unreadable) && unreadable > 0 {
             out.push(Observation {
+                host: 0,
                 at,
                 source: self.name(),
                 body: Body::Lost {
                     count: Some(unreadable as u64),
-                    why: "rows that could not be read",
+                    why: "rows that could not be read".into(),
                 },
             });
         }

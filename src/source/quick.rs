@@ -410,6 +410,7 @@ impl Quick {
             };
             tuples.push(id.tuple);
             out.push(Observation {
+                host: 0,
                 at,
                 source: SourceName::Destroy,
                 body: Body::Event(Event {
@@ -592,6 +593,7 @@ mod tests {
         assert!(matches!(
             &opening[..],
             [Observation {
+                host: 0,
                 source: SourceName::Follow,
                 body: Body::Source(SourceState::Off { .. }),
                 ..

@@ -318,8 +318,12 @@ impl Poller for SockDiag {
 
 fn lost(count: Option<u64>, why: &'static str) -> Observation {
     Observation {
+        host: 0,
         at: clock::now(),
         source: SourceName::SockDiag,
-        body: Body::Lost { count, why },
+        body: Body::Lost {
+            count,
+            why: why.into(),
+        },
     }
 }

@@ -269,6 +269,7 @@ impl<K: Eq + Hash + Copy + Ord> Table<K> {
             if let Some(until) = quiet.newest.take() {
                 quiet.said_at = at;
                 out.push(Observation {
+                    host: 0,
                     at,
                     source,
                     body: Body::Unchanged { until, look },
@@ -289,6 +290,7 @@ impl<K: Eq + Hash + Copy + Ord> Table<K> {
 
     fn observation(&self, at: Timestamp, body: Body) -> Observation {
         Observation {
+            host: 0,
             at,
             source: self.source,
             body,

@@ -197,6 +197,7 @@ mod tests {
         for (index, rows) in [&[][..]].iter().chain(looks).enumerate() {
             let at = index as u64 * 10;
             tracker.ingest(&Observation {
+                host: 0,
                 at: Timestamp::from_nanos(at + 5),
                 source: SourceName::SockDiag,
                 body: Body::Poll(Poll {

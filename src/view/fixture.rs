@@ -45,6 +45,7 @@ pub(super) fn tracker() -> Tracker {
     };
     let mut tracker = Tracker::default();
     tracker.ingest(&Observation {
+        host: 0,
         at: at(0),
         source: SourceName::SockDiag,
         body: Body::Poll(Poll {

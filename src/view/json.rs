@@ -129,6 +129,7 @@ pub fn write_observation(out: &mut Vec<u8>, observation: &Observation) -> serde_
         | Body::Event(_)
         | Body::Unchanged { .. }
         | Body::Lookup { .. }
+        | Body::Keyframe(_)
         | Body::Host(_) => return Ok(()),
     };
     append(out, &line)

@@ -106,6 +106,7 @@ impl Lines {
     pub fn observation(&self, observation: &Observation) -> Option<String> {
         let text = match &observation.body {
             Body::Lost { count, why } => {
+                let why = plain(why);
                 let source = observation.source;
                 match count {
                     Some(count) => {
@@ -216,6 +217,8 @@ fn queued(seen: &SeenBeside) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::borrow::Cow;
+
     use super::*;
     use crate::timeline::{ConnId, MarkKind};
     use crate::view::fixture::{
@@ -230,6 +233,7 @@ mod tests {
             color: ColorMode::Off,
         };
         lines.clock.note(&Observation {
+            host: 0,
             at: at(0),
             source: crate::model::SourceName::SockDiag,
             body: Body::Clock {
@@ -300,8 +304,14 @@ mod tests {
         };
         let said = |source, count, why| {
             let at = at(0);
+            let why = Cow::Borrowed(why);
             let body = Body::Lost { count, why };
-            let line = lines.observation(&Observation { at, source, body });
+            let line = lines.observation(&Observation {
+                host: 0,
+                at,
+                source,
+                body,
+            });
             line.unwrap_or_default()
         };
         for (source, count, why, ending) in [

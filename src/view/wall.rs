@@ -70,6 +70,7 @@ mod tests {
 
     fn anchor(at: u64, realtime_ns: u64) -> Observation {
         Observation {
+            host: 0,
             at: Timestamp::from_nanos(at),
             source: SourceName::SockDiag,
             body: Body::Clock { realtime_ns },

@@ -239,7 +239,12 @@ impl Story {
     }
 
     fn tell(&mut self, at: Timestamp, source: SourceName, body: Body) {
-        let observation = Observation { at, source, body };
+        let observation = Observation {
+            host: 0,
+            at,
+            source,
+            body,
+        };
         self.tracker.ingest(&observation);
         self.app.note(&observation);
         self.tracker.changes();

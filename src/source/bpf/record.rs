@@ -175,6 +175,7 @@ impl Record {
     /// As an observation; `None` for a state or kind that we do not know.
     pub fn observation(&self, tuple: FourTuple, context: &Context) -> Option<Observation> {
         Some(Observation {
+            host: 0,
             at: Timestamp::from_nanos(self.at),
             source: SourceName::Bpf,
             body: Body::Event(Event {

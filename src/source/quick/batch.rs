@@ -50,6 +50,7 @@ pub(super) fn batches(
 
 pub(super) fn state(source: SourceName, state: SourceState) -> Observation {
     Observation {
+        host: 0,
         at: clock::now(),
         source,
         body: Body::Source(state),
@@ -73,11 +74,12 @@ pub(super) fn running(source: SourceName, period: Duration, why: Option<String>)
 
 pub(super) fn lost(at: Timestamp) -> Observation {
     Observation {
+        host: 0,
         at,
         source: SourceName::Destroy,
         body: Body::Lost {
             count: None,
-            why: "the queue of freed sockets overran (ENOBUFS)",
+            why: "the queue of freed sockets overran (ENOBUFS)".into(),
         },
     }
 }
@@ -95,6 +97,7 @@ pub(super) mod tests {
     pub fn event(at: Timestamp) -> Observation {
         let endpoint = |port| Endpoint::new([127, 0, 0, 1].into(), port);
         Observation {
+            host: 0,
             at,
             source: SourceName::Bpf,
             body: Body::Event(Event {

@@ -82,7 +82,7 @@ impl Following {
         match ask {
             Ask::Follow(id) => self.follower.follow(id),
             Ask::Leave(id) => self.follower.leave(&id),
-            Ask::Confirm(_) => {}
+            Ask::Confirm(_) | Ask::Keyframe => {}
         }
     }
 

@@ -98,6 +98,7 @@ mod tests {
     fn event(cookie: u64, from: TcpState, to: TcpState, error: Option<u16>) -> Observation {
         let endpoint = |port| Endpoint::new([127, 0, 0, 1].into(), port);
         Observation {
+            host: 0,
             at: Timestamp::from_nanos(cookie),
             source: SourceName::Bpf,
             body: Body::Event(Event {

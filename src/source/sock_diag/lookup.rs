@@ -84,6 +84,7 @@ impl Answered {
     /// What the tracker is told.
     pub(super) fn observation(&self) -> Observation {
         Observation {
+            host: 0,
             at: self.at,
             source: SourceName::SockDiag,
             body: Body::Lookup {

@@ -3,6 +3,7 @@
 //!
 //! The trap: notes come without end, so only the newest are kept.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 
 use jiff::tz::TimeZone;
@@ -25,7 +26,7 @@ pub(super) struct LabNote {
 pub(super) struct Heard {
     sources: BTreeMap<SourceName, SourceState>,
     /// Why something was missed, the newest reason.
-    last_loss: Option<&'static str>,
+    last_loss: Option<Cow<'static, str>>,
     notes: VecDeque<LabNote>,
     clock: WallClock,
 }
@@ -47,7 +48,7 @@ impl Heard {
             Body::Source(state) => {
                 self.sources.insert(observation.source, state.clone());
             }
-            Body::Lost { why, .. } => self.last_loss = Some(why),
+            Body::Lost { why, .. } => self.last_loss = Some(why.clone()),
             Body::Note { pid, text } => self.keep(LabNote {
                 at,
                 pid: *pid,
@@ -57,6 +58,7 @@ impl Heard {
             | Body::Event(_)
             | Body::Unchanged { .. }
             | Body::Lookup { .. }
+            | Body::Keyframe(_)
             | Body::Host(_)
             | Body::Clock { .. } => {}
         }
@@ -73,8 +75,8 @@ impl Heard {
         &self.sources
     }
 
-    pub(super) const fn last_loss(&self) -> Option<&'static str> {
-        self.last_loss
+    pub(super) fn last_loss(&self) -> Option<&str> {
+        self.last_loss.as_deref()
     }
 
     pub(super) fn notes(&self) -> impl Iterator<Item = &LabNote> {
@@ -100,6 +102,7 @@ mod tests {
 
     fn observation(at: u64, body: Body) -> Observation {
         Observation {
+            host: 0,
             at: Timestamp::from_nanos(at),
             source: SourceName::Lab,
             body,

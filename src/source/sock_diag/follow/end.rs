@@ -181,6 +181,7 @@ pub(super) fn lookup(
     at: Timestamp,
 ) -> Observation {
     Observation {
+        host: 0,
         at,
         source: SourceName::Follow,
         body: Body::Lookup {
