@@ -18,6 +18,7 @@ pub mod cli;
 pub mod diagnosis;
 pub mod lab;
 pub mod model;
+pub mod record;
 pub mod run;
 pub mod source;
 pub mod timeline;

@@ -11,7 +11,9 @@ pub mod tcp;
 pub mod time;
 
 pub use event::{Caller, Event, Moment, What};
-pub use observation::{Answer, Ask, Body, Look, Observation, Poll, SourceName, SourceState};
+pub use observation::{
+    Answer, Ask, Body, Keyframe, Look, Observation, Poll, SourceName, SourceState,
+};
 pub use sock::{Cookie, Descriptor, Endpoint, FourTuple, Queues, Sample, Scope, SockId};
 pub use tcp::{Shutdown, TcpState, Timer, TimerKind};
 pub use time::Timestamp;

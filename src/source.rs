@@ -14,6 +14,7 @@ pub mod host;
 pub mod pace;
 pub mod proc_net;
 pub mod quick;
+pub mod replay;
 pub mod sock_diag;
 pub mod table;
 

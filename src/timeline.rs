@@ -296,6 +296,8 @@ pub struct Tracker {
     missing_that_count: u64,
     /// Closed connections, oldest first.
     settled: VecDeque<ConnId>,
+    /// Those that were dropped, for whoever has asked for them.
+    retired: Option<Vec<Box<Connection>>>,
     retention: usize,
     next: u64,
     /// Met in the observation at hand and not yet shown: their sides are not decided.
@@ -334,6 +336,7 @@ impl Tracker {
             lost_at: None,
             missing_that_count: 0,
             settled: VecDeque::new(),
+            retired: None,
             retention,
             next: 1,
             unopened: Vec::new(),
@@ -405,6 +408,19 @@ impl Tracker {
     /// What the tracker wants to know since this was last asked.
     pub fn asks(&mut self) -> std::vec::Drain<'_, Ask> {
         self.asks.drain(..)
+    }
+
+    /// From now on connections that are dropped to bound memory can be had from
+    /// [`Tracker::retired`], and must be.
+    pub fn hand_out_the_retired(&mut self) {
+        self.retired.get_or_insert_default();
+    }
+
+    /// The connections that were dropped since this was last asked, in that order.
+    pub fn retired(&mut self) -> impl Iterator<Item = Box<Connection>> + '_ {
+        self.retired
+            .iter_mut()
+            .flat_map(|retired| retired.drain(..))
     }
 
     /// A connection by its number, `None` once it is dropped.

@@ -58,7 +58,7 @@ fn watched_by(name: &str, filter: Filter, test: impl FnOnce(&mut Watch) + Send) 
 struct Watch {
     bpf: Bpf,
     seen: Vec<(Timestamp, Event)>,
-    lost: Vec<(u64, &'static str)>,
+    lost: Vec<(u64, String)>,
     until: Timestamp,
 }
 

@@ -28,6 +28,53 @@ pub struct Observation {
     pub body: Body,
 }
 
+impl Observation {
+    /// Puts every stamp in it on a clock that is ahead by so many nanoseconds.
+    pub fn shift(&mut self, by: i64) {
+        self.at = self.at.shifted(by);
+        match &mut self.body {
+            Body::Poll(poll) => {
+                poll.begun = poll.begun.shifted(by);
+                shift_timers(&mut poll.appeared, by);
+                shift_timers(&mut poll.changed, by);
+            }
+            Body::Keyframe(keyframe) => {
+                keyframe.begun = keyframe.begun.shifted(by);
+                shift_timers(&mut keyframe.samples, by);
+            }
+            Body::Unchanged { until, .. } => *until = until.shifted(by),
+            Body::Lookup {
+                begun,
+                unchanged,
+                answer,
+                ..
+            } => {
+                *begun = begun.shifted(by);
+                *unchanged = unchanged.map(|at| at.shifted(by));
+                if let Answer::Found(sample) = answer {
+                    shift_timers(std::slice::from_mut(sample), by);
+                }
+            }
+            // The same moment on two clocks, of which the other is not ours to move.
+            Body::Clock { .. } => {}
+            Body::Event(_)
+            | Body::Host(_)
+            | Body::Source(_)
+            | Body::Note { .. }
+            | Body::Lost { .. } => {}
+        }
+    }
+}
+
+fn shift_timers(samples: &mut [Sample], by: i64) {
+    for timer in samples
+        .iter_mut()
+        .filter_map(|sample| sample.timer.as_mut())
+    {
+        timer.deadline = timer.deadline.shifted(by);
+    }
+}
+
 /// A source of observations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SourceName {

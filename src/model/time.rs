@@ -36,6 +36,13 @@ impl Timestamp {
         Self(self.0.saturating_sub(nanos_of(by)))
     }
 
+    /// This moment by a clock that is ahead of ours by so many nanoseconds; the ends of the clock
+    /// at the outside.
+    #[must_use]
+    pub const fn shifted(self, by: i64) -> Self {
+        Self(self.0.saturating_add_signed(by))
+    }
+
     /// The distance to `other`, whichever is the later.
     pub const fn distance(self, other: Self) -> Duration {
         Duration::from_nanos(self.0.abs_diff(other.0))

@@ -35,5 +35,8 @@ impl Tracker {
                 }
             }
         }
+        if let Some(retired) = &mut self.retired {
+            retired.push(connection);
+        }
     }
 }

@@ -1,0 +1,588 @@
+//! Lines as what they say. The inverse of [`super::encode`].
+//!
+//! Knows one line at a time: that a poll has rows, and which number is which socket, is the
+//! reader's. Fields come in any order, unknown ones are counted and skipped, and a line that lacks
+//! what it must have, or says what can't be, is unreadable as a whole: half a line is a guess.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use crate::model::event::{Comm, File, Moment, ResetReason};
+use crate::model::observation::HostFacts;
+use crate::model::{
+    Answer, Body, Caller, Cookie, Endpoint, Event, FourTuple, Look, Queues, Sample, Scope,
+    Shutdown, SockId, SourceName, SourceState, TcpState, Timer, TimerKind, Timestamp, What,
+};
+use crate::record::fields::{Fields, Malformed, Value};
+use crate::record::words;
+
+/// Why a line says nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unread {
+    /// It is not what it should be.
+    Malformed,
+    /// A record that a later version has added, or a word that it uses.
+    Unknown,
+    /// It names a socket by a number that no line that could be read has introduced.
+    UnknownSocket,
+}
+
+impl From<Malformed> for Unread {
+    fn from(_: Malformed) -> Self {
+        Self::Malformed
+    }
+}
+
+/// What a line says.
+#[derive(Debug, PartialEq)]
+pub(super) enum Said {
+    /// A file begins: another line follows its rules.
+    Header,
+    /// The recording has ended in good order.
+    End { at: Timestamp },
+    /// A socket and its number.
+    Socket { number: u64, id: SockId },
+    /// A look, whose rows follow.
+    Look(LookHead),
+    /// A row of the look.
+    Row { is: RowKind, of: RowOf },
+    /// A whole observation.
+    Whole {
+        at: Timestamp,
+        source: SourceName,
+        body: Body,
+    },
+}
+
+/// The first line of a look, or of a keyframe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct LookHead {
+    pub(super) at: Timestamp,
+    pub(super) source: SourceName,
+    pub(super) begun: Timestamp,
+    pub(super) look: Look,
+    pub(super) complete: bool,
+    pub(super) first: bool,
+    pub(super) rows: u64,
+    pub(super) is_keyframe: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum RowKind {
+    New,
+    Changed,
+    Missing,
+    There,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum RowOf {
+    Sample(Sample),
+    Socket(SockId),
+}
+
+/// Who is meant by a number.
+pub(super) trait Sockets {
+    fn socket(&self, number: u64) -> Option<SockId>;
+}
+
+/// Reads a line. `unknown` counts the fields that this version does not know.
+pub(super) fn line(
+    text: &[u8],
+    scope: Scope,
+    sockets: &impl Sockets,
+    unknown: &mut u64,
+) -> Result<Said, Unread> {
+    let mut fields = Fields::of(text)?;
+    let mut raw = Raw::default();
+    while let Some((name, value)) = fields.next()? {
+        if !raw.take(name, value)? {
+            *unknown += 1;
+        }
+    }
+    let decoder = Decoder {
+        raw,
+        scope,
+        sockets,
+    };
+    decoder.said()
+}
+
+/// All fields that any line has, as they were found: a line has few, and looking at the kind first
+/// would need to walk it twice.
+#[derive(Default)]
+struct Raw<'a> {
+    kind: Option<&'a str>,
+    at: Option<u64>,
+    source: Option<&'a str>,
+    sock: Option<u64>,
+    n: Option<u64>,
+    begun: Option<u64>,
+    until: Option<u64>,
+    unchanged: Option<u64>,
+    rows: Option<u64>,
+    is: Option<&'a str>,
+    answer: Option<&'a str>,
+    found: Option<u64>,
+    cookie: Option<u64>,
+    local: Option<&'a str>,
+    remote: Option<&'a str>,
+    /// `None` when the field is not there: it is the header's.
+    netns: Option<Option<u64>>,
+    first: bool,
+    incomplete: bool,
+    without_time_wait: bool,
+    state: Option<&'a str>,
+    receive: u32,
+    send: u32,
+    waiting: Option<u32>,
+    backlog: Option<u32>,
+    queueless: bool,
+    timer: Option<&'a str>,
+    deadline: Option<u64>,
+    retransmits: u8,
+    inode: Option<u32>,
+    uid: Option<u32>,
+    shut: Option<u8>,
+    cgroup: Option<u64>,
+    multipath: bool,
+    from: Option<&'a str>,
+    to: Option<&'a str>,
+    what: Option<&'a str>,
+    reason: Option<&'a str>,
+    file: Option<&'a str>,
+    error: Option<u16>,
+    lingers_not: bool,
+    /// `None` when the field is not there, which is "no".
+    fin: Option<Option<bool>>,
+    bytes_received: u64,
+    bytes_acked: u64,
+    pid: Option<u32>,
+    comm: Option<Cow<'a, str>>,
+    comm_hex: Option<&'a str>,
+    exiting: bool,
+    signal: Option<u8>,
+    count: Option<u64>,
+    why: Option<Cow<'a, str>>,
+    text: Option<Cow<'a, str>>,
+    realtime_ns: Option<u64>,
+    period_ns: Option<u64>,
+    cost_ns: Option<u64>,
+    fin_timeout_ns: Option<u64>,
+    max_tw_buckets: Option<u64>,
+    time_wait_overflows: Option<u64>,
+    listen_overflows: Option<u64>,
+    resets: Option<u64>,
+    server_fast_open: bool,
+}
+
+impl<'a> Raw<'a> {
+    /// Takes a field; says whether it is a known one.
+    #[inline]
+    fn take(&mut self, name: &str, value: Value<'a>) -> Result<bool, Malformed> {
+        match name {
+            "type" => self.kind = Some(value.word()?),
+            "at" => self.at = Some(value.number()?),
+            "source" => self.source = Some(value.word()?),
+            "sock" => self.sock = Some(value.number()?),
+            "n" => self.n = Some(value.number()?),
+            "begun" => self.begun = Some(value.number()?),
+            "until" => self.until = Some(value.number()?),
+            "unchanged" => self.unchanged = value.number_or_null()?,
+            "rows" => self.rows = Some(value.number()?),
+            "is" => self.is = Some(value.word()?),
+            "answer" => self.answer = Some(value.word()?),
+            "found" => self.found = Some(value.number()?),
+            "cookie" => self.cookie = value.number_or_null()?,
+            "local" => self.local = Some(value.word()?),
+            "remote" => self.remote = Some(value.word()?),
+            "netns" => self.netns = Some(value.number_or_null()?),
+            "first" => self.first = value.boolean()?,
+            "incomplete" => self.incomplete = value.boolean()?,
+            "without_time_wait" => self.without_time_wait = value.boolean()?,
+            "state" => self.state = Some(value.word()?),
+            "receive" => self.receive = value.number()?,
+            "send" => self.send = value.number()?,
+            "waiting" => self.waiting = Some(value.number()?),
+            "backlog" => self.backlog = value.number_or_null()?,
+            "queueless" => self.queueless = value.boolean()?,
+            "timer" => self.timer = Some(value.word()?),
+            "deadline" => self.deadline = Some(value.number()?),
+            "retransmits" => self.retransmits = value.number()?,
+            "inode" => self.inode = value.number_or_null()?,
+            "uid" => self.uid = value.number_or_null()?,
+            "shut" => self.shut = Some(value.number()?),
+            "cgroup" => self.cgroup = value.number_or_null()?,
+            "multipath" => self.multipath = value.boolean()?,
+            "from" => self.from = Some(value.word()?),
+            "to" => self.to = Some(value.word()?),
+            "what" => self.what = Some(value.word()?),
+            "reason" => self.reason = Some(value.word()?),
+            "file" => self.file = Some(value.word()?),
+            "error" => self.error = value.number_or_null()?,
+            "lingers_not" => self.lingers_not = value.boolean()?,
+            "fin" => self.fin = Some(value.boolean_or_null()?),
+            "bytes_received" => self.bytes_received = value.number()?,
+            "bytes_acked" => self.bytes_acked = value.number()?,
+            "pid" => self.pid = Some(value.number()?),
+            "comm" => self.comm = Some(value.text()?),
+            "comm_hex" => self.comm_hex = Some(value.word()?),
+            "exiting" => self.exiting = value.boolean()?,
+            "signal" => self.signal = value.number_or_null()?,
+            _ => return self.take_rare(name, value),
+        }
+        Ok(true)
+    }
+
+    /// The fields of lines that are few.
+    fn take_rare(&mut self, name: &str, value: Value<'a>) -> Result<bool, Malformed> {
+        match name {
+            "count" => self.count = value.number_or_null()?,
+            "why" => self.why = Some(value.text()?),
+            "text" => self.text = Some(value.text()?),
+            "realtime_ns" => self.realtime_ns = Some(value.number()?),
+            "period_ns" => self.period_ns = Some(value.number()?),
+            "cost_ns" => self.cost_ns = value.number_or_null()?,
+            "fin_timeout_ns" => self.fin_timeout_ns = value.number_or_null()?,
+            "max_tw_buckets" => self.max_tw_buckets = value.number_or_null()?,
+            "time_wait_overflows" => self.time_wait_overflows = value.number_or_null()?,
+            "listen_overflows" => self.listen_overflows = value.number_or_null()?,
+            "resets" => self.resets = value.number_or_null()?,
+            "server_fast_open" => self.server_fast_open = value.boolean()?,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+}
+
+fn needed<T>(field: Option<T>) -> Result<T, Unread> {
+    field.ok_or(Unread::Malformed)
+}
+
+/// What a word means; one that is not in the table is of a later version.
+fn meant<T>(word: &str, meaning: impl Fn(&str) -> Option<T>) -> Result<T, Unread> {
+    meaning(word).ok_or(Unread::Unknown)
+}
+
+struct Decoder<'a, S> {
+    raw: Raw<'a>,
+    scope: Scope,
+    sockets: &'a S,
+}
+
+impl<S: Sockets> Decoder<'_, S> {
+    fn said(self) -> Result<Said, Unread> {
+        match needed(self.raw.kind)? {
+            "event" => {
+                let event = Body::Event(self.event()?);
+                self.whole(SourceName::Bpf, event)
+            }
+            "row" => self.row(),
+            "socket" => self.named(),
+            "lookup" => {
+                let lookup = self.lookup()?;
+                self.whole(SourceName::SockDiag, lookup)
+            }
+            "poll" => self.look(false),
+            "keyframe" => self.look(true),
+            "unchanged" => {
+                let until = Timestamp::from_nanos(needed(self.raw.until)?);
+                let look = self.extent();
+                self.whole(SourceName::SockDiag, Body::Unchanged { until, look })
+            }
+            "host" => {
+                let facts = Body::Host(self.host());
+                self.whole(SourceName::SockDiag, facts)
+            }
+            "source" => {
+                let state = self.source_state()?;
+                needed(self.raw.source)?;
+                self.whole(SourceName::SockDiag, Body::Source(state))
+            }
+            "clock" => {
+                let realtime_ns = needed(self.raw.realtime_ns)?;
+                self.whole(SourceName::SockDiag, Body::Clock { realtime_ns })
+            }
+            "note" => {
+                let pid = needed(self.raw.pid)?;
+                let text = needed(self.raw.text.as_deref())?.to_owned();
+                self.whole(SourceName::Lab, Body::Note { pid, text })
+            }
+            "lost" => {
+                let count = self.raw.count;
+                let why = needed(self.raw.why.as_deref())?.to_owned().into();
+                needed(self.raw.source)?;
+                self.whole(SourceName::SockDiag, Body::Lost { count, why })
+            }
+            "end" => Ok(Said::End { at: self.at()? }),
+            "header" => Ok(Said::Header),
+            _ => Err(Unread::Unknown),
+        }
+    }
+
+    fn at(&self) -> Result<Timestamp, Unread> {
+        needed(self.raw.at).map(Timestamp::from_nanos)
+    }
+
+    fn begun(&self) -> Result<Timestamp, Unread> {
+        needed(self.raw.begun).map(Timestamp::from_nanos)
+    }
+
+    fn source(&self, usual: SourceName) -> Result<SourceName, Unread> {
+        self.raw
+            .source
+            .map_or(Ok(usual), |word| meant(word, words::source))
+    }
+
+    fn whole(&self, usual: SourceName, body: Body) -> Result<Said, Unread> {
+        Ok(Said::Whole {
+            at: self.at()?,
+            source: self.source(usual)?,
+            body,
+        })
+    }
+
+    fn socket(&self, number: Option<u64>) -> Result<SockId, Unread> {
+        self.sockets
+            .socket(needed(number)?)
+            .ok_or(Unread::UnknownSocket)
+    }
+
+    fn named(&self) -> Result<Said, Unread> {
+        let local = endpoint(needed(self.raw.local)?)?;
+        let remote = endpoint(needed(self.raw.remote)?)?;
+        Ok(Said::Socket {
+            number: needed(self.raw.n)?,
+            id: SockId {
+                scope: self.scope(),
+                cookie: self.raw.cookie.map(Cookie),
+                tuple: FourTuple { local, remote },
+            },
+        })
+    }
+
+    fn scope(&self) -> Scope {
+        Scope {
+            host: self.scope.host,
+            netns: self.raw.netns.unwrap_or(self.scope.netns),
+        }
+    }
+
+    const fn extent(&self) -> Look {
+        if self.raw.without_time_wait {
+            Look::WithoutTimeWait
+        } else {
+            Look::Whole
+        }
+    }
+
+    fn look(&self, is_keyframe: bool) -> Result<Said, Unread> {
+        Ok(Said::Look(LookHead {
+            at: self.at()?,
+            source: self.source(SourceName::SockDiag)?,
+            begun: self.begun()?,
+            look: self.extent(),
+            complete: !self.raw.incomplete,
+            first: self.raw.first,
+            rows: needed(self.raw.rows)?,
+            is_keyframe,
+        }))
+    }
+
+    fn row(&self) -> Result<Said, Unread> {
+        let is = match needed(self.raw.is)? {
+            "new" => RowKind::New,
+            "changed" => RowKind::Changed,
+            "missing" => RowKind::Missing,
+            "there" => RowKind::There,
+            _ => return Err(Unread::Unknown),
+        };
+        let id = self.socket(self.raw.sock)?;
+        let of = match is {
+            RowKind::Missing => RowOf::Socket(id),
+            _ => RowOf::Sample(self.sample(id)?),
+        };
+        Ok(Said::Row { is, of })
+    }
+
+    fn sample(&self, id: SockId) -> Result<Sample, Unread> {
+        let raw = &self.raw;
+        let queues = match (raw.queueless, raw.waiting) {
+            (true, _) => Queues::Absent,
+            (false, Some(waiting)) => Queues::Accept {
+                waiting,
+                backlog: raw.backlog,
+            },
+            (false, None) => Queues::Stream {
+                receive: raw.receive,
+                send: raw.send,
+            },
+        };
+        Ok(Sample {
+            id,
+            state: self.state(raw.state)?,
+            queues,
+            timer: self.timer()?,
+            retransmits: raw.retransmits,
+            inode: raw.inode,
+            uid: raw.uid,
+            shutdown: raw.shut.map(shutdown).transpose()?,
+            cgroup: raw.cgroup,
+            multipath: raw.multipath,
+        })
+    }
+
+    fn state(&self, word: Option<&str>) -> Result<TcpState, Unread> {
+        meant(needed(word)?, words::state)
+    }
+
+    fn timer(&self) -> Result<Option<Timer>, Unread> {
+        let Some(word) = self.raw.timer else {
+            return Ok(None);
+        };
+        // A kind of a later version is a timer all the same.
+        let kind: TimerKind = meant(word, words::timer)?;
+        let deadline = Timestamp::from_nanos(needed(self.raw.deadline)?);
+        Ok(Some(Timer { kind, deadline }))
+    }
+
+    fn lookup(&self) -> Result<Body, Unread> {
+        let asked = self.socket(self.raw.sock)?;
+        let answer = match (self.raw.answer, self.raw.found) {
+            (Some("gone"), None) => Answer::Gone,
+            (Some("other"), None) => Answer::Other(self.raw.cookie.map(Cookie)),
+            (None, Some(_)) => Answer::Found(self.sample(self.socket(self.raw.found)?)?),
+            (Some(_), None) => return Err(Unread::Unknown),
+            _ => return Err(Unread::Malformed),
+        };
+        Ok(Body::Lookup {
+            asked,
+            begun: self.begun()?,
+            unchanged: self.raw.unchanged.map(Timestamp::from_nanos),
+            answer,
+        })
+    }
+
+    fn event(&self) -> Result<Event, Unread> {
+        let raw = &self.raw;
+        let what = match raw.what {
+            None => What::State {
+                from: self.state(raw.from)?,
+                to: self.state(raw.to)?,
+            },
+            Some("reset_sent") => What::ResetSent(match raw.reason {
+                None => ResetReason::Unsaid,
+                Some(word) => meant(word, words::reason)?,
+            }),
+            Some("reset_received") => What::ResetReceived,
+            Some("retransmit") => What::Retransmit,
+            Some("freed") => What::Freed,
+            Some(_) => return Err(Unread::Unknown),
+        };
+        Ok(Event {
+            id: self.socket(raw.sock)?,
+            what,
+            moment: match raw.file {
+                None => None,
+                Some(word) => Some(self.moment(meant(word, words::file)?)?),
+            },
+            caller: self.caller()?,
+        })
+    }
+
+    fn moment(&self, file: File) -> Result<Moment, Unread> {
+        let raw = &self.raw;
+        Ok(Moment {
+            shutdown: shutdown(raw.shut.unwrap_or(0))?,
+            file,
+            error: raw.error,
+            receive: raw.receive,
+            send: raw.send,
+            lingers_not: raw.lingers_not,
+            fin_received: raw.fin.unwrap_or(Some(false)),
+            bytes_received: raw.bytes_received,
+            bytes_acked: raw.bytes_acked,
+            cgroup: raw.cgroup,
+            multipath: raw.multipath,
+        })
+    }
+
+    fn caller(&self) -> Result<Option<Caller>, Unread> {
+        let Some(pid) = self.raw.pid else {
+            return Ok(None);
+        };
+        let comm = match (self.raw.comm.as_deref(), self.raw.comm_hex) {
+            (Some(name), _) => comm_of(name)?,
+            (None, Some(hex)) if hex.len() == 32 => u128::from_str_radix(hex, 16)
+                .map(|bytes| Comm(bytes.to_be_bytes()))
+                .map_err(|_| Unread::Malformed)?,
+            _ => return Err(Unread::Malformed),
+        };
+        Ok(Some(Caller {
+            pid,
+            comm,
+            exiting: self.raw.exiting,
+            signal: self.raw.signal,
+        }))
+    }
+
+    fn host(&self) -> HostFacts {
+        let raw = &self.raw;
+        HostFacts {
+            scope: self.scope(),
+            fin_timeout: raw.fin_timeout_ns.map(Duration::from_nanos),
+            max_tw_buckets: raw.max_tw_buckets,
+            time_wait_overflows: raw.time_wait_overflows,
+            listen_overflows: raw.listen_overflows,
+            resets: raw.resets,
+            server_fast_open: raw.server_fast_open,
+        }
+    }
+
+    fn source_state(&self) -> Result<SourceState, Unread> {
+        let why = self.raw.why.as_deref().map(str::to_owned);
+        match needed(self.raw.state)? {
+            "running" => Ok(SourceState::Running {
+                period: Duration::from_nanos(needed(self.raw.period_ns)?),
+                cost: self.raw.cost_ns.map(Duration::from_nanos),
+                why,
+            }),
+            "off" => Ok(SourceState::Off { why: needed(why)? }),
+            _ => Err(Unread::Unknown),
+        }
+    }
+}
+
+/// The kernel has two bits.
+fn shutdown(mask: u8) -> Result<Shutdown, Unread> {
+    match mask {
+        0..=3 => Ok(Shutdown::from_kernel(mask)),
+        _ => Err(Unread::Malformed),
+    }
+}
+
+fn comm_of(name: &str) -> Result<Comm, Unread> {
+    let mut bytes = [0; 16];
+    bytes
+        .get_mut(..name.len())
+        .ok_or(Unread::Malformed)?
+        .copy_from_slice(name.as_bytes());
+    Ok(Comm(bytes))
+}
+
+/// `127.0.0.1:80`, `[::1]:80`, `[fe80::1%3]:80` with the interface's index.
+fn endpoint(text: &str) -> Result<Endpoint, Unread> {
+    let (addr, port) = text.rsplit_once(':').ok_or(Unread::Malformed)?;
+    let port = port.parse().map_err(|_| Unread::Malformed)?;
+    let Some(inside) = addr.strip_prefix('[') else {
+        let addr: std::net::Ipv4Addr = addr.parse().map_err(|_| Unread::Malformed)?;
+        return Ok(Endpoint::new(addr.into(), port));
+    };
+    let inside = inside.strip_suffix(']').ok_or(Unread::Malformed)?;
+    let (addr, interface) = match inside.split_once('%') {
+        Some((addr, index)) => (addr, index.parse().map_err(|_| Unread::Malformed)?),
+        None => (inside, 0),
+    };
+    let addr: std::net::Ipv6Addr = addr.parse().map_err(|_| Unread::Malformed)?;
+    Ok(Endpoint::on_interface(addr.into(), port, interface))
+}

@@ -1,0 +1,222 @@
+//! Recordings as bytes: what is written is read back, and what is damaged is counted.
+
+#![allow(clippy::unwrap_used, reason = "a test may fail loudly")]
+
+use std::sync::Arc;
+
+use tcpwatch::model::event::{Comm, File, ResetReason};
+use tcpwatch::model::{
+    Answer, Body, Caller, Cookie, Endpoint, Event, FourTuple, Keyframe, Look, Moment, Observation,
+    Poll, Queues, Sample, Scope, Shutdown, SockId, SourceName, TcpState, Timestamp, What,
+};
+use tcpwatch::record::{Anchor, Encoder, FORMAT, FilterText, Header, Item, Reader, VERSION};
+
+fn at(ms: u64) -> Timestamp {
+    Timestamp::from_nanos(1_000_000_000_000 + ms * 1_000_000)
+}
+
+fn header() -> Header {
+    Header {
+        format: FORMAT.into(),
+        version: VERSION,
+        tcpwatch: "0.1.0".into(),
+        about: "test".into(),
+        host: "web".into(),
+        kernel: "6.18".into(),
+        boot_id: Some("b".into()),
+        netns: Some(7),
+        recording: "r".into(),
+        part: 1,
+        clock: Anchor {
+            monotonic_ns: at(0).nanos(),
+            realtime_ns: 1_700_000_000_000_000_000,
+        },
+        filter: FilterText::default(),
+        sources: vec!["sock_diag".into()],
+        period_ns: 100_000_000,
+    }
+}
+
+fn id(cookie: u64, local: u16, remote: u16) -> SockId {
+    let end = |port| Endpoint::new([127, 0, 0, 1].into(), port);
+    SockId {
+        scope: Scope {
+            host: 0,
+            netns: Some(7),
+        },
+        cookie: Some(Cookie(cookie)),
+        tuple: FourTuple {
+            local: end(local),
+            remote: end(remote),
+        },
+    }
+}
+
+fn sample(id: SockId, state: TcpState) -> Sample {
+    Sample {
+        id,
+        state,
+        queues: Queues::Stream {
+            receive: 0,
+            send: 5,
+        },
+        timer: None,
+        retransmits: 0,
+        inode: Some(77),
+        uid: Some(0),
+        shutdown: Some(Shutdown::from_kernel(2)),
+        cgroup: Some(4),
+        multipath: false,
+    }
+}
+
+fn said(ms: u64, source: SourceName, body: Body) -> Observation {
+    Observation {
+        at: at(ms),
+        host: 0,
+        source,
+        body,
+    }
+}
+
+fn story() -> Vec<Observation> {
+    let (a, b) = (id(1, 40_000, 80), id(2, 80, 40_000));
+    let event = Event {
+        id: a,
+        what: What::State {
+            from: TcpState::Established,
+            to: TcpState::FinWait1,
+        },
+        moment: Some(Moment {
+            shutdown: Shutdown::from_kernel(3),
+            file: File::Closing,
+            error: None,
+            receive: 0,
+            send: 1,
+            lingers_not: false,
+            fin_received: Some(false),
+            bytes_received: 12,
+            bytes_acked: 0,
+            cgroup: None,
+            multipath: false,
+        }),
+        caller: Some(Caller {
+            pid: 12,
+            comm: Comm(*b"a\xff\x1b[2Jb\0\0\0\0\0\0\0\0\0"),
+            exiting: false,
+            signal: None,
+        }),
+    };
+    let reset = Event {
+        id: b,
+        what: What::ResetSent(ResetReason::Unsaid),
+        moment: None,
+        caller: None,
+    };
+    vec![
+        said(
+            1,
+            SourceName::SockDiag,
+            Body::Poll(Poll {
+                begun: at(0),
+                look: Look::Whole,
+                complete: true,
+                first: true,
+                appeared: vec![
+                    sample(a, TcpState::Established),
+                    sample(b, TcpState::Established),
+                ],
+                changed: vec![],
+                missing: vec![],
+            }),
+        ),
+        said(5, SourceName::Bpf, Body::Event(event)),
+        said(
+            6,
+            SourceName::SockDiag,
+            Body::Keyframe(Keyframe {
+                begun: at(5),
+                samples: vec![
+                    sample(a, TcpState::FinWait1),
+                    sample(b, TcpState::CloseWait),
+                ],
+            }),
+        ),
+        said(7, SourceName::Bpf, Body::Event(reset)),
+        said(
+            8,
+            SourceName::Follow,
+            Body::Lookup {
+                asked: a,
+                begun: at(7),
+                unchanged: None,
+                answer: Answer::Other(None),
+            },
+        ),
+        said(
+            9,
+            SourceName::Bpf,
+            Body::Lost {
+                count: None,
+                why: "line\nbreak".into(),
+            },
+        ),
+    ]
+}
+
+fn written(story: &[Observation]) -> Vec<u8> {
+    let mut encoder = Encoder::default();
+    let mut out = Vec::new();
+    encoder.header(&header(), &mut out).unwrap();
+    for observation in story {
+        encoder.observation(observation, &mut out);
+    }
+    encoder.end(at(10), "stopped", &mut out);
+    out
+}
+
+fn read(bytes: Vec<u8>) -> (Vec<Observation>, Reader) {
+    let mut reader = Reader::open(Arc::new(bytes), 0).unwrap();
+    let mut all = Vec::new();
+    while let Some(item) = reader.next().unwrap() {
+        if let Item::Observation(observation) = item {
+            all.push(observation);
+        }
+    }
+    while let Some(item) = reader.finish() {
+        if let Item::Observation(observation) = item {
+            all.push(observation);
+        }
+    }
+    (all, reader)
+}
+
+#[test]
+fn what_is_written_is_read_back() {
+    let bytes = written(&story());
+    println!("{}", String::from_utf8_lossy(&bytes));
+    let (all, reader) = read(bytes);
+    assert_eq!(all, story());
+    assert_eq!(reader.skipped(), Default::default());
+}
+
+#[test]
+fn a_damaged_line_is_a_counted_loss() {
+    let text = String::from_utf8(written(&story())).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    for damaged in 1..lines.len() - 1 {
+        let mut lines = lines.clone();
+        let half = &lines[damaged][..lines[damaged].len() / 2];
+        lines[damaged] = half;
+        let (all, reader) = read((lines.join("\n") + "\n").into_bytes());
+        assert!(reader.skipped().lines() >= 1, "line {damaged}");
+        let lost: u64 = all
+            .iter()
+            .filter_map(|told| match &told.body {
+                Body::Lost { count, .. } if told.source == SourceName::Recording => *count,
+                _ => None,
+            })
+            .sum();
+        assert_eq!(lost, reader.skipped().lines(), "line {damaged}");
+    }
+}
