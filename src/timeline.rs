@@ -297,6 +297,7 @@ pub struct Tracker {
     /// Closed connections, oldest first.
     settled: VecDeque<ConnId>,
     /// Those that were dropped, for whoever has asked for them.
+    #[expect(clippy::vec_box, reason = "they are boxed already")]
     retired: Option<Vec<Box<Connection>>>,
     retention: usize,
     next: u64,

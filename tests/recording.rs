@@ -178,7 +178,7 @@ fn written(story: &[Observation]) -> Vec<u8> {
 fn read(bytes: Vec<u8>) -> (Vec<Observation>, Reader) {
     let mut reader = Reader::open(Arc::new(bytes), 0).unwrap();
     let mut all = Vec::new();
-    while let Some(item) = reader.next().unwrap() {
+    while let Some(item) = reader.next_item().unwrap() {
         if let Item::Observation(observation) = item {
             all.push(observation);
         }

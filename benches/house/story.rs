@@ -72,7 +72,7 @@ impl Story {
             .asks()
             .filter_map(|ask| match ask {
                 Ask::Confirm(asked) => Some(asked),
-                Ask::Follow(_) | Ask::Leave(_) => None,
+                Ask::Follow(_) | Ask::Leave(_) | Ask::Keyframe => None,
             })
             .map(|asked| {
                 let body = Body::Lookup {

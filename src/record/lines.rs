@@ -99,7 +99,7 @@ impl Lines {
     }
 
     #[inline]
-    pub(super) fn next(&mut self) -> io::Result<Found<'_>> {
+    pub(super) fn next_line(&mut self) -> io::Result<Found<'_>> {
         // Bytes from `read` on that hold no newline.
         let mut searched = 0;
         loop {

@@ -44,6 +44,10 @@ pub enum OpenError {
 
 /// What a reader gives.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all of them are observations"
+)]
 pub enum Item {
     /// A source said this.
     Observation(Observation),
@@ -151,7 +155,7 @@ impl Reader {
     /// When it does not begin with a header that this version reads.
     pub fn open(bytes: Arc<dyn Bytes>, host: u16) -> Result<Self, OpenError> {
         let mut lines = Lines::of(bytes);
-        let header = match lines.next()? {
+        let header = match lines.next_line()? {
             Found::Line(line) => Header::read(line)?,
             Found::TooLong => return Err(OpenError::NotARecording),
             Found::Rest(&[]) => return Err(OpenError::Empty),
@@ -209,12 +213,12 @@ impl Reader {
     ///
     /// # Errors
     /// When the system can't read.
-    pub fn next(&mut self) -> io::Result<Option<Item>> {
+    pub fn next_item(&mut self) -> io::Result<Option<Item>> {
         if let Some(item) = self.stashed.pop_front() {
             return Ok(Some(item));
         }
         loop {
-            let line = match self.lines.next()? {
+            let line = match self.lines.next_line()? {
                 Found::Line(line) => line,
                 Found::TooLong => {
                     self.count(Unread::Malformed);

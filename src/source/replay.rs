@@ -117,7 +117,7 @@ impl Replay {
     ///
     /// # Errors
     /// When the system can't read.
-    pub fn next(&mut self) -> Result<Option<Observation>, ReplayError> {
+    pub fn next_observation(&mut self) -> Result<Option<Observation>, ReplayError> {
         for stream in &mut self.streams {
             if stream.head.is_none() {
                 stream.head = stream.next()?;
@@ -135,7 +135,7 @@ impl Replay {
 impl Stream {
     fn next(&mut self) -> Result<Option<Observation>, ReplayError> {
         loop {
-            let item = self.reader.next().map_err(|error| ReplayError::Read {
+            let item = self.reader.next_item().map_err(|error| ReplayError::Read {
                 name: self.about.files[0].display().to_string(),
                 error,
             })?;
