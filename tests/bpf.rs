@@ -100,7 +100,7 @@ impl Watch {
                     assert!(at > self.until, "nothing comes late: {event:?}");
                     self.seen.push((at, event));
                 }
-                Body::Lost { count, why } => self.lost.push((count.unwrap(), why)),
+                Body::Lost { count, why } => self.lost.push((count.unwrap(), why.into_owned())),
                 other => panic!("{other:?}"),
             }
         }

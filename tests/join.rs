@@ -306,7 +306,7 @@ fn events(steps: &[Step], trouble: Trouble, dice: &mut Dice, all: &mut Vec<Obser
             body,
         };
         if dice.one_in(trouble.lost) {
-            let why = "the ring was full";
+            let why = "the ring was full".into();
             let count = Some(1);
             all.push(bpf(step.at + 2_000, Body::Lost { count, why }));
             continue;

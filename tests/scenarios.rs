@@ -285,7 +285,13 @@ fn observation(step: &Step, default: Option<&str>) -> Observation {
     if let Some(count) = step.lost {
         let why = "the ring was full";
         let count = Some(count);
-        return bpf(step, Body::Lost { count, why });
+        return bpf(
+            step,
+            Body::Lost {
+                count,
+                why: why.into(),
+            },
+        );
     }
     if let Some(until) = step.unchanged {
         return Observation {
@@ -577,7 +583,7 @@ fn check(file: &Path) {
             .iter()
             .filter_map(|ask| match ask {
                 Ask::Confirm(id) => Some(*id),
-                Ask::Follow(_) | Ask::Leave(_) => None,
+                Ask::Follow(_) | Ask::Leave(_) | Ask::Keyframe => None,
             })
             .collect();
         let expected: Vec<SockId> = asks.iter().map(|line| id(line)).collect();
