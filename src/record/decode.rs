@@ -4,7 +4,8 @@
 //! reader's. Fields come in any order, unknown ones are counted and skipped, and a line that lacks
 //! what it must have, or says what can't be, is unreadable as a whole: half a line is a guess.
 
-use std::borrow::Cow;
+mod raw;
+
 use std::time::Duration;
 
 use crate::model::event::{Comm, File, Moment, ResetReason};
@@ -13,8 +14,9 @@ use crate::model::{
     Answer, Body, Caller, Cookie, Endpoint, Event, FourTuple, Look, Queues, Sample, Scope,
     Shutdown, SockId, SourceName, SourceState, TcpState, Timer, TimerKind, Timestamp, What,
 };
-use crate::record::fields::{Fields, Malformed, Value};
+use crate::record::fields::{Fields, Malformed};
 use crate::record::words;
+use raw::Raw;
 
 /// Why a line says nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,153 +108,6 @@ pub(super) fn line(
         sockets,
     };
     decoder.said()
-}
-
-/// All fields that any line has, as they were found: a line has few, and looking at the kind first
-/// would need to walk it twice.
-#[derive(Default)]
-struct Raw<'a> {
-    kind: Option<&'a str>,
-    at: Option<u64>,
-    source: Option<&'a str>,
-    sock: Option<u64>,
-    n: Option<u64>,
-    begun: Option<u64>,
-    until: Option<u64>,
-    unchanged: Option<u64>,
-    rows: Option<u64>,
-    is: Option<&'a str>,
-    answer: Option<&'a str>,
-    found: Option<u64>,
-    cookie: Option<u64>,
-    local: Option<&'a str>,
-    remote: Option<&'a str>,
-    /// `None` when the field is not there: it is the header's.
-    netns: Option<Option<u64>>,
-    first: bool,
-    incomplete: bool,
-    without_time_wait: bool,
-    state: Option<&'a str>,
-    receive: u32,
-    send: u32,
-    waiting: Option<u32>,
-    backlog: Option<u32>,
-    queueless: bool,
-    timer: Option<&'a str>,
-    deadline: Option<u64>,
-    retransmits: u8,
-    inode: Option<u32>,
-    uid: Option<u32>,
-    shut: Option<u8>,
-    cgroup: Option<u64>,
-    multipath: bool,
-    from: Option<&'a str>,
-    to: Option<&'a str>,
-    what: Option<&'a str>,
-    reason: Option<&'a str>,
-    file: Option<&'a str>,
-    error: Option<u16>,
-    lingers_not: bool,
-    /// `None` when the field is not there, which is "no".
-    fin: Option<Option<bool>>,
-    bytes_received: u64,
-    bytes_acked: u64,
-    pid: Option<u32>,
-    comm: Option<Cow<'a, str>>,
-    comm_hex: Option<&'a str>,
-    exiting: bool,
-    signal: Option<u8>,
-    count: Option<u64>,
-    why: Option<Cow<'a, str>>,
-    text: Option<Cow<'a, str>>,
-    realtime_ns: Option<u64>,
-    period_ns: Option<u64>,
-    cost_ns: Option<u64>,
-    fin_timeout_ns: Option<u64>,
-    max_tw_buckets: Option<u64>,
-    time_wait_overflows: Option<u64>,
-    listen_overflows: Option<u64>,
-    resets: Option<u64>,
-    server_fast_open: bool,
-}
-
-impl<'a> Raw<'a> {
-    /// Takes a field; says whether it is a known one.
-    #[inline]
-    fn take(&mut self, name: &str, value: Value<'a>) -> Result<bool, Malformed> {
-        match name {
-            "type" => self.kind = Some(value.word()?),
-            "at" => self.at = Some(value.number()?),
-            "source" => self.source = Some(value.word()?),
-            "sock" => self.sock = Some(value.number()?),
-            "n" => self.n = Some(value.number()?),
-            "begun" => self.begun = Some(value.number()?),
-            "until" => self.until = Some(value.number()?),
-            "unchanged" => self.unchanged = value.number_or_null()?,
-            "rows" => self.rows = Some(value.number()?),
-            "is" => self.is = Some(value.word()?),
-            "answer" => self.answer = Some(value.word()?),
-            "found" => self.found = Some(value.number()?),
-            "cookie" => self.cookie = value.number_or_null()?,
-            "local" => self.local = Some(value.word()?),
-            "remote" => self.remote = Some(value.word()?),
-            "netns" => self.netns = Some(value.number_or_null()?),
-            "first" => self.first = value.boolean()?,
-            "incomplete" => self.incomplete = value.boolean()?,
-            "without_time_wait" => self.without_time_wait = value.boolean()?,
-            "state" => self.state = Some(value.word()?),
-            "receive" => self.receive = value.number()?,
-            "send" => self.send = value.number()?,
-            "waiting" => self.waiting = Some(value.number()?),
-            "backlog" => self.backlog = value.number_or_null()?,
-            "queueless" => self.queueless = value.boolean()?,
-            "timer" => self.timer = Some(value.word()?),
-            "deadline" => self.deadline = Some(value.number()?),
-            "retransmits" => self.retransmits = value.number()?,
-            "inode" => self.inode = value.number_or_null()?,
-            "uid" => self.uid = value.number_or_null()?,
-            "shut" => self.shut = Some(value.number()?),
-            "cgroup" => self.cgroup = value.number_or_null()?,
-            "multipath" => self.multipath = value.boolean()?,
-            "from" => self.from = Some(value.word()?),
-            "to" => self.to = Some(value.word()?),
-            "what" => self.what = Some(value.word()?),
-            "reason" => self.reason = Some(value.word()?),
-            "file" => self.file = Some(value.word()?),
-            "error" => self.error = value.number_or_null()?,
-            "lingers_not" => self.lingers_not = value.boolean()?,
-            "fin" => self.fin = Some(value.boolean_or_null()?),
-            "bytes_received" => self.bytes_received = value.number()?,
-            "bytes_acked" => self.bytes_acked = value.number()?,
-            "pid" => self.pid = Some(value.number()?),
-            "comm" => self.comm = Some(value.text()?),
-            "comm_hex" => self.comm_hex = Some(value.word()?),
-            "exiting" => self.exiting = value.boolean()?,
-            "signal" => self.signal = value.number_or_null()?,
-            _ => return self.take_rare(name, value),
-        }
-        Ok(true)
-    }
-
-    /// The fields of lines that are few.
-    fn take_rare(&mut self, name: &str, value: Value<'a>) -> Result<bool, Malformed> {
-        match name {
-            "count" => self.count = value.number_or_null()?,
-            "why" => self.why = Some(value.text()?),
-            "text" => self.text = Some(value.text()?),
-            "realtime_ns" => self.realtime_ns = Some(value.number()?),
-            "period_ns" => self.period_ns = Some(value.number()?),
-            "cost_ns" => self.cost_ns = value.number_or_null()?,
-            "fin_timeout_ns" => self.fin_timeout_ns = value.number_or_null()?,
-            "max_tw_buckets" => self.max_tw_buckets = value.number_or_null()?,
-            "time_wait_overflows" => self.time_wait_overflows = value.number_or_null()?,
-            "listen_overflows" => self.listen_overflows = value.number_or_null()?,
-            "resets" => self.resets = value.number_or_null()?,
-            "server_fast_open" => self.server_fast_open = value.boolean()?,
-            _ => return Ok(false),
-        }
-        Ok(true)
-    }
 }
 
 fn needed<T>(field: Option<T>) -> Result<T, Unread> {

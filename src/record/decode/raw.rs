@@ -1,0 +1,152 @@
+//! The fields of a line, each as what its name promises, and not yet put together.
+
+use std::borrow::Cow;
+
+use crate::record::fields::{Malformed, Value};
+
+/// All fields that any line has, as they were found: a line has few, and looking at the kind first
+/// would need to walk it twice.
+#[derive(Default)]
+pub(super) struct Raw<'a> {
+    pub(super) kind: Option<&'a str>,
+    pub(super) at: Option<u64>,
+    pub(super) source: Option<&'a str>,
+    pub(super) sock: Option<u64>,
+    pub(super) n: Option<u64>,
+    pub(super) begun: Option<u64>,
+    pub(super) until: Option<u64>,
+    pub(super) unchanged: Option<u64>,
+    pub(super) rows: Option<u64>,
+    pub(super) is: Option<&'a str>,
+    pub(super) answer: Option<&'a str>,
+    pub(super) found: Option<u64>,
+    pub(super) cookie: Option<u64>,
+    pub(super) local: Option<&'a str>,
+    pub(super) remote: Option<&'a str>,
+    /// `None` when the field is not there: it is the header's.
+    pub(super) netns: Option<Option<u64>>,
+    pub(super) first: bool,
+    pub(super) incomplete: bool,
+    pub(super) without_time_wait: bool,
+    pub(super) state: Option<&'a str>,
+    pub(super) receive: u32,
+    pub(super) send: u32,
+    pub(super) waiting: Option<u32>,
+    pub(super) backlog: Option<u32>,
+    pub(super) queueless: bool,
+    pub(super) timer: Option<&'a str>,
+    pub(super) deadline: Option<u64>,
+    pub(super) retransmits: u8,
+    pub(super) inode: Option<u32>,
+    pub(super) uid: Option<u32>,
+    pub(super) shut: Option<u8>,
+    pub(super) cgroup: Option<u64>,
+    pub(super) multipath: bool,
+    pub(super) from: Option<&'a str>,
+    pub(super) to: Option<&'a str>,
+    pub(super) what: Option<&'a str>,
+    pub(super) reason: Option<&'a str>,
+    pub(super) file: Option<&'a str>,
+    pub(super) error: Option<u16>,
+    pub(super) lingers_not: bool,
+    /// `None` when the field is not there, which is "no".
+    pub(super) fin: Option<Option<bool>>,
+    pub(super) bytes_received: u64,
+    pub(super) bytes_acked: u64,
+    pub(super) pid: Option<u32>,
+    pub(super) comm: Option<Cow<'a, str>>,
+    pub(super) comm_hex: Option<&'a str>,
+    pub(super) exiting: bool,
+    pub(super) signal: Option<u8>,
+    pub(super) count: Option<u64>,
+    pub(super) why: Option<Cow<'a, str>>,
+    pub(super) text: Option<Cow<'a, str>>,
+    pub(super) realtime_ns: Option<u64>,
+    pub(super) period_ns: Option<u64>,
+    pub(super) cost_ns: Option<u64>,
+    pub(super) fin_timeout_ns: Option<u64>,
+    pub(super) max_tw_buckets: Option<u64>,
+    pub(super) time_wait_overflows: Option<u64>,
+    pub(super) listen_overflows: Option<u64>,
+    pub(super) resets: Option<u64>,
+    pub(super) server_fast_open: bool,
+}
+
+impl<'a> Raw<'a> {
+    /// Takes a field; says whether it is a known one.
+    #[inline]
+    pub(super) fn take(&mut self, name: &str, value: Value<'a>) -> Result<bool, Malformed> {
+        match name {
+            "type" => self.kind = Some(value.word()?),
+            "at" => self.at = Some(value.number()?),
+            "source" => self.source = Some(value.word()?),
+            "sock" => self.sock = Some(value.number()?),
+            "n" => self.n = Some(value.number()?),
+            "begun" => self.begun = Some(value.number()?),
+            "until" => self.until = Some(value.number()?),
+            "unchanged" => self.unchanged = value.number_or_null()?,
+            "rows" => self.rows = Some(value.number()?),
+            "is" => self.is = Some(value.word()?),
+            "answer" => self.answer = Some(value.word()?),
+            "found" => self.found = Some(value.number()?),
+            "cookie" => self.cookie = value.number_or_null()?,
+            "local" => self.local = Some(value.word()?),
+            "remote" => self.remote = Some(value.word()?),
+            "netns" => self.netns = Some(value.number_or_null()?),
+            "first" => self.first = value.boolean()?,
+            "incomplete" => self.incomplete = value.boolean()?,
+            "without_time_wait" => self.without_time_wait = value.boolean()?,
+            "state" => self.state = Some(value.word()?),
+            "receive" => self.receive = value.number()?,
+            "send" => self.send = value.number()?,
+            "waiting" => self.waiting = Some(value.number()?),
+            "backlog" => self.backlog = value.number_or_null()?,
+            "queueless" => self.queueless = value.boolean()?,
+            "timer" => self.timer = Some(value.word()?),
+            "deadline" => self.deadline = Some(value.number()?),
+            "retransmits" => self.retransmits = value.number()?,
+            "inode" => self.inode = value.number_or_null()?,
+            "uid" => self.uid = value.number_or_null()?,
+            "shut" => self.shut = Some(value.number()?),
+            "cgroup" => self.cgroup = value.number_or_null()?,
+            "multipath" => self.multipath = value.boolean()?,
+            "from" => self.from = Some(value.word()?),
+            "to" => self.to = Some(value.word()?),
+            "what" => self.what = Some(value.word()?),
+            "reason" => self.reason = Some(value.word()?),
+            "file" => self.file = Some(value.word()?),
+            "error" => self.error = value.number_or_null()?,
+            "lingers_not" => self.lingers_not = value.boolean()?,
+            "fin" => self.fin = Some(value.boolean_or_null()?),
+            "bytes_received" => self.bytes_received = value.number()?,
+            "bytes_acked" => self.bytes_acked = value.number()?,
+            "pid" => self.pid = Some(value.number()?),
+            "comm" => self.comm = Some(value.text()?),
+            "comm_hex" => self.comm_hex = Some(value.word()?),
+            "exiting" => self.exiting = value.boolean()?,
+            "signal" => self.signal = value.number_or_null()?,
+            _ => return self.take_rare(name, value),
+        }
+        Ok(true)
+    }
+
+    /// The fields of lines that are few.
+    fn take_rare(&mut self, name: &str, value: Value<'a>) -> Result<bool, Malformed> {
+        match name {
+            "count" => self.count = value.number_or_null()?,
+            "why" => self.why = Some(value.text()?),
+            "text" => self.text = Some(value.text()?),
+            "realtime_ns" => self.realtime_ns = Some(value.number()?),
+            "period_ns" => self.period_ns = Some(value.number()?),
+            "cost_ns" => self.cost_ns = value.number_or_null()?,
+            "fin_timeout_ns" => self.fin_timeout_ns = value.number_or_null()?,
+            "max_tw_buckets" => self.max_tw_buckets = value.number_or_null()?,
+            "time_wait_overflows" => self.time_wait_overflows = value.number_or_null()?,
+            "listen_overflows" => self.listen_overflows = value.number_or_null()?,
+            "resets" => self.resets = value.number_or_null()?,
+            "server_fast_open" => self.server_fast_open = value.boolean()?,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+}
