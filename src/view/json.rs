@@ -19,7 +19,9 @@ use crate::view::verdict;
 use bytes::{Address, append};
 use line::{Clock, EventLine, Line, Open, TransitionLine, VerdictInfo};
 
+pub(super) use bytes::inert;
 pub use document::list;
+pub(super) use document::detailed;
 
 /// The version of the output.
 pub const VERSION: u32 = 1;
