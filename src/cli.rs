@@ -3,7 +3,10 @@
 //! Knows what the user may type and nothing of what is done with it. Every refusal is one line
 //! that names the value and what is allowed.
 
+mod replay;
+mod report;
 mod values;
+pub mod when;
 
 use std::io::IsTerminal;
 use std::time::Duration;
@@ -11,6 +14,8 @@ use std::time::Duration;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::cli::report::{ExportArgs, ReportArgs};
+pub use crate::cli::report::{Chosen, Export, Report};
 use crate::cli::values::{budget, duration, interval, one_port, ring};
 use crate::model::SourceName;
 use crate::model::TcpState;
@@ -27,7 +32,7 @@ use crate::view::plain::plain;
     version,
     args_conflicts_with_subcommands = true,
     disable_help_subcommand = true,
-    after_help = "Exit status: 0 done; 1 nothing matched (list), or not shown (lab); 2 trouble or wrong usage."
+    after_help = "Exit status: 0 done; 1 nothing matched (list, report, export), or not shown (lab); 2 trouble or wrong usage."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -46,6 +51,10 @@ enum Command {
     List(ListArgs),
     /// Run a teardown experiment here and watch it (without a name: list them)
     Lab(LabArgs),
+    /// What a recording shows: connections, their ends, how long they were in each state
+    Report(ReportArgs),
+    /// A recording as a picture, a table, a diagram, or for the Perfetto UI
+    Export(ExportArgs),
     #[command(hide = true)]
     LabActor { role: String },
 }
@@ -210,6 +219,10 @@ pub enum Config {
     LabIndex,
     /// One experiment.
     Lab(Lab),
+    /// Report.
+    Report(Report),
+    /// Export.
+    Export(Export),
     /// Be a process of an experiment.
     LabActor(String),
 }
@@ -297,6 +310,8 @@ where
             color: args.source.color(),
         })),
         Some(Command::Lab(args)) => lab(args),
+        Some(Command::Report(args)) => Ok(Config::Report(args.settle()?)),
+        Some(Command::Export(args)) => Ok(Config::Export(args.settle()?)),
         Some(Command::LabActor { role }) => Ok(Config::LabActor(role)),
     }
 }
@@ -432,14 +447,20 @@ impl SourceArgs {
         }
     }
 
-    /// no-color.org: set and not empty. `TERM=dumb` can't colour either.
     fn color(&self) -> ColorMode {
+        self.color.mode()
+    }
+}
+
+impl ColorArg {
+    /// no-color.org: set and not empty. `TERM=dumb` can't colour either.
+    fn mode(self) -> ColorMode {
         let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-        let wanted = match self.color {
-            ColorArg::Always => true,
-            ColorArg::Never => false,
-            ColorArg::Auto => !is_set("NO_COLOR") && !is_dumb && std::io::stdout().is_terminal(),
+        let wanted = match self {
+            Self::Always => true,
+            Self::Never => false,
+            Self::Auto => !is_set("NO_COLOR") && !is_dumb && std::io::stdout().is_terminal(),
         };
         if wanted {
             ColorMode::On

@@ -2,12 +2,15 @@
 //! hands the tracker's questions back. Nothing here is worth a unit test of its own; the live
 //! tests run it whole.
 
+mod export;
 mod lab;
 mod lines;
 mod list;
 mod live;
+mod load;
 mod log;
 mod merge;
+mod report;
 mod screen;
 mod signals;
 
@@ -40,6 +43,8 @@ pub fn run(config: Config) -> anyhow::Result<Outcome> {
     match config {
         Config::Live(config) => live::watch(&config),
         Config::List(config) => list::list(&config),
+        Config::Report(config) => report::report(&config),
+        Config::Export(config) => export::export(&config),
         Config::LabIndex => lab::index(),
         Config::Lab(config) => lab::run(&config),
         Config::LabActor(role) => Ok(Outcome::Actor(crate::lab::actors::run(&role))),

@@ -353,6 +353,10 @@ impl Tracker {
     /// Takes in one observation. What follows from it is to be had from [`Tracker::changes`] and
     /// [`Tracker::asks`].
     pub fn ingest(&mut self, observation: &Observation) {
+        if let Body::Keyframe(_) = observation.body {
+            // Whoever replays a recording may leave it out, so not even time passes by it.
+            return;
+        }
         // Before, not after: what this observation changes must still be there to be shown.
         self.retire_settled();
         let (at, source) = (observation.at, observation.source);

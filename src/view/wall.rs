@@ -32,7 +32,9 @@ impl WallClock {
     /// Takes in an anchor, if this is one.
     pub fn note(&mut self, observation: &Observation) {
         self.first.get_or_insert(observation.at);
-        if let Body::Clock { realtime_ns } = observation.body {
+        // The axis is that of the first recording; the others were put onto it.
+        if let (Body::Clock { realtime_ns }, 0) = (&observation.body, observation.host) {
+            let realtime_ns = *realtime_ns;
             self.anchor = Some((observation.at, realtime_ns));
         }
     }
@@ -126,6 +128,21 @@ mod tests {
         assert_eq!(clock.utc(at).as_deref(), Some(utc));
         assert_eq!(clock.date_and_time(at), "2023-11-14 22:13:24.250000 UTC");
         assert_eq!(clock.day(at).as_deref(), Some("2023-11-14"));
+    }
+
+    #[test]
+    fn the_clock_of_another_host_dates_nothing() {
+        let mut clock = WallClock::new(TimeZone::UTC);
+        clock.note(&anchor(SECOND, 1_700_000_000 * SECOND));
+        let other = Observation {
+            host: 1,
+            ..anchor(SECOND, 5 * SECOND)
+        };
+        clock.note(&other);
+        assert_eq!(
+            clock.time_of_day(Timestamp::from_nanos(SECOND)),
+            "22:13:20.000000"
+        );
     }
 
     #[test]
