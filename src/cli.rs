@@ -3,7 +3,9 @@
 //! Knows what the user may type and nothing of what is done with it. Every refusal is one line
 //! that names the value and what is allowed.
 
+mod replay;
 mod values;
+pub mod when;
 
 use std::io::IsTerminal;
 use std::time::Duration;
@@ -11,6 +13,8 @@ use std::time::Duration;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::cli::replay::ReplayArgs;
+pub use crate::cli::replay::Replaying;
 use crate::cli::values::{budget, duration, interval, one_port, ring};
 use crate::model::SourceName;
 use crate::model::TcpState;
@@ -46,6 +50,8 @@ enum Command {
     List(ListArgs),
     /// Run a teardown experiment here and watch it (without a name: list them)
     Lab(LabArgs),
+    /// A recording on the same screen, with time travel
+    Replay(ReplayArgs),
     #[command(hide = true)]
     LabActor { role: String },
 }
@@ -210,6 +216,8 @@ pub enum Config {
     LabIndex,
     /// One experiment.
     Lab(Lab),
+    /// Show a recording.
+    Replay(Replaying),
     /// Be a process of an experiment.
     LabActor(String),
 }
@@ -297,6 +305,7 @@ where
             color: args.source.color(),
         })),
         Some(Command::Lab(args)) => lab(args),
+        Some(Command::Replay(args)) => Ok(Config::Replay(args.settle()?)),
         Some(Command::LabActor { role }) => Ok(Config::LabActor(role)),
     }
 }
@@ -432,14 +441,20 @@ impl SourceArgs {
         }
     }
 
-    /// no-color.org: set and not empty. `TERM=dumb` can't colour either.
     fn color(&self) -> ColorMode {
+        self.color.mode()
+    }
+}
+
+impl ColorArg {
+    /// no-color.org: set and not empty. `TERM=dumb` can't colour either.
+    fn mode(self) -> ColorMode {
         let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-        let wanted = match self.color {
-            ColorArg::Always => true,
-            ColorArg::Never => false,
-            ColorArg::Auto => !is_set("NO_COLOR") && !is_dumb && std::io::stdout().is_terminal(),
+        let wanted = match self {
+            Self::Always => true,
+            Self::Never => false,
+            Self::Auto => !is_set("NO_COLOR") && !is_dumb && std::io::stdout().is_terminal(),
         };
         if wanted {
             ColorMode::On

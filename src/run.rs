@@ -8,6 +8,7 @@ mod list;
 mod live;
 mod log;
 mod merge;
+pub mod replay;
 mod screen;
 mod signals;
 
@@ -40,6 +41,7 @@ pub fn run(config: Config) -> anyhow::Result<Outcome> {
     match config {
         Config::Live(config) => live::watch(&config),
         Config::List(config) => list::list(&config),
+        Config::Replay(config) => replay::replay(&config),
         Config::LabIndex => lab::index(),
         Config::Lab(config) => lab::run(&config),
         Config::LabActor(role) => Ok(Outcome::Actor(crate::lab::actors::run(&role))),

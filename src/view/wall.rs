@@ -57,6 +57,15 @@ impl WallClock {
         format!("{hour:02}:{minute:02}:{second:02}.{micros:06}")
     }
 
+    /// `2026-11-20 12:03:04.512345`; without an anchor as [`WallClock::time_of_day`].
+    pub fn date_and_time(&self, at: Timestamp) -> String {
+        let time = self.time_of_day(at);
+        match self.zoned(at) {
+            Some(zoned) => format!("{} {time}", zoned.date()),
+            None => time.trim_start().to_owned(),
+        }
+    }
+
     fn zoned(&self, at: Timestamp) -> Option<jiff::Zoned> {
         let (monotonic, realtime) = self.anchor?;
         let nanos = i128::from(realtime) + i128::from(at.nanos()) - i128::from(monotonic.nanos());
