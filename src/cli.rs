@@ -14,8 +14,10 @@ use std::time::Duration;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::cli::report::{ExportArgs, ReportArgs};
+use crate::cli::replay::ReplayArgs;
+pub use crate::cli::replay::Replaying;
 pub use crate::cli::report::{Chosen, Export, Report};
+use crate::cli::report::{ExportArgs, ReportArgs};
 use crate::cli::values::{budget, duration, interval, one_port, ring};
 use crate::model::SourceName;
 use crate::model::TcpState;
@@ -55,6 +57,8 @@ enum Command {
     Report(ReportArgs),
     /// A recording as a picture, a table, a diagram, or for the Perfetto UI
     Export(ExportArgs),
+    /// A recording on the same screen, with time travel
+    Replay(ReplayArgs),
     #[command(hide = true)]
     LabActor { role: String },
 }
@@ -223,6 +227,8 @@ pub enum Config {
     Report(Report),
     /// Export.
     Export(Export),
+    /// Show a recording.
+    Replay(Replaying),
     /// Be a process of an experiment.
     LabActor(String),
 }
@@ -312,6 +318,7 @@ where
         Some(Command::Lab(args)) => lab(args),
         Some(Command::Report(args)) => Ok(Config::Report(args.settle()?)),
         Some(Command::Export(args)) => Ok(Config::Export(args.settle()?)),
+        Some(Command::Replay(args)) => Ok(Config::Replay(args.settle()?)),
         Some(Command::LabActor { role }) => Ok(Config::LabActor(role)),
     }
 }

@@ -10,6 +10,7 @@ mod live;
 mod load;
 mod log;
 mod merge;
+pub mod replay;
 mod report;
 mod screen;
 mod signals;
@@ -45,6 +46,7 @@ pub fn run(config: Config) -> anyhow::Result<Outcome> {
         Config::List(config) => list::list(&config),
         Config::Report(config) => report::report(&config),
         Config::Export(config) => export::export(&config),
+        Config::Replay(config) => replay::replay(&config),
         Config::LabIndex => lab::index(),
         Config::Lab(config) => lab::run(&config),
         Config::LabActor(role) => Ok(Outcome::Actor(crate::lab::actors::run(&role))),

@@ -205,9 +205,10 @@ fn to(text: &str) -> Result<To, String> {
         "csv" => Format::Csv,
         "mermaid" => Format::Mermaid,
         _ => {
-            return text.parse().map(To::Time).map_err(|_| {
-                "not a format (allowed: svg, perfetto, csv, mermaid)".to_owned()
-            });
+            return text
+                .parse()
+                .map(To::Time)
+                .map_err(|_| "not a format (allowed: svg, perfetto, csv, mermaid)".to_owned());
         }
     }))
 }

@@ -52,12 +52,7 @@ fn is_device(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|known| !known.is_file() && !known.is_dir())
 }
 
-fn write(
-    config: &Export,
-    loaded: &Loaded,
-    out: &mut impl Write,
-    name: &str,
-) -> anyhow::Result<()> {
+fn write(config: &Export, loaded: &Loaded, out: &mut impl Write, name: &str) -> anyhow::Result<()> {
     let mut text = String::new();
     let put = |text: &mut String, out: &mut dyn Write| {
         let written = out.write_all(text.as_bytes());
@@ -119,8 +114,9 @@ impl Draft {
             .sync_all()
             .with_context(|| format!("write {} to the disk", self.path.display()))?;
         if config.force {
-            std::fs::rename(&self.path, wanted)
-                .with_context(|| format!("rename {} to {}", self.path.display(), wanted.display()))?;
+            std::fs::rename(&self.path, wanted).with_context(|| {
+                format!("rename {} to {}", self.path.display(), wanted.display())
+            })?;
             self.kept = true;
             return Ok(());
         }
@@ -128,7 +124,10 @@ impl Draft {
         match std::fs::hard_link(&self.path, wanted) {
             Ok(()) => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                bail!("{}: it is there now: say --force to replace it", wanted.display())
+                bail!(
+                    "{}: it is there now: say --force to replace it",
+                    wanted.display()
+                )
             }
             // Not every file system knows links.
             Err(_) => {

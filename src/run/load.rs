@@ -17,9 +17,7 @@ use crate::model::filter::Filter;
 use crate::model::{Body, FourTuple, Observation, SourceName, SourceState, Timestamp};
 use crate::source::replay::{Input, Recorded, Replay};
 use crate::timeline::{ConnId, Connection, Side, Totals, Tracker};
-use crate::view::report::{
-    About, Losses, Queued, Read, Recording, Shown, Summary, Window,
-};
+use crate::view::report::{About, Losses, Queued, Read, Recording, Shown, Summary, Window};
 use crate::view::wall::WallClock;
 
 /// What is asked for, read once.

@@ -194,14 +194,32 @@ impl Replay {
     /// # Errors
     /// When the system can't read.
     pub fn next_observation(&mut self) -> Result<Option<Observation>, ReplayError> {
-        if let Some(answer) = self.answers.pop_front() {
-            return Ok(Some(answer));
+        self.next_until(None)
+    }
+
+    /// As [`Replay::next_observation`], and `None` too when the next one is later than `until`.
+    ///
+    /// # Errors
+    /// When the system can't read.
+    pub fn next_until(
+        &mut self,
+        until: Option<Timestamp>,
+    ) -> Result<Option<Observation>, ReplayError> {
+        let is_later = |at: Timestamp| until.is_some_and(|until| at > until);
+        if let Some(answer) = self.answers.front() {
+            return Ok(if is_later(answer.at) {
+                None
+            } else {
+                self.answers.pop_front()
+            });
         }
-        let Some(first) = self.first()? else {
-            return Ok(None);
-        };
-        self.told = first;
-        Ok(self.streams[first].take_head())
+        match self.first()? {
+            Some((at, first)) if !is_later(at) => {
+                self.told = first;
+                Ok(self.streams[first].take_head())
+            }
+            Some(_) | None => Ok(None),
+        }
     }
 
     /// When the next observation is of; `None` as with [`Replay::next_observation`].
@@ -212,8 +230,7 @@ impl Replay {
         if let Some(answer) = self.answers.front() {
             return Ok(Some(answer.at));
         }
-        let first = self.first()?;
-        Ok(first.and_then(|first| self.streams[first].head_at()))
+        Ok(self.first()?.map(|(at, _)| at))
     }
 
     /// Takes in what the tracker wants to know about the observation given last. Most of it is in
@@ -257,7 +274,7 @@ impl Replay {
 
     /// The stream whose next observation is the first of all. While one that may still grow has
     /// none, none is known to be.
-    fn first(&mut self) -> Result<Option<usize>, ReplayError> {
+    fn first(&mut self) -> Result<Option<(Timestamp, usize)>, ReplayError> {
         let mut first: Option<(Timestamp, usize)> = None;
         for (index, stream) in self.streams.iter_mut().enumerate() {
             match stream.look_ahead()? {
@@ -268,6 +285,6 @@ impl Replay {
                 Some(_) | None => {}
             }
         }
-        Ok(first.map(|(_, index)| index))
+        Ok(first)
     }
 }

@@ -141,11 +141,11 @@ fn what(about: &About) -> String {
     let end = if clock.day(from) == clock.day(to) {
         clock.time_of_day(to).trim_start().to_owned()
     } else {
-        clock.date_and_time(to)
+        clock.date_time_and_zone(to)
     };
     format!(
         "{}, {} to {end}",
         plain(&hosts.join(" and ")),
-        clock.date_and_time(from)
+        clock.date_time_and_zone(from)
     )
 }

@@ -20,8 +20,8 @@ use bytes::{Address, append};
 use line::{Clock, EventLine, Line, Open, TransitionLine, VerdictInfo};
 
 pub(super) use bytes::inert;
-pub use document::list;
 pub(super) use document::detailed;
+pub use document::list;
 
 /// The version of the output.
 pub const VERSION: u32 = 1;

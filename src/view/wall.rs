@@ -57,8 +57,17 @@ impl WallClock {
         format!("{hour:02}:{minute:02}:{second:02}.{micros:06}")
     }
 
-    /// `2026-03-01 14:02:00.512345 UTC`; without an anchor, the seconds since the start.
+    /// `2026-11-20 12:03:04.512345`; without an anchor as [`WallClock::time_of_day`].
     pub fn date_and_time(&self, at: Timestamp) -> String {
+        let time = self.time_of_day(at);
+        match self.zoned(at) {
+            Some(zoned) => format!("{} {time}", zoned.date()),
+            None => time.trim_start().to_owned(),
+        }
+    }
+
+    /// `2026-03-01 14:02:00.512345 UTC`; without an anchor, the seconds since the start.
+    pub fn date_time_and_zone(&self, at: Timestamp) -> String {
         let time = self.time_of_day(at);
         match self.zoned(at) {
             Some(zoned) => format!("{} {time} {}", zoned.date(), zoned.strftime("%Z")),
@@ -122,11 +131,14 @@ mod tests {
         let mut clock = WallClock::new(TimeZone::UTC);
         let at = Timestamp::from_nanos(5_250_000_001);
         assert_eq!(clock.utc(at), None);
-        assert_eq!(clock.date_and_time(at), "+0.000000");
+        assert_eq!(clock.date_time_and_zone(at), "+0.000000");
         clock.note(&anchor(SECOND, 1_700_000_000 * SECOND));
         let utc = "2023-11-14T22:13:24.250000001Z";
         assert_eq!(clock.utc(at).as_deref(), Some(utc));
-        assert_eq!(clock.date_and_time(at), "2023-11-14 22:13:24.250000 UTC");
+        assert_eq!(
+            clock.date_time_and_zone(at),
+            "2023-11-14 22:13:24.250000 UTC"
+        );
         assert_eq!(clock.day(at).as_deref(), Some("2023-11-14"));
     }
 

@@ -47,7 +47,10 @@ pub(super) fn head(out: &mut String) {
 }
 
 pub(super) fn connection(shown: &Shown<'_>, about: &About, out: &mut String) {
-    let ended = shown.connection.closed().and_then(|_| verdict(shown.connection));
+    let ended = shown
+        .connection
+        .closed()
+        .and_then(|_| verdict(shown.connection));
     let (code, closer, sentence) = match &ended {
         Some(verdict) => (
             verdict.code.token(),
@@ -61,7 +64,10 @@ pub(super) fn connection(shown: &Shown<'_>, about: &About, out: &mut String) {
         if shown.from.is_some_and(|from| at < from) {
             continue;
         }
-        let mut row = Row { out, is_first: true };
+        let mut row = Row {
+            out,
+            is_first: true,
+        };
         step_cells(&mut row, &step, shown, about);
         row.text(code);
         row.maybe(closer);

@@ -81,7 +81,9 @@ impl Diagram {
     /// The name of the first participant.
     fn first(&self) -> &str {
         let after = self.participants.split("participant ").nth(1);
-        after.and_then(|rest| rest.split(' ').next()).unwrap_or("none")
+        after
+            .and_then(|rest| rest.split(' ').next())
+            .unwrap_or("none")
     }
 }
 
@@ -327,8 +329,11 @@ impl<'a> Story<'a> {
             "-x" => format!("{dash}-x"),
             _ => format!("{dash}->>"),
         };
-        self.items
-            .push((by.from.not_after(), rank, format!("{me}{arrow}{peer}: {text}")));
+        self.items.push((
+            by.from.not_after(),
+            rank,
+            format!("{me}{arrow}{peer}: {text}"),
+        ));
     }
 
     fn time(&self, at: Timestamp) -> String {
@@ -403,9 +408,13 @@ fn ending(shown: &Shown<'_>, about: &About, zero: Timestamp, from_fin: bool) -> 
         (Some(_), Some(verdict)) => format!("{}: {}", verdict.code.token(), verdict.sentence),
         (Some(_), None) => MULTIPATH.to_owned(),
     };
-    let from = if from_fin { "the first FIN" } else { "its begin" };
+    let from = if from_fin {
+        "the first FIN"
+    } else {
+        "its begin"
+    };
     let end = escaped(&end);
-    let zero = escaped(&about.clock.date_and_time(zero));
+    let zero = escaped(&about.clock.date_time_and_zone(zero));
     format!(
         "{end}<br/>Times count from {from}, {zero}.<br/>No packet was captured: messages are what \
          the states prove.<br/>Dotted: from a state that no look has shown."

@@ -46,14 +46,14 @@ pub(super) fn head(about: &About, summary: &Summary, out: &mut String) -> serde_
     });
     out.push_str(&inert(serde_json::to_string(&other)?));
     out.push_str(",\n\"traceEvents\":[\n");
-    push(out, &json!({"ph": "M", "name": "process_name", "pid": 0, "tid": 0, "args": {"name": "tcpwatch"}}), true)
+    push(
+        out,
+        &json!({"ph": "M", "name": "process_name", "pid": 0, "tid": 0, "args": {"name": "tcpwatch"}}),
+        true,
+    )
 }
 
-pub(super) fn tail(
-    about: &About,
-    summary: &Summary,
-    out: &mut String,
-) -> serde_json::Result<()> {
+pub(super) fn tail(about: &About, summary: &Summary, out: &mut String) -> serde_json::Result<()> {
     for loss in summary.losses.told() {
         let event = instant(
             &format!("lost: {}", plain(&loss.why)),
@@ -80,13 +80,21 @@ pub(super) fn connection(
     let name = format!("#{pid} {a} -> {b}");
     let meta = |what: &str, tid: u64, args: Value| json!({"ph": "M", "name": what, "pid": pid, "tid": tid, "args": args});
     push(out, &meta("process_name", 0, json!({"name": name})), false)?;
-    push(out, &meta("process_sort_index", 0, json!({"sort_index": pid})), false)?;
+    push(
+        out,
+        &meta("process_sort_index", 0, json!({"sort_index": pid})),
+        false,
+    )?;
     for (side, track) in connection.visible() {
         let tid = tid_of(side);
         let who = owner(track.spans()).map_or_else(String::new, |by| format!(" {}", named(by)));
         let name = format!("{} {}{who}", side.letter(), connection.endpoint(side));
         push(out, &meta("thread_name", tid, json!({"name": name})), false)?;
-        push(out, &meta("thread_sort_index", tid, json!({"sort_index": tid})), false)?;
+        push(
+            out,
+            &meta("thread_sort_index", tid, json!({"sort_index": tid})),
+            false,
+        )?;
     }
     for (side, track) in connection.visible() {
         self::track(side, track, shown, about, out)?;
@@ -112,7 +120,10 @@ pub(super) fn connection(
         return Ok(());
     }
     // On the track of an end that is there.
-    let tid = connection.visible().next().map_or(0, |(side, _)| tid_of(side));
+    let tid = connection
+        .visible()
+        .next()
+        .map_or(0, |(side, _)| tid_of(side));
     let event = instant(&name, (pid, tid), about, closed, "p", args);
     push_timed(out, &event, &[("ts", since(about, closed))])
 }
@@ -156,7 +167,10 @@ fn track(
         push_timed(
             out,
             &event,
-            &[("ts", since(about, begin)), ("dur", micros(end.since(begin).as_nanos()))],
+            &[
+                ("ts", since(about, begin)),
+                ("dur", micros(end.since(begin).as_nanos())),
+            ],
         )?;
     }
     for mark in marks {
@@ -241,11 +255,7 @@ fn micros(nanos: u128) -> String {
 }
 
 /// An event with times that no floating-point number has touched.
-fn push_timed(
-    out: &mut String,
-    event: &Value,
-    times: &[(&str, String)],
-) -> serde_json::Result<()> {
+fn push_timed(out: &mut String, event: &Value, times: &[(&str, String)]) -> serde_json::Result<()> {
     let text = inert(serde_json::to_string(event)?);
     out.push_str(",\n{");
     for (name, time) in times {

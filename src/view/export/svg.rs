@@ -9,9 +9,9 @@ mod draw;
 mod lane;
 mod style;
 
-use crate::timeline::MarkKind;
 use crate::model::TcpState;
 use crate::model::tcp::StateSet;
+use crate::timeline::MarkKind;
 use crate::view::export::what;
 use crate::view::report::text::{plural, read_words};
 use crate::view::report::{About, Shown, Summary};
@@ -195,15 +195,30 @@ fn legend(draw: &mut Draw, top: f64, used: &Used) -> f64 {
     };
     for state in used.states.iter().filter(|state| *state != TcpState::Close) {
         let swatch = |draw: &mut Draw, x: f64, y: f64| {
-            draw.rect(&format!("bar {}", style::class(state)), x, y - 11.0, 24.0, 14.0, "");
+            draw.rect(
+                &format!("bar {}", style::class(state)),
+                x,
+                y - 11.0,
+                24.0,
+                14.0,
+                "",
+            );
         };
         entry(draw, &swatch, state.name());
     }
     let marks: [(bool, MarkKind, &str); 5] = [
         (used.resets_sent, MarkKind::ResetSent(None), "reset sent"),
-        (used.resets_received, MarkKind::ResetReceived, "reset received"),
+        (
+            used.resets_received,
+            MarkKind::ResetReceived,
+            "reset received",
+        ),
         (used.retransmits, MarkKind::Retransmit, "segment sent again"),
-        (used.close_calls, MarkKind::CloseCall, "close() after the FIN"),
+        (
+            used.close_calls,
+            MarkKind::CloseCall,
+            "close() after the FIN",
+        ),
         (used.frees, MarkKind::Freed, "socket freed"),
     ];
     for (_, kind, words) in marks.into_iter().filter(|(occurs, ..)| *occurs) {

@@ -50,7 +50,7 @@ impl Text<'_> {
         let (about, clock) = (self.about, &self.about.clock);
         let mut out = String::new();
         let line = |name: &str, from: Timestamp, to: Timestamp| {
-            let (begin, end) = (clock.date_and_time(from), clock.date_and_time(to));
+            let (begin, end) = (clock.date_time_and_zone(from), clock.date_time_and_zone(to));
             let long = duration::brief(to.since(from));
             format!("{name}{begin} to {end} ({long})\n")
         };
@@ -147,7 +147,7 @@ impl Text<'_> {
         if let Some(from) = self.about.window.from.filter(|_| summary.clipped) {
             let text = format!(
                 "Counted from {} on: what was before is cut off.",
-                self.about.clock.date_and_time(from)
+                self.about.clock.date_time_and_zone(from)
             );
             flow(out, "  ", 2, &text);
         }
@@ -200,8 +200,8 @@ impl Text<'_> {
         let (began, came) = shown.began();
         let clock = &self.about.clock;
         let opened = match came {
-            Came::Born => format!("opened {}", clock.date_and_time(began.not_after())),
-            Came::Found => format!("found {}", clock.date_and_time(began.not_after())),
+            Came::Born => format!("opened {}", clock.date_time_and_zone(began.not_after())),
+            Came::Found => format!("found {}", clock.date_time_and_zone(began.not_after())),
         };
         let lived = |end: When| {
             let least = end
@@ -293,16 +293,17 @@ impl Text<'_> {
         shown: &Shown<'_>,
     ) {
         let span = &track.spans()[index];
-        let before = index
-            .checked_sub(1)
-            .map(|index| track.spans()[index].state);
+        let before = index.checked_sub(1).map(|index| track.spans()[index].state);
         let mut notes = vec![certainty(span.certainty, span.from)];
         let step = cause::Step {
             from: before,
             to: span.state,
         };
         notes.extend(cause::words(&span.why, step));
-        notes.extend(queued_words(span, shown.queued_at(side_of(track, shown), span)));
+        notes.extend(queued_words(
+            span,
+            shown.queued_at(side_of(track, shown), span),
+        ));
         let lasted = match spent(track, index, shown.from, shown.until) {
             Some(spent) => {
                 let words = duration::cell(spent.age);
@@ -336,7 +337,7 @@ impl Text<'_> {
         }
         out.push_str("LOSSES\n");
         for loss in losses {
-            let time = self.about.clock.date_and_time(loss.at);
+            let time = self.about.clock.date_time_and_zone(loss.at);
             let count = loss.count.map_or_else(String::new, |n| format!("{n}: "));
             let host = match self.about.recordings.get(usize::from(loss.host)) {
                 Some(recording) if self.about.recordings.len() > 1 => {
@@ -464,8 +465,9 @@ fn recorded(out: &mut String, number: Option<usize>, recording: &Recording) {
         flow(out, "  filter: ", 4, &plain(&recording.filter));
     }
     if recording.shift != 0 {
-        let by = crate::model::Timestamp::default()
-            .plus(std::time::Duration::from_nanos(recording.shift.unsigned_abs()));
+        let by = crate::model::Timestamp::default().plus(std::time::Duration::from_nanos(
+            recording.shift.unsigned_abs(),
+        ));
         let by = duration::brief(by.since(crate::model::Timestamp::default()));
         let way = if recording.shift < 0 {
             "earlier"

@@ -30,7 +30,15 @@ impl Draw {
         }
     }
 
-    pub(super) fn rect(&mut self, class: &str, x: f64, y: f64, width: f64, height: f64, title: &str) {
+    pub(super) fn rect(
+        &mut self,
+        class: &str,
+        x: f64,
+        y: f64,
+        width: f64,
+        height: f64,
+        title: &str,
+    ) {
         let element = format!(
             "<rect class=\"{class}\" x=\"{x:.1}\" y=\"{y:.1}\" width=\"{width:.1}\" height=\"{height:.1}\" rx=\"2\""
         );
@@ -154,21 +162,34 @@ impl Draw {
         let (class, way) = match kind {
             MarkKind::ResetSent(_) => (
                 "al",
-                format!("M{:.1} {:.1}L{:.1} {:.1}L{:.1} {:.1}Z", x - 6.0, y + 5.0, x, y - 6.0, x + 6.0, y + 5.0),
+                format!(
+                    "M{:.1} {:.1}L{:.1} {:.1}L{:.1} {:.1}Z",
+                    x - 6.0,
+                    y + 5.0,
+                    x,
+                    y - 6.0,
+                    x + 6.0,
+                    y + 5.0
+                ),
             ),
             MarkKind::ResetReceived => (
                 "al",
-                format!("M{:.1} {:.1}L{:.1} {:.1}L{:.1} {:.1}Z", x - 6.0, y - 5.0, x, y + 6.0, x + 6.0, y - 5.0),
+                format!(
+                    "M{:.1} {:.1}L{:.1} {:.1}L{:.1} {:.1}Z",
+                    x - 6.0,
+                    y - 5.0,
+                    x,
+                    y + 6.0,
+                    x + 6.0,
+                    y - 5.0
+                ),
             ),
             MarkKind::Retransmit => ("no", round(x, y, 4.5)),
             MarkKind::CloseCall => (
                 "end",
                 format!("M{:.1} {:.1}l8 8m0 -8l-8 8", x - 4.0, y - 4.0),
             ),
-            MarkKind::Freed => (
-                "no",
-                format!("M{:.1} {:.1}h8v8h-8Z", x - 4.0, y - 4.0),
-            ),
+            MarkKind::Freed => ("no", format!("M{:.1} {:.1}h8v8h-8Z", x - 4.0, y - 4.0)),
         };
         self.path(class, &way, title);
     }
@@ -176,7 +197,10 @@ impl Draw {
 
 fn round(x: f64, y: f64, r: f64) -> String {
     let d = 2.0 * r;
-    format!("M{:.1} {y:.1}a{r} {r} 0 1 0 {d} 0a{r} {r} 0 1 0 -{d} 0Z", x - r)
+    format!(
+        "M{:.1} {y:.1}a{r} {r} 0 1 0 {d} 0a{r} {r} 0 1 0 -{d} 0Z",
+        x - r
+    )
 }
 
 /// A text whose own line breaks stay.

@@ -33,7 +33,12 @@ pub(super) fn card(shown: &Shown<'_>, about: &About, used: &mut Used) -> (String
     let mut draw = Draw::default();
     let [a, b] = Side::BOTH.map(|side| connection.endpoint(side));
     let mut y = 22.0;
-    draw.text(28.0, y, "b", &format!("#{}  {a} \u{2192} {b}", connection.id()));
+    draw.text(
+        28.0,
+        y,
+        "b",
+        &format!("#{}  {a} \u{2192} {b}", connection.id()),
+    );
     for part in wrapped(&ending(connection), 155) {
         y += 17.0;
         draw.text(28.0, y, "", &part);
@@ -88,7 +93,11 @@ fn axis(shown: &Shown<'_>) -> Axis {
             let (low, high) = bounds(track, index);
             moments.extend([clip(low), clip(high)]);
             if is_inferred(span) && low < high {
-                shared.push((clip(low), clip(high), span.state.name().len() as f64 * LETTER + 10.0));
+                shared.push((
+                    clip(low),
+                    clip(high),
+                    span.state.name().len() as f64 * LETTER + 10.0,
+                ));
             }
         }
         if track.state() != TcpState::Close {
@@ -299,7 +308,13 @@ impl Lane<'_> {
             .into_iter()
             .find(|text| fits(text));
         if let Some(text) = text {
-            draw.anchored(f64::midpoint(from, to), self.y + BAR / 2.0 + 4.0, "l", "middle", text);
+            draw.anchored(
+                f64::midpoint(from, to),
+                self.y + BAR / 2.0 + 4.0,
+                "l",
+                "middle",
+                text,
+            );
         }
     }
 
@@ -310,7 +325,7 @@ impl Lane<'_> {
             let on = if spent.goes_on { ", and on" } else { "" };
             format!(", {}{on}", duration::age(spent.age))
         });
-        let time = self.about.clock.date_and_time(span.from.not_after());
+        let time = self.about.clock.date_time_and_zone(span.from.not_after());
         format!(
             "{} {}{lasted}\nfrom {time}: {}",
             self.side.letter(),
@@ -324,7 +339,7 @@ impl Lane<'_> {
             return;
         }
         used.mark(mark.kind);
-        let time = self.about.clock.date_and_time(mark.at);
+        let time = self.about.clock.date_time_and_zone(mark.at);
         let title = format!("{}\n{time}", cause::mark_words(mark));
         draw.mark(mark.kind, self.x(mark.at), self.y - 7.0, &title);
     }
@@ -367,7 +382,12 @@ fn ticks(piece: &Piece) -> Vec<(f64, u64)> {
     let length = piece.to - piece.from;
     (0..=length / step)
         .map(|n| n * step)
-        .map(|after| (piece.x + piece.width * (after as f64 / length as f64), after))
+        .map(|after| {
+            (
+                piece.x + piece.width * (after as f64 / length as f64),
+                after,
+            )
+        })
         .collect()
 }
 
@@ -440,7 +460,11 @@ fn words(draw: &mut Draw, side: Side, y: f64, shown: &Shown<'_>, about: &About) 
             let on = if spent.goes_on { " and on" } else { "" };
             format!(" {}{on}", duration::cell(spent.age))
         });
-        let text = format!("{number} {}{lasted}: {}", span.state.name(), notes(track, index));
+        let text = format!(
+            "{number} {}{lasted}: {}",
+            span.state.name(),
+            notes(track, index)
+        );
         rows.push((span.from.not_after(), text));
     }
     let marks = track.marks().iter();
