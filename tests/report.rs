@@ -22,7 +22,7 @@ use read::{csv_rows, tracks_of, xml_texts};
 use serde_json::Value;
 use tape::{Folder, Tape};
 use tcpwatch::model::event::{File, ResetReason, What};
-use tcpwatch::model::{Sample, TcpState};
+use tcpwatch::model::{Moment, Sample, TcpState};
 
 const SERVER: u16 = 50008;
 const FORMATS: [&str; 4] = ["svg", "perfetto", "csv", "mermaid"];
@@ -174,13 +174,7 @@ fn aborted() -> Tape {
         moment(File::Held, 0, 0),
         None,
     );
-    tape.event(
-        2_000_031,
-        a,
-        step(Established, Close),
-        moment(File::Held, 3, 0),
-        None,
-    );
+    tape.event(2_000_031, a, step(Established, Close), reset, None);
     tape
 }
 
