@@ -13,6 +13,7 @@ mod encode;
 mod fields;
 mod lines;
 mod reader;
+pub mod recorder;
 mod words;
 
 use serde::{Deserialize, Serialize};
