@@ -52,7 +52,8 @@ pub struct Rotation {
 }
 
 impl Rotation {
-    const fn is_wanted(self) -> bool {
+    /// Whether there is more than one file.
+    pub const fn is_wanted(self) -> bool {
         self.max_size.is_some() || self.max_age.is_some()
     }
 }

@@ -14,12 +14,14 @@ use crate::cli::{Format, Live};
 use crate::lab::conductor::Announcement;
 use crate::lab::judge::Conclusion;
 use crate::model::{Ask, Body, Observation, SourceName, Timestamp};
+use crate::record::recorder::{News, PATIENCE, Recorder};
 use crate::run::lab::Experimenter;
 use crate::run::lines::LineShow;
 use crate::run::log::Log;
 use crate::run::merge::{HORIZON, Merge, Stream};
+use crate::run::record::{self, NoShow};
 use crate::run::screen::ScreenShow;
-use crate::run::{Outcome, signals};
+use crate::run::{Outcome, complain, signals};
 use crate::source::feed::Feed;
 use crate::source::quick::{Asker, Batch, Quick};
 use crate::source::{Request, SourceError, bpf, clock, host};
@@ -29,6 +31,8 @@ use crate::view::tui::terminal::end_on_panic;
 
 /// Messages wait here when the main thread is busy; a full channel makes the source look later.
 const WAITING_MESSAGES: usize = 256;
+/// How long a run has to end after a signal, unless a recording has to be written to its end.
+const TO_END: Duration = Duration::from_secs(1);
 /// How often monotonic and wall clock are compared.
 const ANCHOR_PERIOD: Duration = Duration::from_secs(60);
 /// Messages taken in one go before something is shown.
@@ -46,8 +50,19 @@ pub(super) enum Message {
     Input(Input),
     /// A step of the experiment.
     Lab(Announcement),
+    /// The recorder has news.
+    Recorder,
     /// A signal asks to end.
     End,
+}
+
+/// What is shown of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shown {
+    /// What the user has asked for.
+    Wanted,
+    /// It is recorded, and no more.
+    Nothing,
 }
 
 /// Whether to go on.
@@ -78,6 +93,11 @@ pub(super) trait Show {
     /// How long nothing needs to be done.
     fn patience(&self, now: Timestamp) -> Duration;
 
+    /// The recording beside it has something to say.
+    fn recording(&mut self, news: &News) {
+        complain(&record::in_words(news));
+    }
+
     /// What an experiment came to.
     fn conclusion(
         &mut self,
@@ -93,16 +113,26 @@ pub(super) trait Show {
 
 /// Watches until the user, a signal, or the time says otherwise.
 pub(super) fn watch(config: &Live) -> anyhow::Result<Outcome> {
-    run(config, None)
+    run(config, None, Shown::Wanted)
 }
 
-/// Watches, with an experiment going on beside it.
-pub(super) fn run(config: &Live, experimenter: Option<Experimenter>) -> anyhow::Result<Outcome> {
+/// Watches, with an experiment going on beside it, maybe.
+pub(super) fn run(
+    config: &Live,
+    experimenter: Option<Experimenter>,
+    shown: Shown,
+) -> anyhow::Result<Outcome> {
     end_on_panic();
     let (to_main, messages) = mpsc::sync_channel(WAITING_MESSAGES);
+    let (questions, asks) = mpsc::channel();
+    let plan = config.record.as_ref();
+    let mut recorder = plan
+        .map(|plan| record::open(plan, &questions, &to_main))
+        .transpose()?;
     // Before anything is shown: whoever reads the first line may ask for the end at once.
     let tell = to_main.clone();
-    signals::spawn(move |message| tell.try_send(message).is_ok())
+    let patience = recorder.as_ref().map_or(TO_END, |_| TO_END + PATIENCE);
+    signals::spawn(patience, move |message| tell.try_send(message).is_ok())
         .context("install signal handlers")?;
 
     let mut opening = vec![clock::anchor(SourceName::SockDiag)];
@@ -115,8 +145,11 @@ pub(super) fn run(config: &Live, experimenter: Option<Experimenter>) -> anyhow::
     let mut feed = Feed::open(config.source, request, config.interval, &mut opening)?;
     feed.look(&mut opening)?;
 
-    let (questions, asks) = mpsc::channel();
+    if let Some(recorder) = &mut recorder {
+        recorder.begin(record::header(config, &opening));
+    }
     let mut show: Box<dyn Show> = match config.format {
+        _ if shown == Shown::Nothing => Box::new(NoShow::open(config, &opening)),
         Format::Tui => {
             let span = experimenter.as_ref().map(Experimenter::span);
             Box::new(ScreenShow::open(config, to_main.clone(), span)?)
@@ -142,6 +175,9 @@ pub(super) fn run(config: &Live, experimenter: Option<Experimenter>) -> anyhow::
         asks: Vec::new(),
         questions,
         show: show.as_mut(),
+        shown,
+        is_screen: config.format == Format::Tui,
+        recorder,
         experimenter,
     };
     main.begin(opening)?;
@@ -233,6 +269,9 @@ struct Main<'a> {
     asks: Vec<Ask>,
     questions: Sender<Vec<Ask>>,
     show: &'a mut dyn Show,
+    shown: Shown,
+    is_screen: bool,
+    recorder: Option<Recorder>,
     experimenter: Option<Experimenter>,
 }
 
@@ -247,6 +286,7 @@ impl Main<'_> {
         loop {
             let now = clock::now();
             self.release()?;
+            self.hear_the_recorder();
             if self.show.settle(&self.tracker, now)? == Flow::End
                 || end.is_some_and(|end| end <= now)
             {
@@ -321,17 +361,30 @@ impl Main<'_> {
                 self.take(Stream::Main, note.into_iter().collect())?;
                 Ok(Flow::On)
             }
+            // It is heard in every turn.
+            Message::Recorder => Ok(Flow::On),
             Message::End => Ok(Flow::End),
+        }
+    }
+
+    fn hear_the_recorder(&mut self) {
+        while let Some(news) = self.recorder.as_mut().and_then(Recorder::news) {
+            self.show.recording(&news);
         }
     }
 
     /// Takes in what there is at the start. How sources do needs no events beside it, and the first
     /// picture shows it.
     fn begin(&mut self, opening: Vec<Observation>) -> anyhow::Result<()> {
-        let (looks, states): (Vec<_>, Vec<_>) = opening
+        let begun = opening.first().map_or_else(clock::now, |told| told.at);
+        let (looks, mut states): (Vec<_>, Vec<_>) = opening
             .into_iter()
             .partition(|told| !matches!(told.body, Body::Source(_) | Body::Clock { .. }));
-        for observation in &states {
+        for observation in &mut states {
+            if matches!(observation.body, Body::Source(_)) {
+                // They come before what was known before them.
+                observation.at = begun;
+            }
             self.ingest(observation)?;
         }
         self.take(Stream::Looks, looks)
@@ -358,6 +411,9 @@ impl Main<'_> {
             self.ingest(&observation)?;
         }
         self.say_what_is_late()?;
+        if let Some(recorder) = &mut self.recorder {
+            recorder.hand_over();
+        }
         self.ask();
         Ok(())
     }
@@ -381,8 +437,11 @@ impl Main<'_> {
         })
     }
 
-    /// Record (one day), ingest, show: in this order for every observation.
+    /// Record, ingest, show: in this order for every observation.
     fn ingest(&mut self, observation: &Observation) -> anyhow::Result<()> {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.tap(observation);
+        }
         self.tracker.ingest(observation);
         self.changes.clear();
         self.changes.extend(self.tracker.changes());
@@ -460,6 +519,12 @@ impl Main<'_> {
             self.ingest(&observation)?;
         }
         self.show.conclude()?;
+        if let Some(recorder) = self.recorder.take() {
+            match self.shown {
+                Shown::Nothing => record::end(recorder, &self.tracker)?,
+                Shown::Wanted => record::end_beside(recorder, !self.is_screen),
+            }
+        }
         Ok(self
             .experimenter
             .take()
