@@ -4,8 +4,9 @@
 //! send messages over one bounded channel. The first look is made here, so that a source that
 //! can't run is an error before anything is shown.
 
+mod threads;
+
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender};
-use std::thread;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -17,17 +18,17 @@ use crate::model::{Ask, Body, Observation, SourceName, Timestamp};
 use crate::record::recorder::{News, PATIENCE, Recorder};
 use crate::run::lab::Experimenter;
 use crate::run::lines::LineShow;
-use crate::run::log::Log;
 use crate::run::merge::{HORIZON, Merge, Stream};
 use crate::run::record::{self, NoShow};
 use crate::run::screen::ScreenShow;
 use crate::run::{Outcome, complain, signals};
 use crate::source::feed::Feed;
-use crate::source::quick::{Asker, Batch, Quick};
-use crate::source::{Request, SourceError, bpf, clock, host};
+use crate::source::quick::{Asker, Batch};
+use crate::source::{Request, SourceError, clock, host};
 use crate::timeline::{Change, Tracker};
 use crate::view::tui::Input;
 use crate::view::tui::terminal::end_on_panic;
+use threads::{open_quick, spawn_quick, spawn_source};
 
 /// Messages wait here when the main thread is busy; a full channel makes the source look later.
 const WAITING_MESSAGES: usize = 256;
@@ -185,72 +186,6 @@ pub(super) fn run(
         experimenter.start(to_main)?;
     }
     main.until_the_end(&messages, config.duration)
-}
-
-/// Opens the quick thread's sources. What only loading needed is given up then, before there is
-/// any other thread of ours that looks at the network.
-fn open_quick(
-    config: &Live,
-    request: &Request,
-    opening: &mut Vec<Observation>,
-) -> anyhow::Result<(Quick, Asker)> {
-    let mut log = Log::open(config.log.as_deref())?;
-    let mut verifier = None;
-    let opened = Quick::open(request.clone(), config.quick, &mut verifier, opening);
-    for state in opening.iter() {
-        log.state(state)?;
-    }
-    if let Some(text) = verifier {
-        log.line(&text)?;
-    }
-    if let Err(error) = &opened {
-        log.line(&error.to_string())?;
-    }
-    let opened = opened?;
-    bpf::drop_capabilities().context("drop the capabilities that are not needed any more")?;
-    Ok(opened)
-}
-
-fn spawn_source(
-    feed: Feed,
-    asks: Receiver<Vec<Ask>>,
-    to_main: SyncSender<Message>,
-) -> anyhow::Result<()> {
-    thread::Builder::new()
-        .name("source".into())
-        .spawn(move || {
-            let send = |batch| to_main.send(Message::Observed(batch)).is_ok();
-            if let Err(error) = feed.run(&asks, send) {
-                // When the main thread is gone, there is nobody left to tell.
-                let _ = to_main.send(Message::SourceFailed(error));
-            }
-        })
-        .context("start the thread of the source")?;
-    Ok(())
-}
-
-/// So many batches may be on their way; a full ring is a loss that is counted, a full memory none.
-const BATCHES_ON_THE_WAY: usize = 8;
-
-/// Starts the quick thread; gives what has to be told when a batch is done with.
-fn spawn_quick(quick: Quick, to_main: SyncSender<Message>) -> anyhow::Result<SyncSender<()>> {
-    let (give_back, permits) = mpsc::sync_channel(BATCHES_ON_THE_WAY);
-    for _ in 0..BATCHES_ON_THE_WAY {
-        // It has that much room.
-        let _ = give_back.send(());
-    }
-    thread::Builder::new()
-        .name("quick".into())
-        .spawn(move || {
-            let tell = to_main.clone();
-            let send = |batch| permits.recv().is_ok() && tell.send(Message::Quick(batch)).is_ok();
-            if let Err(error) = quick.run(send) {
-                // When the main thread is gone, there is nobody left to tell.
-                let _ = to_main.send(Message::SourceFailed(error));
-            }
-        })
-        .context("start the quick thread")?;
-    Ok(give_back)
 }
 
 /// What the main thread owns.
