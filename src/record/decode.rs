@@ -38,6 +38,8 @@ impl From<Malformed> for Unread {
 /// What a line says.
 #[derive(Debug, PartialEq)]
 pub(super) enum Said {
+    /// A line with nothing on it.
+    Nothing,
     /// A file begins: another line follows its rules.
     Header,
     /// The recording has ended in good order.
@@ -95,13 +97,28 @@ pub(super) fn line(
     sockets: &impl Sockets,
     unknown: &mut u64,
 ) -> Result<Said, Unread> {
+    if text.iter().all(u8::is_ascii_whitespace) {
+        return Ok(Said::Nothing);
+    }
     let mut fields = Fields::of(text)?;
     let mut raw = Raw::default();
+    let mut strange = 0;
+    let mut is_wrong = false;
     while let Some((name, value)) = fields.next()? {
-        if !raw.take(name, value)? {
-            *unknown += 1;
+        match raw.take(name, value) {
+            Ok(true) => {}
+            Ok(false) => strange += 1,
+            // A record that this version does not know may mean something else by the name.
+            Err(Malformed) => is_wrong = true,
         }
     }
+    if is_wrong {
+        return Err(match raw.kind {
+            Some(kind) if !KINDS.contains(&kind) => Unread::Unknown,
+            _ => Unread::Malformed,
+        });
+    }
+    *unknown += strange;
     let decoder = Decoder {
         raw,
         scope,
@@ -109,6 +126,24 @@ pub(super) fn line(
     };
     decoder.said()
 }
+
+/// The records of this version.
+const KINDS: [&str; 14] = [
+    "event",
+    "row",
+    "socket",
+    "lookup",
+    "poll",
+    "keyframe",
+    "unchanged",
+    "host",
+    "source",
+    "clock",
+    "note",
+    "lost",
+    "end",
+    "header",
+];
 
 fn needed<T>(field: Option<T>) -> Result<T, Unread> {
     field.ok_or(Unread::Malformed)
