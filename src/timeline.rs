@@ -389,7 +389,7 @@ impl Tracker {
                     self.events_since = self.events_since.map(|_| at);
                 }
                 self.totals.losses += 1;
-                self.totals.lost += count.unwrap_or(0);
+                self.totals.lost = self.totals.lost.saturating_add(count.unwrap_or(0));
             }
             Body::Source(state) => self.note_source(source, state, at),
             Body::Clock { .. } | Body::Note { .. } | Body::Keyframe(_) => {}
