@@ -141,6 +141,7 @@ impl Tracker {
         };
         connection.tuple = connection.tuple.mirror();
         connection.ends.swap(0, 1);
+        connection.overflows_at_open.swap(0, 1);
         let ids = Side::BOTH.map(|side| connection.end(side).map(|track| *track.id()));
         for (side, sock) in Side::BOTH.into_iter().zip(ids) {
             if let Some(sock) = sock {
