@@ -133,9 +133,13 @@ fn at(ms: u64) -> Timestamp {
 }
 
 fn scope() -> Scope {
+    scope_of(0)
+}
+
+fn scope_of(host: u16) -> Scope {
     Scope {
-        host: 0,
-        netns: Some(1),
+        host,
+        netns: Some(1 + u64::from(host)),
     }
 }
 
@@ -144,10 +148,7 @@ fn on_host(mut observation: Observation, host: u16) -> Observation {
     if host == 0 {
         return observation;
     }
-    let scope = Scope {
-        host,
-        netns: Some(1 + u64::from(host)),
-    };
+    let scope = scope_of(host);
     let move_all = |samples: &mut Vec<Sample>| {
         samples
             .iter_mut()
@@ -218,8 +219,12 @@ fn id(text: &str) -> SockId {
     let cookie = words
         .find_map(|word| word.strip_prefix("ck="))
         .map(|number| Cookie(number.parse().unwrap()));
+    let host = text
+        .split_whitespace()
+        .find_map(|word| word.strip_prefix("host="));
+    let scope = host.map_or(scope(), |host| scope_of(host.parse().unwrap()));
     SockId {
-        scope: scope(),
+        scope,
         cookie,
         tuple,
     }
@@ -440,6 +445,7 @@ fn check_track(track: &Track) {
 fn bpf(step: &Step, body: Body) -> Observation {
     let source = match step.source.as_deref() {
         Some("destroy") => SourceName::Destroy,
+        Some("recording") => SourceName::Recording,
         _ => SourceName::Bpf,
     };
     Observation {

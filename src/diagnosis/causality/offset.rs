@@ -59,6 +59,11 @@ impl Crowd {
         self.seen += 1;
     }
 
+    #[cfg(test)]
+    pub(super) const fn len(&self) -> usize {
+        self.kept.len()
+    }
+
     /// The offset that satisfies the most of them: the middle of where most of them overlap.
     pub(super) fn best(&self) -> i64 {
         let edges = || {
