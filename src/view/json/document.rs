@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::model::{Descriptor, Timestamp};
 use crate::timeline::{Certainty, Connection, Side, Span, Track, When};
 use crate::view::json::bytes::{Address, inert};
-use crate::view::json::line::VerdictInfo;
+use crate::view::json::line::{VerdictInfo, other_netns};
 use crate::view::json::{VERSION, age_ns};
 use crate::view::verdict;
 
@@ -34,6 +34,8 @@ pub fn list<'a>(
 struct ConnectionInfo {
     conn: u64,
     netns: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    b_netns: Option<u64>,
     a: Option<EndInfo>,
     b: Option<EndInfo>,
     verdict: Option<VerdictInfo>,
@@ -71,6 +73,7 @@ impl ConnectionInfo {
         Self {
             conn: connection.id().0,
             netns: connection.scope().netns,
+            b_netns: other_netns(connection),
             a: end(Side::A),
             b: end(Side::B),
             verdict: connection
