@@ -5,7 +5,10 @@
 
 mod choices;
 mod record;
+mod replay;
+mod report;
 mod values;
+pub mod when;
 
 use std::io::IsTerminal;
 use std::time::Duration;
@@ -15,6 +18,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::cli::choices::{EventsArg, SourceArg, SourceArgs};
 use crate::cli::record::{BesideArgs, RecordArgs};
+use crate::cli::replay::ReplayArgs;
+pub use crate::cli::replay::Replaying;
+pub use crate::cli::report::{Chosen, Export, Report};
+use crate::cli::report::{ExportArgs, ReportArgs};
 use crate::cli::values::{budget, duration, interval, one_port, ring};
 use crate::model::SourceName;
 use crate::model::TcpState;
@@ -32,7 +39,7 @@ use crate::view::plain::plain;
     version,
     args_conflicts_with_subcommands = true,
     disable_help_subcommand = true,
-    after_help = "Exit status: 0 done; 1 nothing matched (list), or not shown (lab); 2 trouble or wrong usage."
+    after_help = "Exit status: 0 done; 1 nothing matched (list, report, export), or not shown (lab); 2 trouble or wrong usage."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -55,6 +62,12 @@ enum Command {
     Record(RecordArgs),
     /// Run a teardown experiment here and watch it (without a name: list them)
     Lab(LabArgs),
+    /// What a recording shows: connections, their ends, how long they were in each state
+    Report(ReportArgs),
+    /// A recording as a picture, a table, a diagram, or for the Perfetto UI
+    Export(ExportArgs),
+    /// A recording on the same screen, with time travel
+    Replay(ReplayArgs),
     #[command(hide = true)]
     LabActor { role: String },
 }
@@ -189,6 +202,12 @@ pub enum Config {
     LabIndex,
     /// One experiment.
     Lab(Lab),
+    /// Report.
+    Report(Report),
+    /// Export.
+    Export(Export),
+    /// Show a recording.
+    Replay(Replaying),
     /// Be a process of an experiment.
     LabActor(String),
 }
@@ -288,6 +307,9 @@ where
             color: args.source.color(),
         })),
         Some(Command::Lab(args)) => lab(args),
+        Some(Command::Report(args)) => Ok(Config::Report(args.settle()?)),
+        Some(Command::Export(args)) => Ok(Config::Export(args.settle()?)),
+        Some(Command::Replay(args)) => Ok(Config::Replay(args.settle()?)),
         Some(Command::LabActor { role }) => Ok(Config::LabActor(role)),
     }
 }

@@ -2,11 +2,13 @@
 
 mod cause;
 pub mod duration;
+pub mod export;
 #[cfg(test)]
 mod fixture;
 pub mod json;
 pub mod palette;
 pub mod plain;
+pub mod report;
 mod source;
 pub mod text;
 pub mod tui;
@@ -14,7 +16,16 @@ pub mod wall;
 
 use crate::diagnosis::Verdict;
 use crate::diagnosis::verdict::judge;
+use crate::model::FourTuple;
+use crate::model::filter::Filter;
 use crate::timeline::{Connection, Side};
+
+/// Whether the connection is one that the filter asks for. Live, the sources have asked for ports
+/// and hosts already; a recording holds what was asked for then.
+pub fn wants(filter: &Filter, connection: &Connection) -> bool {
+    let [local, remote] = Side::BOTH.map(|side| connection.endpoint(side));
+    filter.keeps(&FourTuple { local, remote }) && connection.is_selected_by(&filter.selection)
+}
 
 /// How a connection ended; `None` of a multipath one (MPTCP), to which the rules don't apply.
 fn verdict(connection: &Connection) -> Option<Verdict> {

@@ -60,14 +60,20 @@ impl SourceArg {
 }
 
 impl SourceArgs {
-    /// no-color.org: set and not empty. `TERM=dumb` can't colour either.
     pub(super) fn color(&self) -> ColorMode {
+        self.color.mode()
+    }
+}
+
+impl ColorArg {
+    /// no-color.org: set and not empty. `TERM=dumb` can't colour either.
+    pub(super) fn mode(self) -> ColorMode {
         let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-        let wanted = match self.color {
-            ColorArg::Always => true,
-            ColorArg::Never => false,
-            ColorArg::Auto => !is_set("NO_COLOR") && !is_dumb && std::io::stdout().is_terminal(),
+        let wanted = match self {
+            Self::Always => true,
+            Self::Never => false,
+            Self::Auto => !is_set("NO_COLOR") && !is_dumb && std::io::stdout().is_terminal(),
         };
         if wanted {
             ColorMode::On

@@ -17,6 +17,12 @@ pub trait Bytes: Send + Sync {
     /// # Errors
     /// As the system says.
     fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<usize>;
+
+    /// Whether nothing more will come behind the end. To be asked before the end is met: what came
+    /// between the two questions would be missed.
+    fn is_whole(&self) -> bool {
+        true
+    }
 }
 
 impl Bytes for File {

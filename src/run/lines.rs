@@ -11,22 +11,37 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::cli::{Format, Live};
 use crate::lab::judge::Conclusion;
-use crate::model::filter::Selection;
+use crate::model::filter::{Filter, Selection};
 use crate::model::{Body, Observation, Timestamp};
 use crate::run::complain;
 use crate::run::live::{Flow, Show};
 use crate::source::host;
 use crate::timeline::{Came, Change, ConnId, Connection, Found, Side, Tracker};
 use crate::view::json::{self, Session, SourceInfo};
+use crate::view::palette::ColorMode;
 use crate::view::text::{self, Lines};
 use crate::view::tui::Input;
 use crate::view::wall::WallClock;
+use crate::view::wants;
 
 const WRITING: &str = "write to standard output";
 /// Bytes that are collected before they are written: some hundred lines.
 const ROOM: usize = 1 << 16;
 /// How often to look whether anybody still reads our output.
 pub(super) const READER_CHECK: Duration = Duration::from_secs(1);
+
+/// What the first line says beside what the sources say, and what is printed how.
+pub(super) struct Output<'a> {
+    pub(super) format: Format,
+    pub(super) color: ColorMode,
+    pub(super) filter: &'a Filter,
+    pub(super) kernel: String,
+    pub(super) host: String,
+    /// Whether some connections are hidden by the filter.
+    pub(super) hides: bool,
+    /// Nothing that is earlier is printed.
+    pub(super) from: Option<Timestamp>,
+}
 
 /// Live output as lines.
 pub(super) struct LineShow {
@@ -35,8 +50,11 @@ pub(super) struct LineShow {
     /// Lines of JSON on their way to `out`.
     json: Vec<u8>,
     lines: Lines,
-    selection: Selection,
-    /// Connections whose opening was shown, kept only where a selection hides some.
+    filter: Filter,
+    /// Whether some connections, or the beginnings of some, are not shown.
+    hides: bool,
+    from: Option<Timestamp>,
+    /// Connections whose opening was shown, kept only where some are hidden.
     shown: HashSet<ConnId>,
     /// The opening batch is part of the first line.
     told_until: Timestamp,
@@ -44,24 +62,40 @@ pub(super) struct LineShow {
 
 impl LineShow {
     pub(super) fn open(config: &Live, opening: &[Observation]) -> anyhow::Result<Self> {
+        let (kernel, host) = host::identity();
+        let output = Output {
+            format: config.format,
+            color: config.color,
+            filter: &config.filter,
+            kernel,
+            host,
+            hides: config.filter.selection != Selection::default(),
+            from: None,
+        };
+        Self::of(output, opening)
+    }
+
+    pub(super) fn of(output: Output<'_>, opening: &[Observation]) -> anyhow::Result<Self> {
         let mut clock = WallClock::new(TimeZone::system());
         for observation in opening {
             clock.note(observation);
         }
         let mut show = Self {
-            format: config.format,
+            format: output.format,
             out: BufWriter::with_capacity(ROOM, io::stdout().lock()),
             json: Vec::with_capacity(1024),
             lines: Lines {
                 clock,
-                color: config.color,
+                color: output.color,
             },
-            selection: config.filter.selection.clone(),
+            filter: output.filter.clone(),
+            hides: output.hides || output.from.is_some(),
+            from: output.from,
             shown: HashSet::new(),
             told_until: opening.iter().map(|told| told.at).max().unwrap_or_default(),
         };
         if show.format == Format::Json {
-            let session = show.session(config, opening);
+            let session = show.session(output, opening);
             json::write_session(&mut show.json, &session)?;
             show.send_json()?;
             show.flush()?;
@@ -69,8 +103,7 @@ impl LineShow {
         Ok(show)
     }
 
-    fn session(&self, config: &Live, opening: &[Observation]) -> Session {
-        let (kernel, host) = host::identity();
+    fn session(&self, output: Output<'_>, opening: &[Observation]) -> Session {
         let mut sources: Vec<SourceInfo> = Vec::new();
         for observation in opening {
             if let Body::Source(state) = &observation.body {
@@ -81,11 +114,11 @@ impl LineShow {
             }
         }
         Session {
-            kernel,
-            host,
+            kernel: output.kernel,
+            host: output.host,
             clock: self.lines.clock.anchor(),
             sources,
-            filter: config.filter.clone(),
+            filter: output.filter.clone(),
         }
     }
 
@@ -127,8 +160,8 @@ impl LineShow {
         let Some(change) = changes.first() else {
             return Ok(());
         };
-        if self.selection != Selection::default() {
-            if !connection.is_selected_by(&self.selection) {
+        if self.hides {
+            if !wants(&self.filter, connection) {
                 return Ok(());
             }
             let is_first = self.shown.insert(connection.id());
@@ -211,6 +244,9 @@ impl Show for LineShow {
         tracker: &Tracker,
     ) -> anyhow::Result<()> {
         self.lines.clock.note(observation);
+        if self.from.is_some_and(|from| observation.at < from) {
+            return Ok(());
+        }
         self.observation(observation)?;
         for index in 0..changes.len() {
             if let Some(connection) = tracker.get(changes[index].conn()) {

@@ -33,7 +33,7 @@ use threads::{open_quick, spawn_quick, spawn_source};
 /// Messages wait here when the main thread is busy; a full channel makes the source look later.
 const WAITING_MESSAGES: usize = 256;
 /// How long a run has to end after a signal, unless a recording has to be written to its end.
-const TO_END: Duration = Duration::from_secs(1);
+pub(super) const TO_END: Duration = Duration::from_secs(1);
 /// How often monotonic and wall clock are compared.
 const ANCHOR_PERIOD: Duration = Duration::from_secs(60);
 /// Messages taken in one go before something is shown.

@@ -89,7 +89,8 @@ impl Show for ScreenShow {
 
     fn input(&mut self, input: Input, tracker: &Tracker, now: Timestamp) -> anyhow::Result<Flow> {
         match self.app.update(input, tracker, now) {
-            Reaction::Nothing => {}
+            // Time travels in recordings only.
+            Reaction::Nothing | Reaction::Travel(_) => {}
             Reaction::Redraw => self.is_stale = true,
             Reaction::Repaint => {
                 self.guard.repaint().context("clear the terminal")?;

@@ -1,31 +1,57 @@
 //! Recordings as a source: what was said then is said again, in the same order.
 //!
-//! Several files of one recording are one stream, in the order of their parts. Recordings of
-//! several hosts, or namespaces, are several streams on one time axis, that of the first: stamps of
-//! one boot are of one clock, others are aligned by the anchors in their headers and by what the
-//! user says.
+//! The files of one recording are one stream, in the order of their parts, and so are recordings
+//! made one after the other of the same namespace with the same filter. Recordings of several
+//! hosts, or namespaces, are several streams on one time axis, that of the first: stamps of one
+//! boot are of one clock, others are aligned by the anchors in their headers and by what the user
+//! says.
 //!
 //! A [`Replay`] can be cloned, and both go on from there: that is how time goes back.
+//!
+//! The traps: "nothing more now" is not "the end" when a pipe is read. And whoever joins in the
+//! middle has seen no first look: the next keyframe is taken for one, and what the tracker then
+//! asks about ([`Replay::answer`]) is gone if the keyframe lacks it.
 
+mod align;
+mod input;
+mod plan;
+mod spool;
+mod stream;
+mod tail;
+
+use std::collections::VecDeque;
 use std::io;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
-use std::sync::Arc;
 
-use crate::model::Observation;
-use crate::record::{Bytes, Header, Item, OpenError, Reader, Skipped};
+use crate::model::{Ask, Observation, Timestamp};
+use crate::record::{Header, OpenError, Skipped};
 
-/// A file that is given to be replayed.
-#[derive(Clone)]
-pub struct Input {
-    /// What to call it in messages.
-    pub name: PathBuf,
-    /// What is in it.
-    pub bytes: Arc<dyn Bytes>,
+pub use input::Input;
+use stream::Stream;
+
+/// How recordings are put together.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// What is added to the stamps of a recording, beside what its header asks for.
+    pub offsets: Vec<Offset>,
+}
+
+/// A correction of one recording's clock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offset {
+    /// The name of its host or of one of its files; `None` is the second recording.
+    pub of: Option<String>,
+    /// So many nanoseconds are added to its stamps.
+    pub by: i64,
 }
 
 /// Why recordings can't be replayed.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayError {
+    /// No file was given.
+    #[error("no recording is given")]
+    Nothing,
     /// A file is none that can be replayed.
     #[error("{name}: {error}")]
     Open {
@@ -33,6 +59,34 @@ pub enum ReplayError {
         name: String,
         /// Why not.
         error: OpenError,
+    },
+    /// A file can't be opened.
+    #[error("{name}: can't open it: {error}{}", cure(error))]
+    NotOpened {
+        /// The file.
+        name: String,
+        /// Why not.
+        error: io::Error,
+    },
+    /// A directory.
+    #[error("{0}: it is a directory: name the files in it ({0}/*.jsonl)")]
+    Directory(String),
+    /// A pipe that was closed before a first line came.
+    #[error(
+        "{0}: nothing came from it (is a recording written to it, as by 'tcpwatch record -o -'?)"
+    )]
+    NothingCame(String),
+    /// What comes from a pipe can't be kept.
+    #[error(
+        "{name}: can't keep what comes from it in {folder}: {error} (is there room? TMPDIR names another place)"
+    )]
+    Spool {
+        /// The pipe.
+        name: String,
+        /// Where it was to be kept.
+        folder: String,
+        /// Why not.
+        error: io::Error,
     },
     /// A file can't be read any more.
     #[error("{name}: can't read on: {error}")]
@@ -42,6 +96,32 @@ pub enum ReplayError {
         /// Why not.
         error: io::Error,
     },
+    /// An offset of none of the recordings.
+    #[error("--offset: no recording is of '{of}' (given are: {given})")]
+    NotOffered {
+        /// Whose clock was to be corrected.
+        of: String,
+        /// The hosts and files that there are.
+        given: String,
+    },
+    /// An offset without a name, and one recording.
+    #[error(
+        "--offset: there is one recording only; an offset moves the second (or write HOST=TIME)"
+    )]
+    NoSecond,
+    /// More recordings than can have a number.
+    #[error("too many recordings at once (at most {})", u16::MAX)]
+    TooMany,
+}
+
+/// What to do about an error of the system.
+fn cure(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            " (recordings are readable for who made them: run this as the same user, or as root)"
+        }
+        _ => "",
+    }
 }
 
 /// What is known of one recording.
@@ -53,103 +133,158 @@ pub struct Recorded {
     pub files: Vec<PathBuf>,
     /// What could not be read so far.
     pub skipped: Skipped,
-    /// Whether the last line read says that it was ended in good order.
+    /// Whether the last line read says that it was ended in good order. Without that it was cut
+    /// off: up to a second may be missing.
     pub ended: bool,
-    /// Bytes behind the last whole line.
+    /// Bytes behind the last whole line: a line that was cut short.
     pub torn: usize,
     /// So many nanoseconds are added to its stamps.
     pub shift: i64,
+    /// When it begins, on the common axis.
+    pub first: Timestamp,
+    /// The newest moment read so far, on the common axis.
+    pub newest: Timestamp,
+    /// When it ends, on the common axis, as its last lines say; `None` of what may still grow.
+    pub last: Option<Timestamp>,
+    /// Parts that are not there, so far.
+    pub missing: Vec<RangeInclusive<u32>>,
+}
+
+/// How much has been read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Bytes.
+    pub read: u64,
+    /// Bytes in all; `None` of what may still grow.
+    pub of: Option<u64>,
 }
 
 /// Recordings, read together.
 #[derive(Clone)]
 pub struct Replay {
     streams: Vec<Stream>,
-}
-
-/// One recording.
-#[derive(Clone)]
-struct Stream {
-    /// The file at hand.
-    reader: Reader,
-    /// The files behind it.
-    rest: std::collections::VecDeque<(PathBuf, Reader)>,
-    head: Option<Observation>,
-    about: Recorded,
+    /// What was asked right after a keyframe was taken for a first look.
+    answers: VecDeque<Observation>,
+    /// The stream whose observation was given last.
+    told: usize,
 }
 
 impl Replay {
-    /// Opens recordings.
+    /// Opens recordings. Each file is one of them, or a part of one, in any order.
     ///
     /// # Errors
-    /// When one of them is none.
-    pub fn open(inputs: Vec<Input>) -> Result<Self, ReplayError> {
-        let mut streams: Vec<Stream> = Vec::new();
-        for (host, input) in (0u16..).zip(inputs) {
-            let name = input.name;
-            let reader = Reader::open(input.bytes, host).map_err(|error| ReplayError::Open {
-                name: name.display().to_string(),
-                error,
-            })?;
-            streams.push(Stream {
-                about: Recorded {
-                    header: reader.header().clone(),
-                    files: vec![name],
-                    skipped: Skipped::default(),
-                    ended: false,
-                    torn: 0,
-                    shift: 0,
-                },
-                reader,
-                rest: std::collections::VecDeque::new(),
-                head: None,
-            });
-        }
-        Ok(Self { streams })
+    /// When one of them is none, or an offset is of none of them.
+    pub fn open(inputs: Vec<Input>, options: &Options) -> Result<Self, ReplayError> {
+        let streams = plan::streams(inputs, options)?;
+        Ok(Self {
+            streams,
+            answers: VecDeque::new(),
+            told: 0,
+        })
     }
 
     /// What is known of the recordings, by the number that their observations carry.
     pub fn recordings(&self) -> impl ExactSizeIterator<Item = &Recorded> {
-        self.streams.iter().map(|stream| &stream.about)
+        self.streams.iter().map(Stream::about)
     }
 
-    /// The next observation of all; `None` at the end.
+    /// The next observation of all; `None` at the end, which is the end for now unless
+    /// [`Replay::is_ended`] says otherwise.
     ///
     /// # Errors
     /// When the system can't read.
     pub fn next_observation(&mut self) -> Result<Option<Observation>, ReplayError> {
-        for stream in &mut self.streams {
-            if stream.head.is_none() {
-                stream.head = stream.next()?;
-            }
-        }
-        let heads = self
-            .streams
-            .iter_mut()
-            .filter(|stream| stream.head.is_some());
-        let first = heads.min_by_key(|stream| stream.head.as_ref().map(|head| head.at));
-        Ok(first.and_then(|stream| stream.head.take()))
+        self.next_until(None)
     }
-}
 
-impl Stream {
-    fn next(&mut self) -> Result<Option<Observation>, ReplayError> {
-        loop {
-            let item = self.reader.next_item().map_err(|error| ReplayError::Read {
-                name: self.about.files[0].display().to_string(),
-                error,
-            })?;
-            self.about.skipped = self.reader.skipped();
-            self.about.torn = self.reader.torn();
-            match item {
-                Some(Item::Observation(mut observation)) => {
-                    observation.shift(self.about.shift);
-                    return Ok(Some(observation));
-                }
-                Some(Item::Header(_)) => {}
-                Some(Item::End(_)) => self.about.ended = true,
-                None => return Ok(None),
+    /// As [`Replay::next_observation`], and `None` too when the next one is later than `until`.
+    ///
+    /// # Errors
+    /// When the system can't read.
+    pub fn next_until(
+        &mut self,
+        until: Option<Timestamp>,
+    ) -> Result<Option<Observation>, ReplayError> {
+        let is_later = |at: Timestamp| until.is_some_and(|until| at > until);
+        if let Some(answer) = self.answers.front() {
+            return Ok(if is_later(answer.at) {
+                None
+            } else {
+                self.answers.pop_front()
+            });
+        }
+        match self.first()? {
+            Some((at, first)) if !is_later(at) => {
+                self.told = first;
+                Ok(self.streams[first].take_head())
+            }
+            Some(_) | None => Ok(None),
+        }
+    }
+
+    /// When the next observation is of; `None` as with [`Replay::next_observation`].
+    ///
+    /// # Errors
+    /// When the system can't read.
+    pub fn peek(&mut self) -> Result<Option<Timestamp>, ReplayError> {
+        if let Some(answer) = self.answers.front() {
+            return Ok(Some(answer.at));
+        }
+        Ok(self.first()?.map(|(at, _)| at))
+    }
+
+    /// Takes in what the tracker wants to know about the observation given last. Most of it is in
+    /// the recording or can't be known; but where a keyframe was taken for a first look, what it
+    /// lacks is gone, and the next observations say so.
+    pub fn answer(&mut self, asks: impl IntoIterator<Item = Ask>) {
+        let Some(stream) = self.streams.get(self.told) else {
+            return;
+        };
+        for ask in asks {
+            if let Ask::Confirm(asked) = ask {
+                self.answers.extend(stream.gone(&asked));
             }
         }
+    }
+
+    /// Whether all has been read and nothing more will come.
+    pub fn is_ended(&self) -> bool {
+        self.answers.is_empty() && self.streams.iter().all(Stream::is_ended)
+    }
+
+    /// Whether all recordings are there whole: what was read to its end then has ended.
+    pub fn is_whole(&self) -> bool {
+        self.streams.iter().all(Stream::is_whole)
+    }
+
+    /// How much has been read.
+    pub fn progress(&self) -> Progress {
+        let nothing = Progress {
+            read: 0,
+            of: Some(0),
+        };
+        self.streams
+            .iter()
+            .map(Stream::progress)
+            .fold(nothing, |all, one| Progress {
+                read: all.read + one.read,
+                of: all.of.zip(one.of).map(|(a, b)| a + b),
+            })
+    }
+
+    /// The stream whose next observation is the first of all. While one that may still grow has
+    /// none, none is known to be.
+    fn first(&mut self) -> Result<Option<(Timestamp, usize)>, ReplayError> {
+        let mut first: Option<(Timestamp, usize)> = None;
+        for (index, stream) in self.streams.iter_mut().enumerate() {
+            match stream.look_ahead()? {
+                Some(at) if first.is_none_or(|(earliest, _)| at < earliest) => {
+                    first = Some((at, index));
+                }
+                None if !stream.is_ended() => return Ok(None),
+                Some(_) | None => {}
+            }
+        }
+        Ok(first)
     }
 }

@@ -23,6 +23,7 @@
 //! adds (queues, descriptors), so the paused picture is a copy of the tracker. And only what is in
 //! sight may cost anything: there can be twenty thousand connections.
 
+mod act;
 mod axis;
 mod choice;
 mod details;
@@ -33,6 +34,7 @@ mod keys;
 mod lane;
 mod lanes;
 mod list;
+pub mod playback;
 pub mod terminal;
 mod theme;
 
@@ -53,8 +55,9 @@ use crate::view::is_local;
 use crate::view::palette::ColorMode;
 use axis::Zoom;
 use choice::{Chosen, Focus, Window};
-use heard::Heard;
-use keys::Action;
+pub use heard::Heard;
+use keys::Mode;
+use playback::{Playback, Prompt, Standing, Travel};
 use theme::Theme;
 
 /// What the screen is told by the terminal.
@@ -71,7 +74,7 @@ pub enum Input {
 }
 
 /// What has to be done about an input.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reaction {
     /// Nothing.
     Nothing,
@@ -81,6 +84,8 @@ pub enum Reaction {
     Repaint,
     /// The user wants back to the shell for a while.
     Suspend,
+    /// The user wants to another moment of the recording.
+    Travel(Travel),
     /// It is over.
     Quit,
 }
@@ -118,6 +123,9 @@ pub struct App {
     zoom: Zoom,
     /// Rows of the list when it was last drawn.
     page: usize,
+    /// Where the replay stands; `None` when it is the present that is shown.
+    playback: Option<Playback>,
+    prompt: Option<Prompt>,
 }
 
 /// One picture: what it is made of.
@@ -132,11 +140,19 @@ struct View<'a> {
     at: Timestamp,
     now: Timestamp,
     is_live: bool,
+    playback: Option<&'a Playback>,
 }
 
 impl View<'_> {
     const fn is_paused(&self) -> bool {
-        !self.is_live
+        match self.playback {
+            Some(playback) => !matches!(playback.standing, Standing::Playing),
+            None => !self.is_live,
+        }
+    }
+
+    const fn mode(&self) -> Mode {
+        mode(self.playback)
     }
 }
 
@@ -155,6 +171,8 @@ impl App {
             lanes: Window::default(),
             zoom: Zoom::default(),
             page: 1,
+            playback: None,
+            prompt: None,
         }
     }
 
@@ -185,74 +203,25 @@ impl App {
         self.heard.hear_of_recording(text);
     }
 
-    /// Takes in what came from the terminal.
-    pub fn update(&mut self, input: Input, tracker: &Tracker, now: Timestamp) -> Reaction {
-        match input {
-            Input::TerminalGone => Reaction::Quit,
-            Input::Resize => Reaction::Redraw,
-            Input::Continued => Reaction::Repaint,
-            Input::Key(key) => match keys::action_of(&key) {
-                Some(action) => self.act(action, tracker, now),
-                None => Reaction::Nothing,
-            },
-        }
+    /// Shows a moment of a recording: where the replay stands, and what was heard by then.
+    pub fn show_moment(&mut self, playback: Playback, heard: Heard) {
+        self.playback = Some(playback);
+        self.heard = heard;
     }
 
-    fn act(&mut self, action: Action, tracker: &Tracker, now: Timestamp) -> Reaction {
-        if self.screen == Screen::Help && action.is_of_the_picture() {
-            return Reaction::Nothing;
-        }
-        match action {
-            Action::Quit => return Reaction::Quit,
-            Action::Suspend => return Reaction::Suspend,
-            Action::Repaint => return Reaction::Repaint,
-            Action::Help => self.toggle_help(),
-            Action::Back => self.screen = Screen::Main,
-            Action::Pause => self.toggle_pause(tracker, now),
-            Action::ZoomIn => self.zoom = self.zoom.closer(),
-            Action::ZoomOut => self.zoom = self.zoom.farther(),
-            Action::Up
-            | Action::Down
-            | Action::PageUp
-            | Action::PageDown
-            | Action::First
-            | Action::Newest => self.choose(action, tracker),
-        }
-        Reaction::Redraw
+    /// Says what is wrong with the time that was typed, which can be typed on.
+    pub fn refuse_time(&mut self, typed: String, error: String) {
+        self.prompt = Some(Prompt {
+            text: typed,
+            error: Some(error),
+        });
     }
+}
 
-    const fn toggle_help(&mut self) {
-        self.screen = match self.screen {
-            Screen::Main => Screen::Help,
-            Screen::Help => Screen::Main,
-        };
-    }
-
-    fn toggle_pause(&mut self, tracker: &Tracker, now: Timestamp) {
-        self.follow = match self.follow {
-            Follow::Live => Follow::Paused {
-                at: now,
-                picture: Box::new(tracker.clone()),
-            },
-            Follow::Paused { .. } => Follow::Live,
-        };
-    }
-
-    /// Moves the choice, through the connections that are shown.
-    fn choose(&mut self, action: Action, tracker: &Tracker) {
-        let chosen = Chosen {
-            tracker: self.follow.picture(tracker),
-            selection: &self.filter.selection,
-        };
-        match action {
-            Action::Up => self.focus.up(chosen, 1),
-            Action::Down => self.focus.down(chosen, 1),
-            Action::PageUp => self.focus.up(chosen, self.page),
-            Action::PageDown => self.focus.down(chosen, self.page),
-            Action::First => self.focus.first(chosen),
-            Action::Newest => self.focus = Focus::Newest,
-            _ => {}
-        }
+const fn mode(playback: Option<&Playback>) -> Mode {
+    match playback {
+        Some(_) => Mode::Replay,
+        None => Mode::Live,
     }
 }
 
@@ -292,6 +261,7 @@ pub fn draw(frame: &mut Frame<'_>, app: &mut App, tracker: &Tracker, now: Timest
         at: app.follow.at(now),
         now,
         is_live: matches!(app.follow, Follow::Live),
+        playback: app.playback.as_ref(),
     };
     let [head, body, foot] = Layout::vertical([
         Constraint::Length(if area.height < 16 { 2 } else { 3 }),
@@ -300,14 +270,19 @@ pub fn draw(frame: &mut Frame<'_>, app: &mut App, tracker: &Tracker, now: Timest
     ])
     .areas(area);
     header::draw(buffer, head, &view, &app.filter_text);
-    draw_footer(buffer, foot, app.theme);
+    match &app.prompt {
+        Some(prompt) => prompt
+            .line(app.theme.strong(), app.theme.alert())
+            .render(foot, buffer),
+        None => draw_footer(buffer, foot, &view),
+    }
     if app.screen == Screen::Help {
         help::draw(buffer, body, &view);
         return;
     }
     let chosen = Chosen {
         tracker: view.picture,
-        selection: &app.filter.selection,
+        filter: &app.filter,
     };
     let Some(focus) = app.focus.settle(chosen) else {
         draw_waiting(buffer, body, &view, &app.filter_text);
@@ -380,14 +355,24 @@ fn draw_waiting(buffer: &mut Buffer, area: Rect, view: &View<'_>, filter: &str) 
         format!(" for {filter}")
     };
     let has_listener = view.picture.listeners().next().is_some();
-    let next = if !view.heard.is_watching() {
+    let reading = view.playback.map(|playback| playback.standing);
+    let next = if let Some(Standing::Reading(_)) = reading {
+        "The recording is being read."
+    } else if view.playback.is_some() {
+        "None had been seen by this moment of the recording."
+    } else if !view.heard.is_watching() {
         "No source is looking yet."
     } else if has_listener {
         "The listener is there; a connection shows as soon as one is opened."
     } else {
         "No listener is seen either. What comes will show by itself."
     };
-    let lines = [format!("Waiting: no connection{of} yet."), next.to_owned()];
+    let waiting = if view.playback.is_some() {
+        ""
+    } else {
+        "Waiting: "
+    };
+    let lines = [format!("{waiting}no connection{of} yet."), next.to_owned()];
     let lines = lines
         .iter()
         .flat_map(|text| details::wrap(text, usize::from(area.width.saturating_sub(2))));
@@ -399,9 +384,10 @@ fn draw_waiting(buffer: &mut Buffer, area: Rect, view: &View<'_>, filter: &str) 
     }
 }
 
-fn draw_footer(buffer: &mut Buffer, area: Rect, theme: Theme) {
+fn draw_footer(buffer: &mut Buffer, area: Rect, view: &View<'_>) {
+    let theme = view.theme;
     let mut spans = Vec::new();
-    for (key, does) in keys::BINDINGS.iter().filter_map(|binding| binding.hint) {
+    for (key, does) in keys::bindings(view.mode()).filter_map(|binding| binding.hint) {
         spans.push(Span::styled(format!(" {key}"), theme.strong()));
         spans.push(Span::raw(format!(" {does} ")));
     }

@@ -4,19 +4,20 @@
 //! others come and go above it. Nothing here counts or walks all connections unless the user's
 //! filter chooses among them: there can be twenty thousand.
 
-use crate::model::filter::Selection;
+use crate::model::filter::Filter;
 use crate::timeline::{ConnId, Connection, Tracker};
+use crate::view::wants;
 
 /// The connections that the user asked to see, in the order of the list.
 #[derive(Clone, Copy)]
 pub(super) struct Chosen<'a> {
     pub(super) tracker: &'a Tracker,
-    pub(super) selection: &'a Selection,
+    pub(super) filter: &'a Filter,
 }
 
 impl<'a> Chosen<'a> {
     fn wants(self) -> impl Fn(&&'a Connection) -> bool {
-        move |connection| connection.is_selected_by(self.selection)
+        move |connection| wants(self.filter, connection)
     }
 
     /// From `id` on, itself included.

@@ -15,13 +15,18 @@ use crate::view::duration;
 use crate::view::plain::plain;
 use crate::view::source::{brief_words, words};
 use crate::view::tui::View;
+use crate::view::tui::playback::{self, corner, draw_bar};
 use crate::view::tui::theme::Theme;
 
 /// Draws as many of the three lines as there is room for; the middle one goes first.
 pub(super) fn draw(buffer: &mut Buffer, area: Rect, view: &View<'_>, filter: &str) {
     let mut lines = vec![counts_line(view, area.width)];
     let is_news = !view.heard.is_watching() || view.heard.recording().is_some();
-    if area.height >= 3 || is_news {
+    let finale = view.playback.and_then(|playback| playback.finale);
+    if let Some(end) = finale {
+        let text = playback::finale(end);
+        lines.insert(0, Line::styled(text, view.theme.strong()));
+    } else if area.height >= 3 || is_news {
         lines.insert(0, sources_in(view, area.width));
     }
     lines.truncate(usize::from(area.height.saturating_sub(1)));
@@ -32,7 +37,14 @@ pub(super) fn draw(buffer: &mut Buffer, area: Rect, view: &View<'_>, filter: &st
 }
 
 fn first_line(buffer: &mut Buffer, area: Rect, view: &View<'_>, filter: &str) {
-    let (mode, style) = if view.is_paused() {
+    let (mode, style) = if let Some(playback) = view.playback {
+        let style = if view.is_paused() {
+            view.theme.paused()
+        } else {
+            view.theme.strong()
+        };
+        (corner(playback, view), style)
+    } else if view.is_paused() {
         let behind = duration::brief(view.now.since(view.at));
         (format!(" PAUSED {behind} behind "), view.theme.paused())
     } else {
@@ -51,6 +63,11 @@ fn first_line(buffer: &mut Buffer, area: Rect, view: &View<'_>, filter: &str) {
         .unwrap_or(0)
         .min(area.width);
     let room = area.width - mode_width;
+    if let Some(playback) = view.playback {
+        let free = u16::try_from(title.width()).unwrap_or(u16::MAX);
+        let between = (area.x + free.min(room), area.x + room);
+        draw_bar(buffer, between, area.y, playback, view.at);
+    }
     title.render(Rect::new(area.x, area.y, room, 1), buffer);
     buffer.set_stringn(area.x + room, area.y, &mode, mode_width.into(), style);
 }

@@ -15,15 +15,16 @@ use crate::view::wall::WallClock;
 const NOTES: usize = 100;
 
 /// Something that a process of the lab announced.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct LabNote {
     pub(super) at: Timestamp,
     pub(super) pid: u32,
     pub(super) text: String,
 }
 
-#[derive(Debug)]
-pub(super) struct Heard {
+/// What was heard.
+#[derive(Clone, Debug)]
+pub struct Heard {
     sources: BTreeMap<SourceName, SourceState>,
     /// Why something was missed, the newest reason.
     last_loss: Option<Cow<'static, str>>,
@@ -34,7 +35,8 @@ pub(super) struct Heard {
 }
 
 impl Heard {
-    pub(super) fn new(zone: TimeZone) -> Self {
+    /// Nothing yet, with times of day in `zone`.
+    pub const fn new(zone: TimeZone) -> Self {
         Self {
             sources: BTreeMap::new(),
             last_loss: None,
@@ -44,7 +46,8 @@ impl Heard {
         }
     }
 
-    pub(super) fn note(&mut self, observation: &Observation) {
+    /// Takes in what an observation says beside connections.
+    pub fn note(&mut self, observation: &Observation) {
         let at = observation.at;
         self.clock.note(observation);
         match &observation.body {
@@ -99,6 +102,16 @@ impl Heard {
         self.sources
             .values()
             .any(|state| matches!(state, SourceState::Running { .. }))
+    }
+
+    /// `2026-11-20 14:02:11.532123`; without a date, what [`Heard::time`] says.
+    pub(super) fn date_and_time(&self, at: Timestamp) -> String {
+        self.clock.date_and_time(at)
+    }
+
+    /// The anchor: the same moment on the monotonic clock, and in nanoseconds since 1970.
+    pub const fn anchor(&self) -> Option<(Timestamp, u64)> {
+        self.clock.anchor()
     }
 
     /// The time of day, in fifteen columns.

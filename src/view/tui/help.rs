@@ -12,7 +12,7 @@ use crate::view::source::words;
 use crate::view::tui::View;
 use crate::view::tui::details::wrap;
 use crate::view::tui::header::loss_text;
-use crate::view::tui::keys::BINDINGS;
+use crate::view::tui::keys::bindings;
 use crate::view::tui::lane::{
     CLOSE_CALL, EARLIER, FREED, GONE, MANY, RESET_RECEIVED, RESET_SENT, RETRANSMIT, STEP, STEPS,
     UNSURE, glyph, short,
@@ -24,7 +24,7 @@ const KEYS_WIDTH: u16 = 42;
 
 /// Draws the page.
 pub(super) fn draw(buffer: &mut Buffer, area: Rect, view: &View<'_>) {
-    let keys = keys(view.theme);
+    let keys = keys(view);
     let signs = signs(view.theme);
     let height = keys.len().max(signs.len());
     let split = KEYS_WIDTH.min(area.width);
@@ -43,9 +43,11 @@ fn column(buffer: &mut Buffer, area: Rect, lines: Vec<Line<'static>>) {
     }
 }
 
-fn keys(theme: Theme) -> Vec<Line<'static>> {
+fn keys(view: &View<'_>) -> Vec<Line<'static>> {
+    let theme = view.theme;
     let mut lines = vec![Line::styled(" Keys", theme.strong())];
-    lines.extend(BINDINGS.iter().map(|binding| {
+    let named = bindings(view.mode()).filter(|binding| !binding.shown.is_empty());
+    lines.extend(named.map(|binding| {
         Line::from(vec![
             Span::styled(format!("  {:<13}", binding.shown), theme.strong()),
             Span::raw(binding.help),

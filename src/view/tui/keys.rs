@@ -22,6 +22,15 @@ pub(super) enum Action {
     Back,
     Repaint,
     Suspend,
+    Next,
+    Previous,
+    NextOfChosen,
+    PreviousOfChosen,
+    Faster,
+    Slower,
+    Start,
+    End,
+    GoTo,
 }
 
 impl Action {
@@ -35,7 +44,16 @@ impl Action {
             | Self::PageDown
             | Self::PageUp
             | Self::ZoomIn
-            | Self::ZoomOut => true,
+            | Self::ZoomOut
+            | Self::Next
+            | Self::Previous
+            | Self::NextOfChosen
+            | Self::PreviousOfChosen
+            | Self::Faster
+            | Self::Slower
+            | Self::Start
+            | Self::End
+            | Self::GoTo => true,
             Self::Quit | Self::Pause | Self::Help | Self::Back | Self::Repaint | Self::Suspend => {
                 false
             }
@@ -43,10 +61,19 @@ impl Action {
     }
 }
 
+/// What is on the screen: the present, or a recording.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    Live,
+    Replay,
+}
+
 /// A line of the table.
 pub(super) struct Binding {
     keys: &'static [Key],
-    /// The keys as the help shows them.
+    /// Where it works; `None` is everywhere.
+    only: Option<Mode>,
+    /// The keys as the help shows them; empty where the line above names them.
     pub(super) shown: &'static str,
     pub(super) action: Action,
     /// What it does, in the help.
@@ -65,9 +92,10 @@ const fn char(c: char) -> Key {
     Key::Plain(KeyCode::Char(c))
 }
 
-pub(super) const BINDINGS: [Binding; 14] = [
+const BINDINGS: [Binding; 26] = [
     Binding {
         keys: &[char('q'), Key::Control('c')],
+        only: None,
         shown: "q  Ctrl-C",
         action: Action::Quit,
         help: "quit",
@@ -75,6 +103,7 @@ pub(super) const BINDINGS: [Binding; 14] = [
     },
     Binding {
         keys: &[Key::Plain(KeyCode::Down), char('j')],
+        only: None,
         shown: "Down  j",
         action: Action::Down,
         help: "next connection",
@@ -82,6 +111,7 @@ pub(super) const BINDINGS: [Binding; 14] = [
     },
     Binding {
         keys: &[Key::Plain(KeyCode::Up), char('k')],
+        only: None,
         shown: "Up  k",
         action: Action::Up,
         help: "previous connection",
@@ -89,6 +119,7 @@ pub(super) const BINDINGS: [Binding; 14] = [
     },
     Binding {
         keys: &[Key::Plain(KeyCode::PageDown), Key::Control('f')],
+        only: None,
         shown: "PgDn  Ctrl-F",
         action: Action::PageDown,
         help: "a page down",
@@ -96,6 +127,7 @@ pub(super) const BINDINGS: [Binding; 14] = [
     },
     Binding {
         keys: &[Key::Plain(KeyCode::PageUp), Key::Control('b')],
+        only: None,
         shown: "PgUp  Ctrl-B",
         action: Action::PageUp,
         help: "a page up",
@@ -103,6 +135,7 @@ pub(super) const BINDINGS: [Binding; 14] = [
     },
     Binding {
         keys: &[Key::Plain(KeyCode::Home), char('g')],
+        only: Some(Mode::Live),
         shown: "Home  g",
         action: Action::First,
         help: "oldest connection",
@@ -110,6 +143,7 @@ pub(super) const BINDINGS: [Binding; 14] = [
     },
     Binding {
         keys: &[Key::Plain(KeyCode::End), char('G')],
+        only: Some(Mode::Live),
         shown: "End  G",
         action: Action::Newest,
         help: "newest, and stay on it",
@@ -117,13 +151,111 @@ pub(super) const BINDINGS: [Binding; 14] = [
     },
     Binding {
         keys: &[char(' '), char('p')],
+        only: Some(Mode::Live),
         shown: "Space  p",
         action: Action::Pause,
         help: "stop the picture, or go on",
         hint: Some(("space", "pause")),
     },
     Binding {
+        keys: &[char(' '), char('p')],
+        only: Some(Mode::Replay),
+        shown: "Space  p",
+        action: Action::Pause,
+        help: "play, or pause",
+        hint: Some(("space", "play")),
+    },
+    Binding {
+        keys: &[Key::Plain(KeyCode::Left)],
+        only: Some(Mode::Replay),
+        shown: "Left Right",
+        action: Action::Previous,
+        help: "previous, next transition",
+        hint: Some(("\u{2190}\u{2192}", "step")),
+    },
+    Binding {
+        keys: &[Key::Plain(KeyCode::Right)],
+        only: Some(Mode::Replay),
+        shown: "",
+        action: Action::Next,
+        help: "",
+        hint: None,
+    },
+    Binding {
+        keys: &[char('N')],
+        only: Some(Mode::Replay),
+        shown: "N  n",
+        action: Action::PreviousOfChosen,
+        help: "the same, of this connection",
+        hint: None,
+    },
+    Binding {
+        keys: &[char('n')],
+        only: Some(Mode::Replay),
+        shown: "",
+        action: Action::NextOfChosen,
+        help: "",
+        hint: None,
+    },
+    Binding {
+        keys: &[char('['), char('<')],
+        only: Some(Mode::Replay),
+        shown: "[ ]  < >",
+        action: Action::Slower,
+        help: "slower, faster",
+        hint: Some(("[ ]", "speed")),
+    },
+    Binding {
+        keys: &[char(']'), char('>')],
+        only: Some(Mode::Replay),
+        shown: "",
+        action: Action::Faster,
+        help: "",
+        hint: None,
+    },
+    Binding {
+        keys: &[Key::Plain(KeyCode::Home)],
+        only: Some(Mode::Replay),
+        shown: "Home End",
+        action: Action::Start,
+        help: "start, end of the recording",
+        hint: None,
+    },
+    Binding {
+        keys: &[Key::Plain(KeyCode::End)],
+        only: Some(Mode::Replay),
+        shown: "",
+        action: Action::End,
+        help: "",
+        hint: None,
+    },
+    Binding {
+        keys: &[char('t'), char('b')],
+        only: Some(Mode::Replay),
+        shown: "t  b",
+        action: Action::GoTo,
+        help: "go to a time",
+        hint: Some(("t", "go to")),
+    },
+    Binding {
+        keys: &[char('g')],
+        only: Some(Mode::Replay),
+        shown: "g  G",
+        action: Action::First,
+        help: "oldest, newest connection",
+        hint: None,
+    },
+    Binding {
+        keys: &[char('G')],
+        only: Some(Mode::Replay),
+        shown: "",
+        action: Action::Newest,
+        help: "",
+        hint: None,
+    },
+    Binding {
         keys: &[char('+'), char('=')],
+        only: None,
         shown: "+",
         action: Action::ZoomIn,
         help: "less time, more detail",
@@ -131,6 +263,7 @@ pub(super) const BINDINGS: [Binding; 14] = [
     },
     Binding {
         keys: &[char('-'), char('_')],
+        only: None,
         shown: "-",
         action: Action::ZoomOut,
         help: "more time",
@@ -138,6 +271,7 @@ pub(super) const BINDINGS: [Binding; 14] = [
     },
     Binding {
         keys: &[char('?')],
+        only: None,
         shown: "?",
         action: Action::Help,
         help: "this page",
@@ -145,6 +279,7 @@ pub(super) const BINDINGS: [Binding; 14] = [
     },
     Binding {
         keys: &[Key::Plain(KeyCode::Esc)],
+        only: None,
         shown: "Esc",
         action: Action::Back,
         help: "close this page",
@@ -152,6 +287,7 @@ pub(super) const BINDINGS: [Binding; 14] = [
     },
     Binding {
         keys: &[Key::Control('l')],
+        only: None,
         shown: "Ctrl-L",
         action: Action::Repaint,
         help: "draw all again",
@@ -159,6 +295,7 @@ pub(super) const BINDINGS: [Binding; 14] = [
     },
     Binding {
         keys: &[Key::Control('z')],
+        only: None,
         shown: "Ctrl-Z",
         action: Action::Suspend,
         help: "to the shell (fg returns)",
@@ -166,10 +303,15 @@ pub(super) const BINDINGS: [Binding; 14] = [
     },
 ];
 
+/// The lines of the table that hold now.
+pub(super) fn bindings(mode: Mode) -> impl Iterator<Item = &'static Binding> {
+    let holds = move |binding: &&Binding| binding.only.is_none_or(|only| only == mode);
+    BINDINGS.iter().filter(holds)
+}
+
 /// What the pressed key asks for, if anything.
-pub(super) fn action_of(pressed: &KeyEvent) -> Option<Action> {
-    BINDINGS
-        .iter()
+pub(super) fn action_of(pressed: &KeyEvent, mode: Mode) -> Option<Action> {
+    bindings(mode)
         .find(|binding| binding.keys.iter().any(|key| key.is(pressed)))
         .map(|binding| binding.action)
 }
@@ -191,15 +333,15 @@ mod tests {
 
     #[test]
     fn no_key_is_bound_twice() {
-        let all = BINDINGS.iter().flat_map(|binding| binding.keys);
-        for key in all {
+        for (mode, key) in [Mode::Live, Mode::Replay].into_iter().flat_map(|mode| {
+            bindings(mode).flat_map(move |binding| binding.keys.iter().map(move |key| (mode, key)))
+        }) {
             let pressed = match *key {
                 Key::Plain(code) => KeyEvent::new(code, KeyModifiers::NONE),
                 Key::Control(c) => KeyEvent::new(KeyCode::Char(c), KeyModifiers::CONTROL),
             };
-            let takers = BINDINGS
-                .iter()
-                .filter(|binding| binding.keys.iter().any(|key| key.is(&pressed)));
+            let takers =
+                bindings(mode).filter(|binding| binding.keys.iter().any(|key| key.is(&pressed)));
             assert_eq!(takers.count(), 1, "{pressed:?}");
         }
     }
@@ -207,8 +349,8 @@ mod tests {
     #[test]
     fn a_letter_with_control_is_another_key() {
         let control_q = KeyEvent::new(KeyCode::Char('q'), KeyModifiers::CONTROL);
-        assert_eq!(action_of(&control_q), None);
+        assert_eq!(action_of(&control_q, Mode::Live), None);
         let shifted = KeyEvent::new(KeyCode::Char('G'), KeyModifiers::SHIFT);
-        assert_eq!(action_of(&shifted), Some(Action::Newest));
+        assert_eq!(action_of(&shifted, Mode::Live), Some(Action::Newest));
     }
 }

@@ -10,6 +10,7 @@
 //! lives.
 
 use std::io::{self, Write};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -213,8 +214,9 @@ pub fn spawn_keys(tell: impl Fn(Input) -> bool + Send + 'static) -> io::Result<(
 
 /// Reads until nobody listens; an error means that the terminal is gone.
 fn read_keys(tell: &impl Fn(Input) -> bool) -> io::Result<()> {
+    let keys = keyboard()?;
     loop {
-        wait_for_terminal()?;
+        wait_for_terminal(&keys)?;
         while event::poll(std::time::Duration::ZERO)? {
             let input = match event::read()? {
                 Event::Key(key) if key.kind != KeyEventKind::Release => Input::Key(key),
@@ -228,10 +230,20 @@ fn read_keys(tell: &impl Fn(Input) -> bool) -> io::Result<()> {
     }
 }
 
-/// Returns when there may be something to read; an error when the terminal has hung up.
-fn wait_for_terminal() -> io::Result<()> {
+/// Where the keys come from: standard input, unless something is piped into it.
+fn keyboard() -> io::Result<OwnedFd> {
     let stdin = rustix::stdio::stdin();
-    let mut fds = [PollFd::new(&stdin, PollFlags::IN)];
+    if rustix::termios::isatty(stdin) {
+        return Ok(rustix::io::dup(stdin)?);
+    }
+    let flags = rustix::fs::OFlags::RDWR | rustix::fs::OFlags::CLOEXEC;
+    let mode = rustix::fs::Mode::empty();
+    Ok(rustix::fs::open("/dev/tty", flags, mode)?)
+}
+
+/// Returns when there may be something to read; an error when the terminal has hung up.
+fn wait_for_terminal(keys: &impl AsFd) -> io::Result<()> {
+    let mut fds = [PollFd::new(keys, PollFlags::IN)];
     match rustix::event::poll(&mut fds, Some(&TICK)) {
         Ok(_) | Err(Errno::INTR) => {}
         Err(error) => return Err(error.into()),

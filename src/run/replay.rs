@@ -1,0 +1,153 @@
+//! `tcpwatch replay`: recordings as a source, with the same tracker and the same views.
+//!
+//! As lines, they come at once, and are those that were printed live. On the screen time can go
+//! back ([`player`]).
+
+mod lines;
+pub mod player;
+mod screen;
+
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+use anyhow::{Context, bail};
+use jiff::tz::TimeZone;
+
+use crate::cli::when::{Extent, When};
+use crate::cli::{Format, Replaying};
+use crate::model::Timestamp;
+use crate::model::filter::Filter;
+use crate::run::live::{Message, TO_END};
+use crate::run::{Outcome, complain, signals};
+use crate::source::replay::{Input, Replay};
+use crate::view::plain::plain;
+use crate::view::tui::Input as Key;
+use crate::view::tui::terminal::end_on_panic;
+
+/// News wait here while the main thread is busy. One of more to read is as good as many.
+const WAITING_NEWS: usize = 64;
+
+/// What the threads tell the main thread.
+enum News {
+    /// There is more to read.
+    More,
+    /// A key, or the terminal.
+    Key(Key),
+    /// A signal asks to end.
+    End,
+}
+
+/// Replays until the end, or until the user or a signal says otherwise.
+pub(super) fn replay(config: &Replaying) -> anyhow::Result<Outcome> {
+    end_on_panic();
+    let (to_main, news) = sync_channel(WAITING_NEWS);
+    let replay = open(config, &to_main)?;
+    let tell = to_main.clone();
+    signals::spawn(TO_END, move |message| {
+        let news = match message {
+            Message::End => News::End,
+            Message::Input(key) => News::Key(key),
+            _ => return true,
+        };
+        tell.try_send(news).is_ok()
+    })
+    .context("install signal handlers")?;
+    match config.format {
+        Format::Tui => screen::show(config, replay, to_main, &news)?,
+        Format::Text | Format::Json => lines::print(config, replay, &news)?,
+    }
+    Ok(Outcome::Done)
+}
+
+fn open(config: &Replaying, to_main: &SyncSender<News>) -> anyhow::Result<Replay> {
+    let inputs = config.files.iter().map(|file| {
+        let more = to_main.clone();
+        // When the channel is full, there is news enough.
+        Input::open(file, move || {
+            let _ = more.try_send(News::More);
+        })
+    });
+    let inputs = inputs.collect::<Result<Vec<_>, _>>()?;
+    Ok(Replay::open(inputs, &config.options)?)
+}
+
+/// What is wanted: what the user says, or what was wanted when it was recorded.
+fn filter(config: &Replaying, replay: &Replay) -> Filter {
+    let recorded = || {
+        let first = replay.recordings().next();
+        first.map_or_else(Filter::default, |one| one.header.filter.filter())
+    };
+    config.filter.clone().unwrap_or_else(recorded)
+}
+
+/// When that is; `option` says whose time it is.
+fn resolve(
+    when: Option<&When>,
+    extent: &Extent,
+    option: &str,
+) -> anyhow::Result<Option<Timestamp>> {
+    when.map(|when| when.resolve(extent).with_context(|| option.to_owned()))
+        .transpose()
+}
+
+/// `--until`, which must leave something to be seen.
+fn until(
+    config: &Replaying,
+    replay: &mut Replay,
+    zone: TimeZone,
+) -> anyhow::Result<Option<Timestamp>> {
+    let (extent, is_open) = whole_extent(replay, zone);
+    if is_open && matches!(config.until, Some(When::BeforeEnd(_))) {
+        bail!("--until: what comes from a pipe has no end yet to count from");
+    }
+    let until = resolve(config.until.as_ref(), &extent, "--until")?;
+    let first = replay.peek()?;
+    if let (Some(until), Some(first)) = (until, first)
+        && until < first
+    {
+        bail!(
+            "--until: the recording begins {} later",
+            crate::view::duration::brief(first.since(until))
+        );
+    }
+    Ok(until)
+}
+
+/// By the headers and the last lines; and whether there is a recording whose end is not known.
+fn whole_extent(replay: &Replay, zone: TimeZone) -> (Extent, bool) {
+    let ends: Option<Vec<Timestamp>> = replay.recordings().map(|one| one.last).collect();
+    let is_open = ends.is_none() || !replay.is_whole();
+    let end = ends.into_iter().flatten().max().unwrap_or_default();
+    (player::extent(replay, end, zone), is_open)
+}
+
+/// Says how the recordings ended, where that is not as it should be.
+fn tell_the_end(replay: &Replay) {
+    for one in replay.recordings() {
+        let files: Vec<String> = one
+            .files
+            .iter()
+            .map(|file| plain(&file.display().to_string()).into_owned())
+            .collect();
+        let files = files.join(", ");
+        if !one.ended {
+            complain(&format!(
+                "{files}: the recording was cut off: at most the last second is missing"
+            ));
+        }
+        if one.skipped.lines() > 0 {
+            let lines = one.skipped.lines();
+            complain(&format!("{files}: {lines} lines could not be read"));
+        }
+        for missing in &one.missing {
+            let (first, last) = (missing.start(), missing.end());
+            complain(&format!(
+                "{files}: of parts {first} to {last} there is nothing"
+            ));
+        }
+    }
+}
+
+/// Waits for news; the end is one too.
+fn wait(news: &Receiver<News>) -> News {
+    news.recv().unwrap_or(News::End)
+}

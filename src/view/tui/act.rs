@@ -1,0 +1,133 @@
+//! What the keys do to the screen, and what they ask of whoever moves time.
+//!
+//! The trap: while a time is typed every key is a letter of it, but for those that end it.
+
+use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+
+use crate::model::Timestamp;
+use crate::timeline::{ConnId, Tracker};
+use crate::view::tui::choice::{Chosen, Focus};
+use crate::view::tui::keys::{self, Action};
+use crate::view::tui::playback::{Prompt, Travel};
+use crate::view::tui::{App, Follow, Input, Reaction, Screen, mode};
+
+impl App {
+    /// Takes in what came from the terminal.
+    pub fn update(&mut self, input: Input, tracker: &Tracker, now: Timestamp) -> Reaction {
+        match input {
+            Input::TerminalGone => Reaction::Quit,
+            Input::Resize => Reaction::Redraw,
+            Input::Continued => Reaction::Repaint,
+            Input::Key(key) if self.prompt.is_some() => self.type_time(&key),
+            Input::Key(key) => match keys::action_of(&key, mode(self.playback.as_ref())) {
+                Some(action) => self.act(action, tracker, now),
+                None => Reaction::Nothing,
+            },
+        }
+    }
+
+    fn act(&mut self, action: Action, tracker: &Tracker, now: Timestamp) -> Reaction {
+        if self.screen == Screen::Help && action.is_of_the_picture() {
+            return Reaction::Nothing;
+        }
+        match action {
+            Action::Quit => return Reaction::Quit,
+            Action::Suspend => return Reaction::Suspend,
+            Action::Repaint => return Reaction::Repaint,
+            Action::Help => self.toggle_help(),
+            Action::Back => self.screen = Screen::Main,
+            Action::Pause if self.playback.is_some() => {
+                return Reaction::Travel(Travel::PlayOrPause);
+            }
+            Action::Pause => self.toggle_pause(tracker, now),
+            Action::GoTo => self.prompt = Some(Prompt::default()),
+            Action::ZoomIn => self.zoom = self.zoom.closer(),
+            Action::ZoomOut => self.zoom = self.zoom.farther(),
+            Action::Up
+            | Action::Down
+            | Action::PageUp
+            | Action::PageDown
+            | Action::First
+            | Action::Newest => self.choose(action, tracker),
+            Action::Next => return Reaction::Travel(Travel::Next(None)),
+            Action::Previous => return Reaction::Travel(Travel::Previous(None)),
+            Action::NextOfChosen => return self.travel(tracker, Travel::Next),
+            Action::PreviousOfChosen => return self.travel(tracker, Travel::Previous),
+            Action::Faster => return Reaction::Travel(Travel::Faster),
+            Action::Slower => return Reaction::Travel(Travel::Slower),
+            Action::Start => return Reaction::Travel(Travel::Start),
+            Action::End => return Reaction::Travel(Travel::End),
+        }
+        Reaction::Redraw
+    }
+
+    /// To a moment of the chosen connection, if there is one. It stays the chosen one.
+    fn travel(&mut self, tracker: &Tracker, to: fn(Option<ConnId>) -> Travel) -> Reaction {
+        let chosen = Chosen {
+            tracker,
+            filter: &self.filter,
+        };
+        let Some(id) = self.focus.settle(chosen) else {
+            return Reaction::Nothing;
+        };
+        self.focus = Focus::On(id);
+        Reaction::Travel(to(Some(id)))
+    }
+
+    /// A key while a time is typed.
+    fn type_time(&mut self, key: &KeyEvent) -> Reaction {
+        let Some(prompt) = &mut self.prompt else {
+            return Reaction::Nothing;
+        };
+        let held = key.modifiers - KeyModifiers::SHIFT;
+        match key.code {
+            KeyCode::Char('c') if held == KeyModifiers::CONTROL => return Reaction::Quit,
+            KeyCode::Char(c) if held.is_empty() => prompt.push(c),
+            KeyCode::Backspace => prompt.pop(),
+            KeyCode::Esc => self.prompt = None,
+            KeyCode::Enter => {
+                let typed = self.prompt.take().map(|prompt| prompt.text);
+                return match typed {
+                    Some(text) if !text.trim().is_empty() => Reaction::Travel(Travel::To(text)),
+                    _ => Reaction::Redraw,
+                };
+            }
+            _ => return Reaction::Nothing,
+        }
+        Reaction::Redraw
+    }
+
+    const fn toggle_help(&mut self) {
+        self.screen = match self.screen {
+            Screen::Main => Screen::Help,
+            Screen::Help => Screen::Main,
+        };
+    }
+
+    pub(super) fn toggle_pause(&mut self, tracker: &Tracker, now: Timestamp) {
+        self.follow = match self.follow {
+            Follow::Live => Follow::Paused {
+                at: now,
+                picture: Box::new(tracker.clone()),
+            },
+            Follow::Paused { .. } => Follow::Live,
+        };
+    }
+
+    /// Moves the choice, through the connections that are shown.
+    fn choose(&mut self, action: Action, tracker: &Tracker) {
+        let chosen = Chosen {
+            tracker: self.follow.picture(tracker),
+            filter: &self.filter,
+        };
+        match action {
+            Action::Up => self.focus.up(chosen, 1),
+            Action::Down => self.focus.down(chosen, 1),
+            Action::PageUp => self.focus.up(chosen, self.page),
+            Action::PageDown => self.focus.down(chosen, self.page),
+            Action::First => self.focus.first(chosen),
+            Action::Newest => self.focus = Focus::Newest,
+            _ => {}
+        }
+    }
+}
