@@ -10,6 +10,7 @@ mod live;
 mod load;
 mod log;
 mod merge;
+mod record;
 pub mod replay;
 mod report;
 mod screen;
@@ -43,6 +44,7 @@ pub fn run(config: Config) -> anyhow::Result<Outcome> {
     crossterm::style::force_color_output(true);
     match config {
         Config::Live(config) => live::watch(&config),
+        Config::Record(config) => record::run(&config),
         Config::List(config) => list::list(&config),
         Config::Report(config) => report::report(&config),
         Config::Export(config) => export::export(&config),

@@ -6,9 +6,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use crate::cli::choices::ColorArg;
 use crate::cli::replay::offset;
 use crate::cli::when::When;
-use crate::cli::{ColorArg, FilterArgs, ListFormat, Refusal};
+use crate::cli::{FilterArgs, ListFormat, Refusal};
 use crate::model::filter::Filter;
 use crate::source::replay::{Offset, Options};
 use crate::view::export::Format;

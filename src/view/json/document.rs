@@ -10,7 +10,7 @@ use crate::timeline::{
     Call, Certainty, Connection, Mark, Process, Reason, Side, Span, Track, When,
 };
 use crate::view::json::bytes::{Address, Name, inert};
-use crate::view::json::line::VerdictInfo;
+use crate::view::json::line::{VerdictInfo, other_netns};
 use crate::view::json::{VERSION, age_ns};
 use crate::view::report::Shown;
 use crate::view::report::spent::spent;
@@ -65,6 +65,8 @@ struct ConnectionInfo {
     #[serde(flatten)]
     life: Option<Life>,
     netns: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    b_netns: Option<u64>,
     a: Option<EndInfo>,
     b: Option<EndInfo>,
     verdict: Option<VerdictInfo>,
@@ -206,6 +208,7 @@ impl ConnectionInfo {
             conn: connection.id().0,
             life: None,
             netns: connection.scope().netns,
+            b_netns: other_netns(connection),
             a: end(Side::A),
             b: end(Side::B),
             verdict: connection
