@@ -7,7 +7,7 @@
 use crate::model::observation::HostFacts;
 use crate::model::{Endpoint, FourTuple, Look, Scope, SockId, SourceName, TcpState, Timestamp};
 use crate::timeline::resets::Resets;
-use crate::timeline::{EndRef, Track, Tracker};
+use crate::timeline::{Connection, EndRef, Side, Track, Tracker};
 
 /// As many as [`SourceName`] has.
 const SOURCES: usize = SourceName::Recording as usize + 1;
@@ -101,6 +101,14 @@ impl Hosts {
         &mut self.others[number - 1]
     }
 
+    /// Whether the end's host had no room for a TIME_WAIT since the end was met.
+    pub(super) fn has_overflowed(&self, connection: &Connection, side: Side) -> bool {
+        connection.end(side).is_some_and(|track| {
+            let now = self.get(track.id().scope.host).facts.time_wait_overflows;
+            connection.overflows_at_open[side as usize] != now
+        })
+    }
+
     /// Notes where an end was met.
     pub(super) fn note_scope(&mut self, id: &SockId) {
         let place = self.places.iter().position(|place| place.scope == id.scope);
@@ -189,16 +197,8 @@ impl Tracker {
 
     /// Whether the end's host had no room for a TIME_WAIT since the end was met.
     pub(super) fn has_overflowed(&self, end: EndRef) -> bool {
-        self.connections.get(&end.conn).is_some_and(|connection| {
-            connection.end(end.side).is_some_and(|track| {
-                let now = self
-                    .hosts
-                    .get(track.id().scope.host)
-                    .facts
-                    .time_wait_overflows;
-                connection.overflows_at_open[end.side as usize] != now
-            })
-        })
+        let connection = self.connections.get(&end.conn);
+        connection.is_some_and(|connection| self.hosts.has_overflowed(connection, end.side))
     }
 
     /// A missing end is found, or gone.
