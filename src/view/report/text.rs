@@ -4,6 +4,9 @@
 //! Only formats what it is given. The trap: a hundred columns are shared by what is of one width
 //! and what is not; names and reasons flow into the lines below and stand apart by their indent.
 
+mod paper;
+mod recorded;
+
 use crate::model::{TcpState, Timestamp};
 use crate::timeline::{Came, Connection, Mark, MarkKind, Side, Span, Track, When};
 use crate::view::cause::{self, certainty};
@@ -11,12 +14,14 @@ use crate::view::duration::{self, age};
 use crate::view::palette::{ColorMode, painted};
 use crate::view::plain::plain;
 use crate::view::report::spent::{Sums, spent};
-use crate::view::report::{About, Read, Recording, Shown, Summary};
+use crate::view::report::{About, Shown, Summary};
 use crate::view::wall;
-use crate::view::{MULTIPATH, source, verdict};
+use crate::view::{MULTIPATH, verdict};
+use paper::{flow, flow_after};
+use recorded::recorded;
 
-/// Columns of a line.
-const WIDTH: usize = 100;
+pub(in crate::view) use paper::plural;
+pub(in crate::view) use recorded::read_words;
 
 /// Formats a report.
 #[derive(Clone, Copy, Debug)]
@@ -436,72 +441,6 @@ fn unseen(connection: &Connection, side: Side) -> &'static str {
     }
 }
 
-pub(in crate::view) const fn plural(count: u64) -> &'static str {
-    if count == 1 { "" } else { "s" }
-}
-
-fn recorded(out: &mut String, number: Option<usize>, recording: &Recording) {
-    let files: Vec<String> = recording
-        .files
-        .iter()
-        .map(|file| plain(file).into_owned())
-        .collect();
-    let head = match number {
-        None => "recording: ".to_owned(),
-        Some(number) => format!("recording {}: ", number + 1),
-    };
-    flow(out, &head, 2, &files.join(" "));
-    let netns = recording
-        .netns
-        .map_or_else(String::new, |inode| format!(", network namespace {inode}"));
-    let of = format!(
-        "of {}, Linux {}{netns}, by tcpwatch {}",
-        plain(&recording.host),
-        plain(&recording.kernel),
-        plain(&recording.tcpwatch)
-    );
-    flow(out, "  ", 2, &of);
-    if !recording.filter.is_empty() {
-        flow(out, "  filter: ", 4, &plain(&recording.filter));
-    }
-    if recording.shift != 0 {
-        let by = crate::model::Timestamp::default().plus(std::time::Duration::from_nanos(
-            recording.shift.unsigned_abs(),
-        ));
-        let by = duration::brief(by.since(crate::model::Timestamp::default()));
-        let way = if recording.shift < 0 {
-            "earlier"
-        } else {
-            "later"
-        };
-        flow(out, "  ", 2, &format!("its stamps are moved {by} {way}"));
-    }
-    for (name, state) in &recording.sources {
-        flow(out, "  source: ", 4, &source::words(*name, state));
-    }
-    flow(out, "  ", 2, &read_words(recording.read));
-    for (_, words, count) in recording.skipped.iter().filter(|(.., count)| *count > 0) {
-        flow(out, "  ", 2, &format!("{count} {words}"));
-    }
-}
-
-pub(in crate::view) fn read_words(read: Read) -> String {
-    match read {
-        Read::Ended => "ended in good order".to_owned(),
-        Read::CutOff(0) => {
-            "cut off: it does not say that it ended (the recorder was stopped at once, or still \
-             writes)"
-                .to_owned()
-        }
-        Read::CutOff(bytes) => format!(
-            "cut off in the middle of a line ({bytes} byte{} of it): the recorder was stopped at \
-             once, or still writes",
-            plural(bytes)
-        ),
-        Read::Partly => "read up to the end of what is shown".to_owned(),
-    }
-}
-
 fn table(out: &mut String, rows: &[(TcpState, &Sums)], color: ColorMode) {
     let titles = ["TIMES", "TOTAL", "SHORTEST", "MEAN", "LONGEST"].map(str::to_owned);
     let cells: Vec<[String; 5]> = rows
@@ -534,56 +473,5 @@ fn table(out: &mut String, rows: &[(TcpState, &Sums)], color: ColorMode) {
     out.push_str(&line("STATE".to_owned(), 5, &titles));
     for ((state, _), row) in rows.iter().zip(&cells) {
         out.push_str(&line(painted(*state, color), state.name().len(), row));
-    }
-}
-
-/// `head`, and behind it `text`, in as many lines as it needs; those below begin at `indent`.
-fn flow(out: &mut String, head: &str, indent: usize, text: &str) {
-    flow_after(out, head, head.chars().count(), indent, text);
-}
-
-/// As [`flow`], of a head that takes so many columns.
-fn flow_after(out: &mut String, head: &str, columns: usize, indent: usize, text: &str) {
-    out.push_str(head);
-    let mut column = columns;
-    let mut is_first = true;
-    for word in text.split(' ').filter(|word| !word.is_empty()) {
-        let length = word.chars().count();
-        if !is_first && column + 1 + length > WIDTH {
-            out.push('\n');
-            out.push_str(&" ".repeat(indent));
-            column = indent;
-        } else if !is_first {
-            out.push(' ');
-            column += 1;
-        }
-        out.push_str(word);
-        column += length;
-        is_first = false;
-    }
-    out.truncate(out.trim_end_matches(' ').len());
-    out.push('\n');
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn text_flows_into_the_columns_that_there_are() {
-        let mut out = String::new();
-        flow(&mut out, "  head: ", 4, &"word ".repeat(40));
-        let lines: Vec<&str> = out.lines().collect();
-        assert!(lines.len() > 1);
-        assert!(lines.iter().all(|line| line.chars().count() <= WIDTH));
-        assert!(lines[1].starts_with("    word"));
-        assert_eq!(out.matches("word").count(), 40);
-    }
-
-    #[test]
-    fn a_word_longer_than_a_line_is_kept_whole() {
-        let mut out = String::new();
-        flow(&mut out, "", 2, &format!("a {} b", "x".repeat(200)));
-        assert!(out.contains(&"x".repeat(200)));
     }
 }
