@@ -628,7 +628,7 @@ fn wherever_it_jumps_it_finds_the_world_of_a_fresh_run() {
 
 #[test]
 fn steps_meet_every_transition_once_forth_and_back() {
-    let recording = recording(700);
+    let recording = recording(400);
     let mut expected = Vec::new();
     let mut world = World::new(opened(&[&recording]), TimeZone::UTC);
     while world.take(None).unwrap().is_some() {
