@@ -1,8 +1,11 @@
 //! What the timeline means. Knows the model and the timeline, no source, no view, no clock.
 //!
-//! So far one question is answered here: how a connection ended.
+//! Two questions are answered here: how a connection ended, and whether the clocks of two hosts
+//! can both be right.
 
+pub mod causality;
 mod told;
 pub mod verdict;
 
+pub use causality::Clocks;
 pub use verdict::{Code, How, Verdict};

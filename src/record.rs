@@ -12,7 +12,11 @@ mod decode;
 mod encode;
 mod fields;
 mod lines;
+mod look;
+mod names;
 mod reader;
+pub mod recorder;
+mod usual;
 mod words;
 
 use serde::{Deserialize, Serialize};
@@ -163,14 +167,14 @@ impl Header {
         struct Any {
             r#type: String,
             format: String,
-            version: u32,
+            version: u64,
         }
         let not_ours = |_| OpenError::NotARecording;
         let any: Any = serde_json::from_slice(line).map_err(not_ours)?;
         if any.r#type != "header" || any.format != FORMAT || any.version == 0 {
             return Err(OpenError::NotARecording);
         }
-        if any.version > VERSION {
+        if any.version > VERSION.into() {
             return Err(OpenError::TooNew(any.version));
         }
         let header: Self =

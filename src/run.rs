@@ -2,13 +2,17 @@
 //! hands the tracker's questions back. Nothing here is worth a unit test of its own; the live
 //! tests run it whole.
 
+mod export;
 mod lab;
 mod lines;
 mod list;
 mod live;
+mod load;
 mod log;
 mod merge;
+mod record;
 pub mod replay;
+mod report;
 mod screen;
 mod signals;
 
@@ -40,7 +44,10 @@ pub fn run(config: Config) -> anyhow::Result<Outcome> {
     crossterm::style::force_color_output(true);
     match config {
         Config::Live(config) => live::watch(&config),
+        Config::Record(config) => record::run(&config),
         Config::List(config) => list::list(&config),
+        Config::Report(config) => report::report(&config),
+        Config::Export(config) => export::export(&config),
         Config::Replay(config) => replay::replay(&config),
         Config::LabIndex => lab::index(),
         Config::Lab(config) => lab::run(&config),

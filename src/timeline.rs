@@ -10,10 +10,13 @@
 //! none, by inode and state. Lower bounds come from the look that last covered the *old* state:
 //! one without TIME_WAIT says nothing of a socket in TIME_WAIT.
 
+mod across;
+mod beginning;
 mod book;
 pub mod cause;
 mod ending;
 mod events;
+mod hosts;
 mod incarnation;
 mod ingest;
 mod opening;
@@ -28,13 +31,14 @@ use std::ops::RangeBounds;
 
 use crate::model::observation::HostFacts;
 use crate::model::{
-    Ask, Body, Cookie, Descriptor, Endpoint, FourTuple, Look, Observation, Queues, Sample, Scope,
+    Ask, Body, Cookie, Descriptor, Endpoint, FourTuple, Observation, Queues, Sample, Scope,
     Shutdown, SockId, SourceName, SourceState, TcpState, Timestamp,
 };
+use across::Offsets;
 use book::Book;
 pub use cause::{Call, Cause, Mark, MarkKind, Process, Reason, Why};
+use hosts::Hosts;
 pub use pair::{ConnId, Connection, Side};
-use resets::Resets;
 pub use track::{Age, Certainty, Entry, Span, Track, When};
 
 type Fast = foldhash::fast::RandomState;
@@ -93,7 +97,8 @@ pub enum Change {
         /// When that was found out.
         at: Timestamp,
     },
-    /// Every visible end is gone or in TIME_WAIT.
+    /// Every visible end is gone or in TIME_WAIT. Said again when an end was [`Change::Joined`]
+    /// after that: two hosts' clocks disagreed.
     Closed {
         /// The connection.
         conn: ConnId,
@@ -237,31 +242,6 @@ struct EndRef {
     side: Side,
 }
 
-/// Begins of the newest complete looks of a source.
-#[derive(Clone, Copy, Debug, Default)]
-struct Looks {
-    whole: Option<Timestamp>,
-    without_time_wait: Option<Timestamp>,
-}
-
-impl Looks {
-    /// The newest complete look that would have shown a socket in `state`.
-    fn covering(&self, state: TcpState) -> Option<Timestamp> {
-        match state {
-            TcpState::TimeWait => self.whole,
-            _ => self.whole.max(self.without_time_wait),
-        }
-    }
-
-    fn note(&mut self, look: Look, begun: Timestamp) {
-        let newest = match look {
-            Look::Whole => &mut self.whole,
-            Look::WithoutTimeWait => &mut self.without_time_wait,
-        };
-        *newest = (*newest).max(Some(begun));
-    }
-}
-
 /// Numbers for the header.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
@@ -289,11 +269,9 @@ pub struct Tracker {
     /// The newest incarnation of a 4-tuple, as one end sees it.
     by_tuple: HashMap<(Scope, FourTuple), EndRef, Fast>,
     listeners: BTreeMap<SockId, Listener>,
-    looks: HashMap<SourceName, Looks, Fast>,
-    host: HostFacts,
-    resets: Resets,
-    /// Ends that a look misses and whose reset would have been counted.
-    missing_that_count: u64,
+    hosts: Hosts,
+    /// How far the clocks of two hosts seem to be apart.
+    offsets: Offsets,
     /// Closed connections, oldest first.
     settled: VecDeque<ConnId>,
     /// Those that were dropped, for whoever has asked for them.
@@ -308,10 +286,6 @@ pub struct Tracker {
     waiting: VecDeque<(Timestamp, ConnId)>,
     /// Ends whose full socket is closed and of which a lookup has to tell the rest.
     turned: VecDeque<(Timestamp, EndRef)>,
-    /// Events are complete from then on; `None` while they do not run.
-    events_since: Option<Timestamp>,
-    /// Events were lost then, and no look has been made since.
-    lost_at: Option<Timestamp>,
     changes: Vec<Change>,
     asks: Vec<Ask>,
     totals: Totals,
@@ -331,11 +305,8 @@ impl Tracker {
             by_cookie: HashMap::default(),
             by_tuple: HashMap::default(),
             listeners: BTreeMap::new(),
-            looks: HashMap::default(),
-            host: HostFacts::default(),
-            resets: Resets::default(),
-            lost_at: None,
-            missing_that_count: 0,
+            hosts: Hosts::default(),
+            offsets: Offsets::default(),
             settled: VecDeque::new(),
             retired: None,
             retention,
@@ -343,7 +314,6 @@ impl Tracker {
             unopened: Vec::new(),
             waiting: VecDeque::new(),
             turned: VecDeque::new(),
-            events_since: None,
             changes: Vec::new(),
             asks: Vec::new(),
             totals: Totals::default(),
@@ -359,13 +329,16 @@ impl Tracker {
         }
         // Before, not after: what this observation changes must still be there to be shown.
         self.retire_settled();
-        let (at, source) = (observation.at, observation.source);
+        let (at, source, host) = (observation.at, observation.source, observation.host);
         self.settle_overdue(at);
         self.open_the_overdue(at);
         match &observation.body {
-            Body::Poll(poll) => self.ingest_poll(poll, at, source),
+            Body::Poll(poll) => self.ingest_poll(poll, at, source, host),
             Body::Unchanged { until, look } => {
-                self.looks.entry(source).or_default().note(*look, *until);
+                self.hosts
+                    .get_mut(host)
+                    .looks_mut(source)
+                    .note(*look, *until);
             }
             Body::Lookup {
                 asked,
@@ -377,29 +350,22 @@ impl Tracker {
                 self.ingest_lookup(asked, *begun, answer, at, source);
             }
             Body::Event(event) => self.ingest_event(event, at, source),
-            Body::Host(facts) => {
-                // Two threads read them, and the older reading may come last.
-                let facts = facts.not_before(&self.host);
-                self.resets.note(&self.host, &facts, at);
-                self.host = facts;
-            }
+            Body::Host(facts) => self.hosts.get_mut(host).note_facts(facts, at),
             Body::Lost { count, .. } => {
-                if source == SourceName::Bpf {
-                    self.lost_at = Some(at);
-                    self.events_since = self.events_since.map(|_| at);
-                }
+                self.hosts.get_mut(host).note_loss(source, at);
                 self.totals.losses += 1;
-                self.totals.lost += count.unwrap_or(0);
+                self.totals.lost = self.totals.lost.saturating_add(count.unwrap_or(0));
             }
-            Body::Source(state) => self.note_source(source, state, at),
+            Body::Source(state) => self.note_source(source, host, state, at),
             Body::Clock { .. } | Body::Note { .. } | Body::Keyframe(_) => {}
         }
     }
 
-    fn note_source(&mut self, source: SourceName, state: &SourceState, at: Timestamp) {
+    fn note_source(&mut self, source: SourceName, host: u16, state: &SourceState, at: Timestamp) {
         if source == SourceName::Bpf {
-            self.events_since = match state {
-                SourceState::Running { .. } => self.events_since.or(Some(at)),
+            let host = self.hosts.get_mut(host);
+            host.events_since = match state {
+                SourceState::Running { .. } => host.events_since.or(Some(at)),
                 SourceState::Off { .. } => None,
             };
         }
@@ -453,9 +419,9 @@ impl Tracker {
         self.listeners.values()
     }
 
-    /// What is known of the host.
-    pub const fn host(&self) -> &HostFacts {
-        &self.host
+    /// What is known of a host, by the number of its recording; 0 is the one watched live.
+    pub fn host(&self, host: u16) -> &HostFacts {
+        &self.hosts.get(host).facts
     }
 
     /// Numbers for the header.

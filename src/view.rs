@@ -2,11 +2,13 @@
 
 mod cause;
 pub mod duration;
+pub mod export;
 #[cfg(test)]
 mod fixture;
 pub mod json;
 pub mod palette;
 pub mod plain;
+pub mod report;
 mod source;
 pub mod text;
 pub mod tui;

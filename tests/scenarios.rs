@@ -34,6 +34,10 @@ use tcpwatch::timeline::{
 struct Scenario {
     #[allow(dead_code, reason = "for the reader of the file")]
     about: String,
+    /// What is expected holds also when the stamps of host number 1 are shifted by so many
+    /// milliseconds, and all is told in the order that makes. Spans are compared as if they were not.
+    #[serde(default)]
+    shifts: Vec<i64>,
     source: Option<String>,
     retention: Option<usize>,
     step: Vec<Step>,
@@ -51,6 +55,9 @@ struct Scenario {
 #[serde(deny_unknown_fields)]
 struct Step {
     source: Option<String>,
+    /// Of which recording it is.
+    #[serde(default)]
+    host_number: u16,
     /// Begin and end of a look.
     look: Option<[u64; 2]>,
     #[serde(default)]
@@ -126,10 +133,65 @@ fn at(ms: u64) -> Timestamp {
 }
 
 fn scope() -> Scope {
+    scope_of(0)
+}
+
+fn scope_of(host: u16) -> Scope {
     Scope {
-        host: 0,
-        netns: Some(1),
+        host,
+        netns: Some(1 + u64::from(host)),
     }
+}
+
+/// Puts an observation on another host.
+fn on_host(mut observation: Observation, host: u16) -> Observation {
+    if host == 0 {
+        return observation;
+    }
+    let scope = scope_of(host);
+    let move_all = |samples: &mut Vec<Sample>| {
+        samples
+            .iter_mut()
+            .for_each(|sample| sample.id.scope = scope);
+    };
+    observation.host = host;
+    match &mut observation.body {
+        Body::Poll(poll) => {
+            move_all(&mut poll.appeared);
+            move_all(&mut poll.changed);
+            poll.missing.iter_mut().for_each(|id| id.scope = scope);
+        }
+        Body::Lookup { asked, answer, .. } => {
+            asked.scope = scope;
+            if let Answer::Found(sample) = answer {
+                sample.id.scope = scope;
+            }
+        }
+        Body::Event(event) => event.id.scope = scope,
+        Body::Host(facts) => facts.scope = scope,
+        _ => {}
+    }
+    observation
+}
+
+/// The steps as observations, in the order of time, those of host number 1 shifted.
+fn told(scenario: &Scenario, shift_ms: i64) -> Vec<Observation> {
+    let mut told: Vec<Observation> = scenario
+        .step
+        .iter()
+        .map(|step| {
+            let said = observation(step, scenario.source.as_deref());
+            let mut said = on_host(said, step.host_number);
+            if step.host_number == 1 {
+                said.shift(shift_ms * 1_000_000);
+            }
+            said
+        })
+        .collect();
+    if shift_ms != 0 {
+        told.sort_by_key(|said| said.at);
+    }
+    told
 }
 
 fn endpoint(text: &str) -> Endpoint {
@@ -157,8 +219,12 @@ fn id(text: &str) -> SockId {
     let cookie = words
         .find_map(|word| word.strip_prefix("ck="))
         .map(|number| Cookie(number.parse().unwrap()));
+    let host = text
+        .split_whitespace()
+        .find_map(|word| word.strip_prefix("host="));
+    let scope = host.map_or(scope(), |host| scope_of(host.parse().unwrap()));
     SockId {
-        scope: scope(),
+        scope,
         cookie,
         tuple,
     }
@@ -333,11 +399,11 @@ struct Run {
     changes: Vec<Change>,
 }
 
-fn run(scenario: &Scenario) -> Run {
+fn run(scenario: &Scenario, shift_ms: i64) -> Run {
     let mut tracker = Tracker::new(scenario.retention.unwrap_or(DEFAULT_RETENTION));
     let (mut asks, mut changes) = (Vec::new(), Vec::new());
-    for step in &scenario.step {
-        tracker.ingest(&observation(step, scenario.source.as_deref()));
+    for said in &told(scenario, shift_ms) {
+        tracker.ingest(said);
         changes.extend(tracker.changes());
         asks.extend(tracker.asks());
         for connection in tracker.connections() {
@@ -379,6 +445,7 @@ fn check_track(track: &Track) {
 fn bpf(step: &Step, body: Body) -> Observation {
     let source = match step.source.as_deref() {
         Some("destroy") => SourceName::Destroy,
+        Some("recording") => SourceName::Recording,
         _ => SourceName::Bpf,
     };
     Observation {
@@ -492,6 +559,8 @@ fn check_changes(changes: &[Change]) {
                 conn, side, found, ..
             } => {
                 assert!(states.insert((*conn, *side), chain_start(*found)).is_none());
+                // It is not over before this end is.
+                closed.remove(conn);
             }
             Change::Moved { conn, side, step } => {
                 let state = states
@@ -515,8 +584,13 @@ fn chain_start(found: Found) -> TcpState {
     }
 }
 
-fn describe(track: &Track) -> Vec<String> {
-    let ms = |at: Timestamp| at.nanos() / 1_000_000;
+fn describe(track: &Track, shift_ms: i64) -> Vec<String> {
+    let shift_ms = if track.id().scope.host == 1 {
+        shift_ms
+    } else {
+        0
+    };
+    let ms = |at: Timestamp| at.shifted(-shift_ms * 1_000_000).nanos() / 1_000_000;
     track
         .spans()
         .iter()
@@ -561,14 +635,20 @@ fn fits(expected: &str, actual: &str) -> bool {
 fn check(file: &Path) {
     let text = fs::read_to_string(file).unwrap();
     let scenario: Scenario = toml::from_str(&text).unwrap_or_else(|e| panic!("{file:?}: {e}"));
-    let run = run(&scenario);
-    let name = file.file_name().unwrap().to_str().unwrap();
+    check_shifted(file, &scenario, 0);
+    for &shift in &scenario.shifts {
+        check_shifted(file, &scenario, shift);
+    }
+}
+
+fn check_shifted(file: &Path, scenario: &Scenario, shift: i64) {
+    let run = run(scenario, shift);
+    let name = format!("{} by {shift} ms", file.file_name().unwrap().display());
+    let name = name.as_str();
     for expect in &scenario.expect {
-        let connection = run
-            .tracker
-            .get(ConnId(expect.conn))
+        let connection = find(scenario, &run, expect)
             .unwrap_or_else(|| panic!("{name}: no connection {}", expect.conn));
-        check_connection(name, expect, connection, &run.changes);
+        check_connection(name, expect, connection, &run.changes, shift);
     }
     if let Some(count) = scenario.connections {
         assert_eq!(
@@ -594,7 +674,26 @@ fn check(file: &Path) {
     }
 }
 
-fn check_connection(name: &str, expect: &Expect, connection: &Connection, changes: &[Change]) {
+/// By number; where clocks are shifted the numbers differ, so it is the one of so many that A opened.
+fn find<'a>(scenario: &Scenario, run: &'a Run, expect: &Expect) -> Option<&'a Connection> {
+    if scenario.shifts.is_empty() {
+        return run.tracker.get(ConnId(expect.conn));
+    }
+    let a = endpoint(expect.a.as_deref().expect("shifted, it needs A's address"));
+    let mut of_a = run
+        .tracker
+        .connections()
+        .filter(|connection| connection.endpoint(Side::A) == a);
+    of_a.nth(expect.conn as usize - 1)
+}
+
+fn check_connection(
+    name: &str,
+    expect: &Expect,
+    connection: &Connection,
+    changes: &[Change],
+    shift: i64,
+) {
     let name = format!("{name}: #{}", expect.conn);
     let sides = [
         (Side::A, &expect.a, &expect.a_spans, expect.a_age),
@@ -609,7 +708,10 @@ fn check_connection(name: &str, expect: &Expect, connection: &Connection, change
             );
         }
         if let Some(expected) = spans {
-            let actual = connection.end(side).map(describe).unwrap_or_default();
+            let actual = connection
+                .end(side)
+                .map(|track| describe(track, shift))
+                .unwrap_or_default();
             let all_fit = actual.len() == expected.len()
                 && expected.iter().zip(&actual).all(|(e, a)| fits(e, a));
             assert!(
@@ -688,6 +790,10 @@ fn the_same_observations_give_the_same_connections() {
                 .collect();
             format!("{connections:?} {:?} {:?}", run.changes, run.asks)
         };
-        assert_eq!(print(&run(&scenario)), print(&run(&scenario)), "{file:?}");
+        assert_eq!(
+            print(&run(&scenario, 0)),
+            print(&run(&scenario, 0)),
+            "{file:?}"
+        );
     }
 }

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use crate::cli::choices::ColorArg;
 use crate::cli::when::When;
-use crate::cli::{ColorArg, FilterArgs, Format, Refusal};
+use crate::cli::{FilterArgs, Format, Refusal};
 use crate::model::filter::Filter;
 use crate::source::replay::{Offset, Options};
 use crate::view::palette::ColorMode;

@@ -304,7 +304,7 @@ fn is_orphaned(connection: &Connection) -> bool {
         };
         let outlived = connection.end(side.other()).is_some_and(|other| {
             let until = other.spans().last().and_then(|span| span.from.not_before());
-            !other.is_gone() || until >= Some(timer.deadline)
+            !other.is_gone() || until >= Some(timer.deadline.plus(between_clocks(connection)))
         });
         track.is_gone()
             && last.state == TcpState::FinWait2
@@ -312,6 +312,16 @@ fn is_orphaned(connection: &Connection) -> bool {
             && end.from.not_after().plus(JIFFY) >= timer.deadline
             && (outlived || end.from.not_before() >= Some(timer.deadline.minus(NEAR)))
     })
+}
+
+/// What is before what on two hosts is sure only when they are further apart than clocks may be.
+fn between_clocks(connection: &Connection) -> Duration {
+    const CLOCKS: Duration = Duration::from_secs(10);
+    let host = |side| connection.end_scope(side).map(|scope| scope.host);
+    match (host(Side::A), host(Side::B)) {
+        (Some(a), Some(b)) if a != b => CLOCKS,
+        _ => Duration::ZERO,
+    }
 }
 
 fn first_closer(connection: &Connection, code: Code) -> Option<Side> {
@@ -368,6 +378,7 @@ fn gave_up_first(connection: &Connection) -> Option<Side> {
                 When::Between(..) | When::Before(_) => None,
             })
     };
+    let unsure = between_clocks(connection);
     let gave_up = |span: &Span| {
         span.state == TcpState::Close && matches!(span.why.cause, Cause::ResetSent | Cause::Timeout)
     };
@@ -375,7 +386,8 @@ fn gave_up_first(connection: &Connection) -> Option<Side> {
     Side::BOTH.into_iter().find(|&side| {
         let other = exact(side.other(), began).or(exact(side.other(), gave_up));
         exact(side, began).is_none()
-            && exact(side, gave_up).is_some_and(|at| other.is_none_or(|other| at < other))
+            && exact(side, gave_up)
+                .is_some_and(|at| other.is_none_or(|other| at.plus(unsure) < other))
             && connection
                 .end(side)
                 .is_some_and(|track| !track.passed(TcpState::CloseWait))

@@ -5,19 +5,25 @@
 //! observation of its own before the next one that can; what it lacked is bounded by the next
 //! keyframe.
 //!
+//! Memory is bounded whatever the file holds: one chunk and one line (2 MiB), the numbers of 32,768
+//! sockets (4 MiB, shared by clones), and the rows of one look, of which 1,048,576 are held.
+//!
 //! The traps: a look and its rows are several lines, of which any can be missing, and a look with
 //! a row missing covers less than it says. A last line without its end may still grow. And a stamp
-//! that was damaged must not make all others look old.
+//! that was damaged must not make all others look old: a jump in time waits for the next line to
+//! confirm it.
 
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::model::{Body, Keyframe, Observation, Poll, SockId, SourceName, Timestamp};
-use crate::record::decode::{self, LookHead, RowKind, RowOf, Said, Sockets, Unread};
+use crate::model::{Body, Observation, SourceName, Timestamp};
+use crate::record::decode::{self, LookHead, RowKind, RowOf, Said, Unread};
 use crate::record::lines::{Bytes, Found, Lines};
-use crate::record::{Header, SOCKETS_KNOWN, VERSION};
+use crate::record::look::{Gathering, Row};
+use crate::record::names::Names;
+use crate::record::{Header, VERSION};
 
 /// Why a file is not replayed.
 #[derive(Debug, thiserror::Error)]
@@ -33,7 +39,7 @@ pub enum OpenError {
     NotARecording,
     /// Written by a later version.
     #[error("it has format version {0}, and this tcpwatch reads up to {VERSION}: use a newer one")]
-    TooNew(u32),
+    TooNew(u64),
     /// A header that lacks what it must have.
     #[error("its first line is damaged: {0}")]
     Header(String),
@@ -78,51 +84,10 @@ pub struct Skipped {
 impl Skipped {
     /// Lines that say nothing although they should.
     pub const fn lines(&self) -> u64 {
-        self.unreadable + self.nameless + self.misdated
+        self.unreadable
+            .saturating_add(self.nameless)
+            .saturating_add(self.misdated)
     }
-}
-
-/// Sockets by their numbers. The newest take the places of the oldest.
-#[derive(Clone, Debug, Default)]
-struct Names {
-    places: Vec<Option<(u64, SockId)>>,
-}
-
-impl Names {
-    fn insert(&mut self, number: u64, id: SockId) {
-        let place = place_of(number);
-        if place >= self.places.len() {
-            self.places.resize(place + 1, None);
-        }
-        self.places[place] = Some((number, id));
-    }
-}
-
-impl Sockets for Names {
-    #[inline]
-    fn socket(&self, number: u64) -> Option<SockId> {
-        match self.places.get(place_of(number)) {
-            Some(Some((known, id))) if *known == number => Some(*id),
-            _ => None,
-        }
-    }
-}
-
-/// Twice as many places as sockets have a number at a time: the writer forgets all at once, and
-/// those of a look are named before its rows.
-const fn place_of(number: u64) -> usize {
-    (number % (2 * SOCKETS_KNOWN as u64)) as usize
-}
-
-/// A look of which rows are still to come.
-#[derive(Clone, Debug)]
-struct Gathering {
-    head: LookHead,
-    /// Rows that were there.
-    met: u64,
-    /// Lines among them that could not be read.
-    unread: u64,
-    poll: Poll,
 }
 
 /// Reads a recording.
@@ -133,20 +98,19 @@ pub struct Reader {
     host: u16,
     names: Names,
     gathering: Option<Gathering>,
-    /// What was read before what has to be said first.
-    stashed: VecDeque<Item>,
+    /// What was read and is to be given, in order.
+    ready: VecDeque<Item>,
     newest: Timestamp,
-    /// A jump in time, believed when the next line says the same.
-    doubtful: Option<Timestamp>,
+    /// An observation that jumps in time, until the next one confirms it.
+    doubtful: Option<Box<Observation>>,
     skipped: Skipped,
     /// How many lost lines have been said.
     said: u64,
 }
 
-/// Behind the newest by more than this is no order that a run can have.
-const LATEST: Duration = Duration::from_secs(60);
-/// Sources say something every second; a gap like this is a suspended machine, or damage.
-const JUMP: Duration = Duration::from_secs(3600);
+/// Sources say something every second, and what comes late comes within one: what is further from
+/// the newest than this is a gap, or damage.
+const APART: Duration = Duration::from_secs(60);
 
 impl Reader {
     /// Opens a recording as the one of that number.
@@ -155,30 +119,30 @@ impl Reader {
     /// When it does not begin with a header that this version reads.
     pub fn open(bytes: Arc<dyn Bytes>, host: u16) -> Result<Self, OpenError> {
         let mut lines = Lines::of(bytes);
-        let header = match lines.next_line()? {
+        let (header, unknown_fields) = match lines.next_line()? {
             Found::Line(line) => Header::read(line)?,
             Found::TooLong => return Err(OpenError::NotARecording),
-            Found::Rest(&[]) => return Err(OpenError::Empty),
-            Found::Rest(rest) if rest.starts_with(b"{\"type\":\"header\"") => {
-                return Err(OpenError::HeaderCut);
+            Found::Rest(rest) if may_become_a_header(rest) => return Err(OpenError::HeaderCut),
+            Found::Rest(_) => {
+                return Err(match lines.torn() {
+                    0 => OpenError::Empty,
+                    _ => OpenError::NotARecording,
+                });
             }
-            Found::Rest(_) => return Err(OpenError::NotARecording),
         };
-        let skipped = Skipped {
-            unknown_fields: header.1,
-            ..Skipped::default()
-        };
-        let header = header.0;
         Ok(Self {
             lines,
             host,
             names: Names::default(),
             gathering: None,
-            stashed: VecDeque::new(),
+            ready: VecDeque::new(),
             newest: Timestamp::from_nanos(header.clock.monotonic_ns),
             header,
             doubtful: None,
-            skipped,
+            skipped: Skipped {
+                unknown_fields,
+                ..Skipped::default()
+            },
             said: 0,
         })
     }
@@ -203,10 +167,10 @@ impl Reader {
         self.newest
     }
 
-    /// How many bytes there are behind the last whole line: a line that was cut short. Only at the
-    /// end.
+    /// How many bytes there are behind the last whole line: a line that was cut short. 0 until the
+    /// end was met.
     pub fn torn(&self) -> usize {
-        self.lines.torn()
+        usize::try_from(self.lines.torn()).unwrap_or(usize::MAX)
     }
 
     /// The next of what is recorded; `None` at the end, which may be the end for now.
@@ -214,10 +178,10 @@ impl Reader {
     /// # Errors
     /// When the system can't read.
     pub fn next_item(&mut self) -> io::Result<Option<Item>> {
-        if let Some(item) = self.stashed.pop_front() {
-            return Ok(Some(item));
-        }
         loop {
+            if let Some(item) = self.ready.pop_front() {
+                return Ok(Some(item));
+            }
             let line = match self.lines.next_line()? {
                 Found::Line(line) => line,
                 Found::TooLong => {
@@ -232,222 +196,204 @@ impl Reader {
                 &self.names,
                 &mut self.skipped.unknown_fields,
             );
-            if let Ok(Said::Header) = said {
-                // Owned: what it begins changes the reader.
-                let header = Header::read(line);
-                if let Some(item) = self.another_file(header) {
-                    return Ok(Some(self.behind_what_is_lost(item)));
+            match said {
+                Ok(Said::Header) => {
+                    // Owned: what it begins changes the reader.
+                    let header = Header::read(line);
+                    self.another_file(header);
                 }
-                continue;
-            }
-            let item = match said {
-                Ok(said) => {
-                    let before = self.cut_off(&said);
-                    let item = self.take(said);
-                    match (before, item) {
-                        (Some(before), item) => {
-                            self.stashed.extend(item);
-                            Some(before)
-                        }
-                        (None, item) => item,
-                    }
-                }
-                Err(wrong) => {
-                    self.count(wrong);
-                    None
-                }
-            };
-            if let Some(item) = item {
-                return Ok(Some(self.behind_what_is_lost(item)));
+                Ok(Said::Nothing) => {}
+                Ok(said) => self.take(said),
+                Err(wrong) => self.count(wrong),
             }
         }
     }
 
-    /// At the end: a look whose rows are not all there, and what was lost last.
+    /// At the end, until there is nothing more: a look whose rows are not all there, and what was
+    /// lost last. What is written behind the end is not to be read after this.
     pub fn finish(&mut self) -> Option<Item> {
-        if let Some(item) = self.stashed.pop_front() {
+        if let Some(item) = self.ready.pop_front() {
             return Some(item);
         }
-        let look = self.gathering.take();
-        if let Some(item) = look.and_then(|look| self.told(look)) {
-            return Some(self.behind_what_is_lost(item));
+        if let Some(look) = self.gathering.take() {
+            self.tell(look);
         }
-        self.lost(self.newest).map(Item::Observation)
+        self.believe_the_doubtful();
+        if let Some(lost) = self.lost(self.newest) {
+            self.ready.push_back(Item::Observation(lost));
+        }
+        self.ready.pop_front()
     }
 
-    /// The look whose rows were still to come when something else came.
-    fn cut_off(&mut self, said: &Said) -> Option<Item> {
-        if matches!(said, Said::Row { .. } | Said::Socket { .. }) {
-            return None;
-        }
-        let look = self.gathering.take()?;
-        self.skipped.unreadable += look.head.rows.saturating_sub(look.met + look.unread);
-        self.told(look)
-    }
-
-    fn take(&mut self, said: Said) -> Option<Item> {
+    fn take(&mut self, said: Said) {
         match said {
-            Said::Socket { number, id } => {
-                self.names.insert(number, id);
-                None
+            Said::Whole { at, source, body } => {
+                self.cut_off();
+                self.observation(at, source, body);
             }
-            Said::Look(head) => self.begin(head),
             Said::Row { is, of } => self.row(is, of),
-            Said::Whole { at, source, body } => self.observation(at, source, body),
-            Said::End { at } => {
-                self.newest = self.newest.max(at);
-                Some(Item::End(at))
+            Said::Socket { number, id } => self.names.insert(number, id),
+            Said::Look(head) => {
+                self.cut_off();
+                self.begin(head);
             }
-            // Its reader is in `next`.
-            Said::Header => None,
+            Said::End { at } => {
+                self.cut_off();
+                self.end(at);
+            }
+            // Their readers are in `next_item`.
+            Said::Header | Said::Nothing => {}
         }
     }
 
     /// A header in the middle: files were put together.
-    fn another_file(&mut self, header: Result<(Header, u64), OpenError>) -> Option<Item> {
+    fn another_file(&mut self, header: Result<(Header, u64), OpenError>) {
+        self.cut_off();
+        self.believe_the_doubtful();
+        // Numbers begin again behind it, even if it can't be read.
+        self.names = Names::default();
         let Ok((header, unknown)) = header else {
             self.count(Unread::Malformed);
-            return None;
+            return;
         };
-        let before = self.cut_off(&Said::Header);
         self.skipped.unknown_fields += unknown;
-        self.names = Names::default();
+        self.give(self.newest, Item::Header(Box::new(header.clone())));
         self.newest = Timestamp::from_nanos(header.clock.monotonic_ns);
-        self.doubtful = None;
-        self.header = header.clone();
-        self.stashed.push_back(Item::Header(Box::new(header)));
-        match before {
-            Some(before) => Some(before),
-            None => self.stashed.pop_front(),
+        self.header = header;
+    }
+
+    fn begin(&mut self, head: LookHead) {
+        let look = Gathering::new(head);
+        if look.is_whole() {
+            self.tell(look);
+        } else {
+            self.gathering = Some(look);
         }
     }
 
-    fn begin(&mut self, head: LookHead) -> Option<Item> {
-        let look = Gathering {
-            head,
-            met: 0,
-            unread: 0,
-            poll: Poll {
-                begun: head.begun,
-                look: head.look,
-                complete: head.complete,
-                first: head.first,
-                appeared: Vec::new(),
-                changed: Vec::new(),
-                missing: Vec::new(),
-            },
+    fn row(&mut self, is: RowKind, of: RowOf) {
+        let row = match self.gathering.as_mut() {
+            Some(look) => look.take(is, of),
+            None => Row::Refused,
         };
-        if head.rows == 0 {
-            return self.told(look);
-        }
-        self.gathering = Some(look);
-        None
-    }
-
-    fn row(&mut self, is: RowKind, of: RowOf) -> Option<Item> {
-        let Some(look) = self.gathering.as_mut() else {
-            self.skipped.unreadable += 1;
-            return None;
-        };
-        match (is, of) {
-            (RowKind::New | RowKind::There, RowOf::Sample(sample)) => {
-                look.poll.appeared.push(sample);
+        match row {
+            Row::Taken => {}
+            Row::Last => {
+                if let Some(look) = self.gathering.take() {
+                    self.tell(look);
+                }
             }
-            (RowKind::Changed, RowOf::Sample(sample)) => look.poll.changed.push(sample),
-            (_, RowOf::Socket(id)) => look.poll.missing.push(id),
-            (RowKind::Missing, RowOf::Sample(_)) => {}
+            Row::Refused => self.count(Unread::Malformed),
         }
-        self.met_a_row()
     }
 
-    fn met_a_row(&mut self) -> Option<Item> {
-        let look = self.gathering.as_mut()?;
-        look.met += 1;
-        if look.met < look.head.rows {
-            return None;
+    /// Something else came: what the look still lacks will not come any more.
+    #[inline]
+    fn cut_off(&mut self) {
+        if let Some(look) = self.gathering.take() {
+            self.skipped.unreadable = self.skipped.unreadable.saturating_add(look.lacks());
+            self.tell(look);
         }
-        let look = self.gathering.take()?;
-        self.told(look)
     }
 
-    /// A look with what was read of it. A keyframe that is not whole shows nobody where they are.
-    fn told(&mut self, look: Gathering) -> Option<Item> {
-        let Gathering {
-            head,
-            met,
-            mut poll,
-            ..
-        } = look;
-        let whole = met == head.rows;
-        if head.is_keyframe {
-            let keyframe = Body::Keyframe(Keyframe {
-                begun: head.begun,
-                samples: poll.appeared,
-            });
-            let told = whole.then(|| self.observation(head.at, head.source, keyframe));
-            return told.flatten();
+    fn tell(&mut self, look: Gathering) {
+        let (at, source) = (look.head().at, look.head().source);
+        if let Some(body) = look.told() {
+            self.observation(at, source, body);
         }
-        poll.complete &= whole;
-        self.observation(head.at, head.source, Body::Poll(poll))
     }
 
-    fn observation(&mut self, at: Timestamp, source: SourceName, body: Body) -> Option<Item> {
-        if !self.can_be(at) {
-            self.skipped.misdated += 1;
-            return None;
+    /// The end in good order. Its time is believed as an observation's is; a jump that nothing
+    /// confirms is not the recording's end.
+    fn end(&mut self, at: Timestamp) {
+        self.judge_the_doubtful(at);
+        self.believe_the_doubtful();
+        if at.distance(self.newest) <= APART {
+            self.newest = self.newest.max(at);
         }
-        self.skipped.disordered += u64::from(at < self.newest);
-        self.newest = self.newest.max(at);
-        Some(Item::Observation(Observation {
+        self.give(self.newest, Item::End(self.newest));
+    }
+
+    #[inline]
+    fn observation(&mut self, at: Timestamp, source: SourceName, body: Body) {
+        let observation = Observation {
             at,
             host: self.host,
             source,
             body,
-        }))
+        };
+        if self.doubtful.is_some() {
+            self.judge_the_doubtful(at);
+        }
+        if at.distance(self.newest) > APART {
+            self.doubtful = Some(Box::new(observation));
+        } else {
+            self.tell_at(at, observation);
+        }
     }
 
-    /// Whether a line of this recording can have that time. A jump is believed when it is made
-    /// twice.
-    fn can_be(&mut self, at: Timestamp) -> bool {
-        if self.newest.since(at) > LATEST {
-            return false;
+    /// What jumped in time is believed when the next one, of `at`, is not from before the jump.
+    fn judge_the_doubtful(&mut self, at: Timestamp) {
+        let Some(doubtful) = self.doubtful.take() else {
+            return;
+        };
+        let then = doubtful.at;
+        let is_near = at.distance(then) <= APART;
+        let goes_on = at > then && (then > self.newest || at < self.newest);
+        let was_never_left = at.distance(self.newest) <= APART;
+        if is_near || (goes_on && !was_never_left) {
+            self.believe(*doubtful);
+        } else {
+            self.skipped.misdated += 1;
         }
-        let jumps = at.since(self.newest) > JUMP;
-        let confirmed = self
-            .doubtful
-            .is_some_and(|doubtful| at.distance(doubtful) <= JUMP);
-        self.doubtful = (jumps && !confirmed).then_some(at);
-        !jumps || confirmed
+    }
+
+    /// Nothing speaks against it.
+    fn believe_the_doubtful(&mut self) {
+        if let Some(doubtful) = self.doubtful.take() {
+            self.believe(*doubtful);
+        }
+    }
+
+    fn believe(&mut self, doubtful: Observation) {
+        let then = doubtful.at;
+        self.tell_at(then, doubtful);
+        // Backward too: time is there now.
+        self.newest = then;
+    }
+
+    #[inline]
+    fn tell_at(&mut self, at: Timestamp, observation: Observation) {
+        self.skipped.disordered += u64::from(at < self.newest);
+        self.newest = self.newest.max(at);
+        self.give(at, Item::Observation(observation));
     }
 
     fn count(&mut self, wrong: Unread) {
         match wrong {
-            Unread::Malformed => self.skipped.unreadable += 1,
+            Unread::Malformed => {
+                self.skipped.unreadable = self.skipped.unreadable.saturating_add(1);
+            }
             Unread::Unknown => self.skipped.unknown_records += 1,
             Unread::UnknownSocket => self.skipped.nameless += 1,
         }
         if let Some(look) = self.gathering.as_mut() {
-            look.unread += 1;
+            look.count_unread();
         }
     }
 
     /// What could not be read before the item is said before it.
-    fn behind_what_is_lost(&mut self, item: Item) -> Item {
-        let at = match &item {
-            Item::Observation(observation) => observation.at,
-            Item::Header(_) | Item::End(_) => self.newest,
-        };
-        match self.lost(at) {
-            Some(lost) => {
-                self.stashed.push_front(item);
-                Item::Observation(lost)
-            }
-            None => item,
+    #[inline]
+    fn give(&mut self, at: Timestamp, item: Item) {
+        if let Some(lost) = self.lost(at) {
+            self.ready.push_back(Item::Observation(lost));
         }
+        self.ready.push_back(item);
     }
 
+    #[inline]
     fn lost(&mut self, at: Timestamp) -> Option<Observation> {
-        let lost = self.skipped.lines() - self.said;
+        let lost = self.skipped.lines().saturating_sub(self.said);
         self.said = self.skipped.lines();
         (lost > 0).then(|| Observation {
             at,
@@ -459,4 +405,13 @@ impl Reader {
             },
         })
     }
+}
+
+/// What every header that we write begins with.
+const HEADER_BEGINS: &[u8] = b"{\"type\":\"header\"";
+
+/// Whether it is a header's line whose end is missing.
+fn may_become_a_header(rest: &[u8]) -> bool {
+    let common = rest.len().min(HEADER_BEGINS.len());
+    common > 0 && rest[..common] == HEADER_BEGINS[..common]
 }

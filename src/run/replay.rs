@@ -16,7 +16,7 @@ use crate::cli::when::{Extent, When};
 use crate::cli::{Format, Replaying};
 use crate::model::Timestamp;
 use crate::model::filter::Filter;
-use crate::run::live::Message;
+use crate::run::live::{Message, TO_END};
 use crate::run::{Outcome, complain, signals};
 use crate::source::replay::{Input, Replay};
 use crate::view::plain::plain;
@@ -42,7 +42,7 @@ pub(super) fn replay(config: &Replaying) -> anyhow::Result<Outcome> {
     let (to_main, news) = sync_channel(WAITING_NEWS);
     let replay = open(config, &to_main)?;
     let tell = to_main.clone();
-    signals::spawn(move |message| {
+    signals::spawn(TO_END, move |message| {
         let news = match message {
             Message::End => News::End,
             Message::Input(key) => News::Key(key),

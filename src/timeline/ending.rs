@@ -27,7 +27,7 @@ impl Tracker {
         let seen = self.last_seen(track, source);
         let (asked, other) = (*track.id(), self.other_to_ask(end, track.id()));
         if track.presence == Presence::Present && counts_when_reset(track) {
-            self.missing_that_count += 1;
+            self.hosts.get_mut(id.scope.host).missing_that_count += 1;
         }
         if let Some(track) = self.track_mut(end) {
             track.seen = seen;
@@ -39,11 +39,17 @@ impl Tracker {
 
     /// A source that takes over knows nothing of what the one before it saw: what its first look
     /// does not show would otherwise stay for ever.
-    pub(super) fn miss_what_the_new_source_lacks(&mut self, begun: Timestamp, source: SourceName) {
+    pub(super) fn miss_what_the_new_source_lacks(
+        &mut self,
+        begun: Timestamp,
+        source: SourceName,
+        host: u16,
+    ) {
         let lacking: Vec<SockId> = self
             .connections
             .values()
             .flat_map(|connection| connection.visible())
+            .filter(|(_, track)| track.id().scope.host == host)
             .filter(|(_, track)| !track.is_gone() && track.seen < begun)
             .map(|(_, track)| *track.id())
             .collect();
@@ -67,9 +73,11 @@ impl Tracker {
     /// 4-tuple: it may be in the TIME_WAIT that the look left out, or have been skipped.
     fn other_to_ask(&self, end: EndRef, this: &SockId) -> Option<SockId> {
         match self.connections.get(&end.conn)?.end(end.side.other()) {
-            Some(other) => {
-                (other.presence == Presence::Present && !other.is_over()).then_some(*other.id())
-            }
+            // Who is asked knows nothing of another host.
+            Some(other) => (other.presence == Presence::Present
+                && !other.is_over()
+                && other.id().scope == this.scope)
+                .then_some(*other.id()),
             None => (!this.tuple.is_own_mirror()).then_some(SockId {
                 cookie: None,
                 tuple: this.tuple.mirror(),
@@ -84,7 +92,7 @@ impl Tracker {
             .track(end)
             .is_some_and(|track| track.presence == Presence::Missing && counts_when_reset(track));
         if counted {
-            self.missing_that_count = self.missing_that_count.saturating_sub(1);
+            self.missing_is_settled(end);
         }
     }
 
@@ -114,11 +122,11 @@ impl Tracker {
         let last_ack = before_last_ack.map(|_| TcpState::LastAck);
         let passed = before_last_ack.into_iter().flatten().copied();
         let passed = passed.chain(last_ack).chain(time_wait);
-        let overflows = self.host.time_wait_overflows;
+        let overflowed = self.has_overflowed(end);
         let Some(connection) = self.connections.get_mut(&end.conn) else {
             return;
         };
-        connection.time_wait_unreliable |= connection.overflows_at_open != overflows;
+        connection.time_wait_unreliable |= overflowed;
         connection.replaced |= replaced && !connection.is_over();
         let Some(track) = connection.ends[end.side as usize].as_mut() else {
             return;
@@ -158,7 +166,7 @@ impl Tracker {
     pub(super) fn leave(&mut self, end: EndRef) {
         // While events run, only mini-sockets are followed.
         let was_followed =
-            |track: &&Track| self.events_since.is_none() || track.last.is_mini_socket();
+            |track: &&Track| !self.has_events(track.id()) || track.last.is_mini_socket();
         if let Some(id) = self
             .track(end)
             .filter(was_followed)
@@ -190,9 +198,11 @@ impl Tracker {
         let sent = spans().find(|span| span.state == TcpState::LastAck);
         let acknowledged = spans()
             .find(|span| span.state == TcpState::Close && span.why.cause == Cause::AckReceived);
+        let here = self.track(end).map(|track| track.id().scope.host);
         PeerFin {
             sent: sent.map(|span| span.from.not_after()),
             acknowledged: acknowledged.map(|span| span.from.not_after()),
+            is_on_one_clock: here == peer.map(|peer| peer.id().scope.host),
         }
     }
 
@@ -209,7 +219,8 @@ impl Tracker {
     ) -> Option<&'static [TcpState]> {
         let connection = self.connections.get(&end.conn)?;
         let track = connection.end(end.side)?;
-        let overflowed = connection.overflows_at_open != self.host.time_wait_overflows;
+        let overflowed = self.has_overflowed(end);
+        let host = self.hosts.get(track.id().scope.host);
         let other_waits = connection
             .end(end.side.other())
             .is_some_and(|other| !other.is_gone() && other.state() == TcpState::TimeWait);
@@ -218,9 +229,9 @@ impl Tracker {
         // Counts are read before "gone" is said, but not before a successor is met.
         let was_not_reset = track.state() == TcpState::CloseWait
             && !replaced
-            && self.host.resets.is_some()
-            && self.resets.none_since(since);
-        let fast_open = self.host.server_fast_open;
+            && host.facts.resets.is_some()
+            && host.resets.none_since(since);
+        let fast_open = host.facts.server_fast_open;
         let is_shown = (other_waits && closes_second && !overflowed) || was_not_reset;
         is_shown.then(|| passed_between(track.state(), TcpState::LastAck, fast_open))
     }
@@ -231,11 +242,15 @@ impl Tracker {
 pub(super) struct PeerFin {
     sent: Option<Timestamp>,
     acknowledged: Option<Timestamp>,
+    is_on_one_clock: bool,
 }
 
 impl PeerFin {
     /// The FIN arrived between the two: it bounds TIME_WAIT closer than looks do.
     pub(super) fn narrow(self, (from, to): (Timestamp, Timestamp)) -> (Timestamp, Timestamp) {
+        if !self.is_on_one_clock {
+            return (from, to);
+        }
         let from = self.sent.map_or(from, |sent| from.max(sent)).min(to);
         let to = self
             .acknowledged

@@ -142,7 +142,7 @@ impl Tracker {
             at,
         };
         self.say(end, missed);
-        let fast_open = self.host.server_fast_open;
+        let fast_open = self.fast_open(event.id.scope.host);
         let Some(track) = self.track_mut(end) else {
             return;
         };
@@ -248,11 +248,11 @@ impl Tracker {
         now: Timestamp,
     ) {
         self.settle_missing(end);
-        let overflows = self.host.time_wait_overflows;
+        let overflowed = self.has_overflowed(end);
         let Some(connection) = self.connections.get_mut(&end.conn) else {
             return;
         };
-        connection.time_wait_unreliable |= connection.overflows_at_open != overflows;
+        connection.time_wait_unreliable |= overflowed;
         let Some(track) = connection.ends[end.side as usize].as_mut() else {
             return;
         };

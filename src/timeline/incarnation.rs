@@ -6,16 +6,13 @@
 
 use crate::model::tcp::can_follow;
 use crate::model::{Poll, Sample, SourceName, TcpState, Timestamp};
-use crate::timeline::{EndRef, Track, Tracker};
+use crate::timeline::{EndRef, Tracker};
 
 impl Tracker {
     /// One table, one socket a 4-tuple: whoever had one before that a row of this look shows in
     /// another life is gone. Before any row is met, or the first end of a new life would be paired
     /// with the second of the old one.
     pub(super) fn end_the_lives_before(&mut self, poll: &Poll, at: Timestamp, source: SourceName) {
-        if poll.first {
-            return;
-        }
         // Again when one was ended: who is gone is evidence for the other end
         // ([`Tracker::renamed`]).
         while self.end_those_before(poll, at, source) {}
@@ -56,7 +53,7 @@ impl Tracker {
         let Some(track) = self.track(end) else {
             return false;
         };
-        let fast_open = self.host.server_fast_open;
+        let fast_open = self.fast_open(sample.id.scope.host);
         let same_socket = match (track.id().cookie, sample.id.cookie) {
             (Some(known), Some(seen)) => known == seen,
             _ => same_file(&track.last, sample),
@@ -89,14 +86,15 @@ impl Tracker {
             .connections
             .get(&end.conn)?
             .end(end.side.other())
-            .is_some_and(Track::is_gone);
+            // Another clock proves nothing.
+            .is_some_and(|other| other.is_gone() && other.id().scope == id.scope);
         let first_sight = track
             .spans
             .iter()
             .find(|span| span.state != TcpState::Close)?
             .from
             .not_after();
-        let fast_open = self.host.server_fast_open;
+        let fast_open = self.fast_open(id.scope.host);
         (is_heir
             && !track.is_gone()
             && !is_other_gone
@@ -143,7 +141,7 @@ mod tests {
         Body, Cookie, Endpoint, FourTuple, Look, Observation, Queues, Scope, SockId, Timer,
         TimerKind,
     };
-    use crate::timeline::Side;
+    use crate::timeline::{Side, Track};
 
     const CLIENT: u16 = 40_000;
     const SERVER: u16 = 80;

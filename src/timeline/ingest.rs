@@ -5,12 +5,12 @@
 
 use crate::model::tcp::{can_follow, passed_between};
 use crate::model::{Answer, Ask, Poll, Sample, SockId, SourceName, TcpState, Timestamp};
+use crate::timeline::hosts::Looks;
 use crate::timeline::pair::found_since;
 use crate::timeline::resets::counts_when_reset;
 use crate::timeline::track::Presence;
 use crate::timeline::{
-    Certainty, Change, ConnId, Connection, EndRef, Listener, Looks, Side, Track, Tracker,
-    Transition, When,
+    Certainty, Change, ConnId, Connection, EndRef, Listener, Side, Track, Tracker, Transition, When,
 };
 
 /// How a row came: what bounds it, and what it proves.
@@ -28,7 +28,13 @@ pub(super) struct Sight {
 }
 
 impl Tracker {
-    pub(super) fn ingest_poll(&mut self, poll: &Poll, at: Timestamp, source: SourceName) {
+    pub(super) fn ingest_poll(
+        &mut self,
+        poll: &Poll,
+        at: Timestamp,
+        source: SourceName,
+        host: u16,
+    ) {
         let sight = Sight {
             begun: poll.begun,
             at,
@@ -38,7 +44,7 @@ impl Tracker {
         };
         if poll.first {
             // Another source may have named them otherwise.
-            self.listeners.clear();
+            self.listeners.retain(|id, _| id.scope.host != host);
         }
         // Listeners first: they tell which end was opened to.
         for sample in poll.appeared.iter().chain(&poll.changed) {
@@ -60,16 +66,15 @@ impl Tracker {
         for id in &poll.missing {
             self.miss(id, source);
         }
-        let heals = self.lost_at.is_some_and(|lost| lost < poll.begun);
+        let known = self.hosts.get_mut(host);
+        let heals = known.lost_at.is_some_and(|lost| lost < poll.begun);
         if (poll.first || heals) && poll.complete {
-            self.lost_at = None;
-            self.miss_what_the_new_source_lacks(poll.begun, source);
+            known.lost_at = None;
+            self.miss_what_the_new_source_lacks(poll.begun, source, host);
         }
         if poll.complete {
-            self.looks
-                .entry(source)
-                .or_default()
-                .note(poll.look, poll.begun);
+            let looks = self.hosts.get_mut(host).looks_mut(source);
+            looks.note(poll.look, poll.begun);
         }
     }
 
@@ -187,7 +192,11 @@ impl Tracker {
             && track.state() != sample.state
             && (track.is_gone()
                 || track.passed(sample.state)
-                || !can_follow(track.state(), sample.state, self.host.server_fast_open));
+                || !can_follow(
+                    track.state(),
+                    sample.state,
+                    self.fast_open(sample.id.scope.host),
+                ));
         // A row of the full socket says nothing of what took its place.
         let is_before_the_turn =
             track.turned.is_some_and(|turned| turned.at >= begun) && !sample.is_mini_socket();
@@ -197,12 +206,13 @@ impl Tracker {
     /// Whether the row is the TIME_WAIT of a connection that was dropped to bound memory: events
     /// have told of it, if it began while they ran.
     fn is_forgotten(&self, sample: &Sample, sight: Sight) -> bool {
-        let Some(events_since) = self.events_since else {
+        let host = self.hosts.get(sample.id.scope.host);
+        let Some(events_since) = host.events_since else {
             return false;
         };
         sample.state == TcpState::TimeWait
             && self.find(&sample.id).is_none()
-            && found_since(sample, self.host.fin_timeout, sight.at).not_after() > events_since
+            && found_since(sample, host.facts.fin_timeout, sight.at).not_after() > events_since
     }
 
     /// The end was still as it was last reported when the question before this one was sent.
@@ -219,13 +229,15 @@ impl Tracker {
 
     /// The newest moment at which the end is proven to have been in its present state.
     pub(super) fn last_seen(&self, track: &Track, source: SourceName) -> Timestamp {
-        last_seen(track, self.looks.get(&source))
+        last_seen(track, self.looks_at(track, source))
     }
 
     /// The next sight of a known socket.
     fn follow(&mut self, end: EndRef, sample: &Sample, sight: Sight) {
         self.settle_by_sight(end, sample, sight.at);
-        let fast_open = self.host.server_fast_open;
+        let host = self.hosts.get_mut(sample.id.scope.host);
+        let (fast_open, looks) = (host.facts.server_fast_open, *host.looks(sight.source));
+        let has_events = host.events_since.is_some();
         let peer = self.fin_of_the_peer(end);
         let Some(connection) = self.connections.get_mut(&end.conn) else {
             return;
@@ -234,14 +246,16 @@ impl Tracker {
             return;
         };
         if track.presence == Presence::Missing && counts_when_reset(track) {
-            self.missing_that_count = self.missing_that_count.saturating_sub(1);
+            self.hosts
+                .get_mut(sample.id.scope.host)
+                .missing_is_settled();
         }
         let known = track.state();
         // A SYN_RECV with a file was accepted early, or opened from both sides: it can be closed.
         let can_close = known == TcpState::SynRecv && track.last.inode.is_some();
         let fast_open = fast_open || can_close;
         connection.multipath |= sample.multipath;
-        let since = last_seen(track, self.looks.get(&sight.source));
+        let since = last_seen(track, &looks);
         if sight.looked {
             track.looked = Some(sample.state);
         }
@@ -262,150 +276,12 @@ impl Tracker {
         track.refresh(*sample, sight.begun);
         if sample.state == TcpState::TimeWait {
             self.leave(end);
-        } else if sight.looked && self.events_since.is_none() {
+        } else if sight.looked && !has_events {
             // A dump has seen it move before who follows did: it was followed slowly, or not at all.
             self.asks.push(Ask::Follow(sample.id));
         }
         self.say_steps(end, before, sight.at);
         self.release(end.conn);
-    }
-
-    /// The first sight of a socket: the other end of a known connection, or a new connection.
-    fn begin(&mut self, sample: &Sample, sight: Sight) {
-        let scope = sample.id.scope;
-        let replaced = self.by_tuple.get(&(scope, sample.id.tuple)).copied();
-        if let Some(end) = replaced {
-            // One table, one socket a 4-tuple: whoever had it before is gone.
-            self.end_track(end, sight.at, sight.source, true);
-        }
-        let partner = self.partner_of(sample, sight);
-        let mut track = self.first_track(sample, sight, replaced, partner);
-        track.looked = sight.looked.then_some(sample.state);
-        self.place(sample, sight, partner, track);
-    }
-
-    /// The first sight of a socket whose beginning an event tells.
-    pub(super) fn begin_with(&mut self, sample: &Sample, sight: Sight, track: Track) -> EndRef {
-        if let Some(end) = self.find(&sample.id) {
-            // Connected again under its old cookie.
-            self.end_track(end, sight.at, sight.source, true);
-        }
-        let name = (sample.id.scope, sample.id.tuple);
-        if let Some(end) = self.by_tuple.get(&name).copied() {
-            self.end_track(end, sight.at, sight.source, true);
-        }
-        let partner = self.partner_of(sample, sight);
-        self.place(sample, sight, partner, track)
-    }
-
-    /// The end of a known connection whose other end this can be.
-    fn partner_of(&self, sample: &Sample, sight: Sight) -> Option<EndRef> {
-        let mirror = sample.id.tuple.mirror();
-        self.by_tuple
-            .get(&(sample.id.scope, mirror))
-            .copied()
-            .filter(|_| !sample.id.tuple.is_own_mirror())
-            .filter(|end| self.has_room(*end, sample, sight))
-    }
-
-    fn place(
-        &mut self,
-        sample: &Sample,
-        sight: Sight,
-        partner: Option<EndRef>,
-        track: Track,
-    ) -> EndRef {
-        let end = match partner {
-            Some(partner) => EndRef {
-                conn: partner.conn,
-                side: partner.side.other(),
-            },
-            None => self.new_connection(sample, sight.at),
-        };
-        if let Some(connection) = self.connections.get_mut(&end.conn) {
-            connection.multipath |= sample.multipath;
-            connection.ends[end.side as usize] = Some(track);
-        }
-        self.index(end, &sample.id);
-        if self.events_since.is_none() && sample.state != TcpState::TimeWait {
-            self.asks.push(Ask::Follow(sample.id));
-        }
-        if self.is_shown(end.conn) {
-            self.join(end, sight.at);
-        }
-        end
-    }
-
-    /// Whether the connection has a free place for this socket. Not beside an end that was in
-    /// TIME_WAIT before the look that shows the socket for the first time: that life was over.
-    fn has_room(&self, end: EndRef, sample: &Sample, sight: Sight) -> bool {
-        self.connections.get(&end.conn).is_some_and(|connection| {
-            let was_over = connection.end(end.side).is_some_and(|there| {
-                there.state() == TcpState::TimeWait
-                    && there
-                        .spans
-                        .last()
-                        .is_some_and(|span| span.from.not_after() < sight.begun)
-            });
-            connection.can_take(end.side.other(), sample.state, sight.newborn)
-                && !(sight.newborn && was_over)
-        })
-    }
-
-    fn first_track(
-        &self,
-        sample: &Sample,
-        sight: Sight,
-        replaced: Option<EndRef>,
-        partner: Option<EndRef>,
-    ) -> Track {
-        let look = self
-            .looks
-            .get(&sight.source)
-            .and_then(|looks| looks.covering(sample.state));
-        // A partner that is past SYN_SENT has talked to this end: the looks that showed it alone
-        // have skipped this one, and prove nothing.
-        let met = partner
-            .and_then(|end| self.track(end))
-            .filter(|track| track.state() != TcpState::SynSent);
-        let born_with = met.and_then(Track::not_born_before);
-        let is_newborn = sight.newborn && (met.is_none() || born_with.is_some());
-        let look = look.map(|look| look.min(born_with.unwrap_or(look)));
-        // What took the place of another socket was born after that one was last seen.
-        let predecessor = replaced.and_then(|end| self.track(end)).map(|old| old.seen);
-        let found_since = found_since(sample, self.host.fin_timeout, sight.at);
-        // What the timer says to be older was overlooked before.
-        let is_older = |since| match found_since {
-            When::Before(began) => sample.state == TcpState::TimeWait && began < since,
-            When::At(_) | When::Between(..) => false,
-        };
-        match look.max(predecessor) {
-            Some(since) if (is_newborn || replaced.is_some()) && !is_older(since) => {
-                let mut track = Track::born(*sample, (since, sight.at), sight.begun, sight.source);
-                let fast_open = self.host.server_fast_open;
-                let passed = passed_between(TcpState::Close, sample.state, fast_open);
-                let passed = passed.iter().copied();
-                let bounds = (since, sight.at);
-                track.advance(passed, sample.state, bounds, sight.source, Some(sample));
-                track.refresh(*sample, sight.begun);
-                track
-            }
-            _ => Track::found(*sample, found_since, sight.begun, sight.source),
-        }
-    }
-
-    fn new_connection(&mut self, sample: &Sample, at: Timestamp) -> EndRef {
-        let id = ConnId(self.next);
-        self.next += 1;
-        self.totals.seen += 1;
-        let mut connection = Connection::new(id, sample.id.scope, sample.id.tuple, at);
-        connection.overflows_at_open = self.host.time_wait_overflows;
-        self.connections.insert(Box::new(connection));
-        self.unopened.push(id);
-        EndRef {
-            conn: id,
-            side: Side::A,
-        }
     }
 
     /// Whether the connection has been shown.
@@ -433,7 +309,11 @@ impl Tracker {
         }
         let is_closed = connection.close_if_over(at);
         if is_closed {
-            connection.reset_counted = self.resets.claim(connection, self.missing_that_count);
+            for host in connection.hosts().into_iter().flatten() {
+                let known = self.hosts.get_mut(host);
+                let others = known.missing_that_count;
+                connection.reset_counted |= known.resets.claim(connection, host, others);
+            }
             self.settled.push_back(end.conn);
         }
         let closed = is_closed.then_some(Change::Closed { conn: end.conn, at });
@@ -448,10 +328,10 @@ impl Tracker {
 }
 
 /// The newest moment at which a look or an answer proves the track's present state.
-fn last_seen(track: &Track, looks: Option<&Looks>) -> Timestamp {
+fn last_seen(track: &Track, looks: &Looks) -> Timestamp {
     let is_in_looks = track.looked == Some(track.state());
     let look = match track.presence {
-        Presence::Present if is_in_looks => looks.and_then(|looks| looks.covering(track.state())),
+        Presence::Present if is_in_looks => looks.covering(track.state()),
         Presence::Present | Presence::Missing | Presence::Gone => None,
     };
     track.seen.max(look.unwrap_or_default())

@@ -4,7 +4,7 @@
 //! listeners and both ends.
 
 use crate::model::FourTuple;
-use crate::model::{Endpoint, TcpState, Timestamp};
+use crate::model::{Endpoint, Scope, TcpState, Timestamp};
 use crate::timeline::ingest::steps;
 use crate::timeline::turned::PATIENCE;
 use crate::timeline::{Came, Change, ConnId, EndRef, Found, Side, Track, Tracker};
@@ -114,8 +114,8 @@ impl Tracker {
                 passed(second, TcpState::SynSent),
             ),
             (
-                self.has_listener(&tuple.remote),
-                self.has_listener(&tuple.local),
+                self.has_listener(&tuple.remote, connection.end_scope(Side::B)),
+                self.has_listener(&tuple.local, connection.end_scope(Side::A)),
             ),
             (
                 passed(second, TcpState::SynRecv),
@@ -141,6 +141,7 @@ impl Tracker {
         };
         connection.tuple = connection.tuple.mirror();
         connection.ends.swap(0, 1);
+        connection.overflows_at_open.swap(0, 1);
         let ids = Side::BOTH.map(|side| connection.end(side).map(|track| *track.id()));
         for (side, sock) in Side::BOTH.into_iter().zip(ids) {
             if let Some(sock) = sock {
@@ -149,10 +150,12 @@ impl Tracker {
         }
     }
 
-    fn has_listener(&self, endpoint: &Endpoint) -> bool {
+    /// Whether somebody listens there: where the end is, or anywhere while it is not seen.
+    fn has_listener(&self, endpoint: &Endpoint, scope: Option<Scope>) -> bool {
         self.listeners.values().any(|listener| {
             let local = listener.local();
-            local.port() == endpoint.port()
+            scope.is_none_or(|scope| scope == listener.id.scope)
+                && local.port() == endpoint.port()
                 && (local.is_any_address() || local.addr() == endpoint.addr())
         })
     }

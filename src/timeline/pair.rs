@@ -71,6 +71,8 @@ impl Side {
 pub struct Connection {
     pub(super) id: ConnId,
     pub(super) scope: Scope,
+    /// The life that had the 4-tuple before, where it was first met.
+    pub(super) previous: Option<ConnId>,
     /// As A sees it.
     pub(super) tuple: FourTuple,
     pub(super) ends: [Option<Track>; 2],
@@ -78,8 +80,8 @@ pub struct Connection {
     pub(super) closed: Option<Timestamp>,
     /// Another incarnation took the 4-tuple while this one was not known to be over.
     pub(super) replaced: bool,
-    /// `TCPTimeWaitOverflow` when it was first seen.
-    pub(super) overflows_at_open: Option<u64>,
+    /// `TCPTimeWaitOverflow` of the end's host when it was first seen there.
+    pub(super) overflows_at_open: [Option<u64>; 2],
     /// TIME_WAITs were dropped for want of room during its life, so that none proves nothing.
     pub(super) time_wait_unreliable: bool,
     /// The host counted a reset while its ends vanished, and no other connection has claimed it.
@@ -103,7 +105,8 @@ impl Connection {
             opened,
             closed: None,
             replaced: false,
-            overflows_at_open: None,
+            overflows_at_open: [None, None],
+            previous: None,
             time_wait_unreliable: false,
             reset_counted: false,
             multipath: false,
@@ -117,9 +120,22 @@ impl Connection {
         self.id
     }
 
-    /// Where its addresses mean something.
-    pub const fn scope(&self) -> Scope {
-        self.scope
+    /// Where its addresses mean something: where A is, or B when A is not seen.
+    pub fn scope(&self) -> Scope {
+        let seen = self.end_scope(Side::A).or(self.end_scope(Side::B));
+        seen.unwrap_or(self.scope)
+    }
+
+    /// Where an end is; `None` when it is not seen. The two ends can be on two hosts, or in two
+    /// namespaces of one.
+    pub fn end_scope(&self, side: Side) -> Option<Scope> {
+        self.end(side).map(|track| track.id().scope)
+    }
+
+    /// The hosts of its visible ends, each once.
+    pub(super) fn hosts(&self) -> [Option<u16>; 2] {
+        let [a, b] = Side::BOTH.map(|side| Some(self.end_scope(side)?.host));
+        [a, b.filter(|_| a != b)]
     }
 
     /// The address of an end, visible or not.
@@ -130,7 +146,7 @@ impl Connection {
         }
     }
 
-    /// The history of an end; `None` when it is not on this host, or was gone when we came.
+    /// The history of an end; `None` when it is on no host that is watched, or was gone when we came.
     pub const fn end(&self, side: Side) -> Option<&Track> {
         self.ends[side as usize].as_ref()
     }

@@ -52,10 +52,11 @@ impl Resets {
 
     /// Claims the resets of a connection whose ends have vanished without TIME_WAIT; says whether
     /// there were as many as it wants. `others` are ends that a look misses as well and that may
-    /// want theirs.
-    pub(super) fn claim(&mut self, connection: &Connection, others: u64) -> bool {
-        let tracks = || connection.visible().map(|(_, track)| track);
-        if tracks().any(|track| track.passed(TcpState::TimeWait)) {
+    /// want theirs. Only the ends of one host count, that of these resets.
+    pub(super) fn claim(&mut self, connection: &Connection, host: u16, others: u64) -> bool {
+        let all = || connection.visible().map(|(_, track)| track);
+        let tracks = || all().filter(|track| track.id().scope.host == host);
+        if all().any(|track| track.passed(TcpState::TimeWait)) {
             return false;
         }
         let since = tracks().filter_map(vanished_after).min();

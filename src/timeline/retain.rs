@@ -24,12 +24,12 @@ impl Tracker {
         };
         let ours = |end: Option<&EndRef>| end.is_some_and(|end| end.conn == id);
         for (_, track) in connection.visible() {
-            let tuple = (connection.scope, *track.tuple());
+            let tuple = (track.id().scope, *track.tuple());
             if ours(self.by_tuple.get(&tuple)) {
                 self.by_tuple.remove(&tuple);
             }
             if let Some(cookie) = track.id().cookie {
-                let name = (connection.scope, cookie);
+                let name = (track.id().scope, cookie);
                 if ours(self.by_cookie.get(&name)) {
                     self.by_cookie.remove(&name);
                 }

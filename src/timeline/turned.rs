@@ -123,9 +123,7 @@ impl Tracker {
         if let Some(ended) = turned.ended {
             return self.end_by_the_peer(end, turned.at, ended, at);
         }
-        let overflowed = self.connections.get(&end.conn).is_some_and(|connection| {
-            connection.overflows_at_open != self.host.time_wait_overflows
-        });
+        let overflowed = self.has_overflowed(end);
         if overflowed {
             let why = match turned.must_wait() {
                 true => of_time_wait(turned.from),

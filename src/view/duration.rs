@@ -45,6 +45,17 @@ pub fn narrow_age(age: Age) -> String {
     }
 }
 
+/// The age in a table's cell, with both of its bounds: `3.1-3.2 s`, `<98 ms`, `≥12 s`.
+pub fn cell(age: Age) -> String {
+    match age.at_most {
+        None if age.at_least < MICROSECOND => "?".to_owned(),
+        None => format!("\u{2265}{}", at_least(age.at_least)),
+        Some(most) if brief(age.at_least) == brief(most) => brief(most),
+        Some(most) if age.at_least < MICROSECOND => format!("<{}", at_most(most)),
+        Some(most) => range(age.at_least, most).replace(" to ", "-"),
+    }
+}
+
 /// Whether the age tells anything. A state that was found when we came, and this short a time ago,
 /// has only been there for as long as our own look took.
 pub fn is_telling(age: Age) -> bool {
@@ -207,6 +218,22 @@ mod tests {
         assert_eq!(between(0, 97_100), "at most 98 ms");
         assert_eq!(between(950_000, 3_200_000), "950 ms to 3.2 s");
         assert_eq!(between(125_000_000, 250_000_000), "2 min 5 s to 4 min 10 s");
+    }
+
+    #[test]
+    fn cells_have_both_bounds() {
+        let of = |at_least, at_most: Option<u64>| {
+            cell(Age {
+                at_least: micros(at_least),
+                at_most: at_most.map(micros),
+            })
+        };
+        assert_eq!(of(3_100_000, Some(3_200_000)), "3.1-3.2 s");
+        assert_eq!(of(950_000, Some(3_200_000)), "950 ms-3.2 s");
+        assert_eq!(of(0, Some(97_100)), "<98 ms");
+        assert_eq!(of(40, Some(40)), "40 µs");
+        assert_eq!(of(12_000_000, None), "≥12 s");
+        assert_eq!(of(0, None), "?");
     }
 
     #[test]

@@ -19,6 +19,8 @@ use crate::view::verdict;
 use bytes::{Address, append};
 use line::{Clock, EventLine, Line, Open, TransitionLine, VerdictInfo};
 
+pub(super) use bytes::inert;
+pub(super) use document::detailed;
 pub use document::list;
 
 /// The version of the output.

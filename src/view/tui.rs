@@ -198,6 +198,11 @@ impl App {
         self.heard.note(observation);
     }
 
+    /// Takes in what is wrong with the recording beside it: the header says so from then on.
+    pub fn hear_of_recording(&mut self, text: String) {
+        self.heard.hear_of_recording(text);
+    }
+
     /// Shows a moment of a recording: where the replay stands, and what was heard by then.
     pub fn show_moment(&mut self, playback: Playback, heard: Heard) {
         self.playback = Some(playback);

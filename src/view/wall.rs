@@ -66,11 +66,34 @@ impl WallClock {
         }
     }
 
-    fn zoned(&self, at: Timestamp) -> Option<jiff::Zoned> {
+    /// `2026-03-01 14:02:00.512345 UTC`; without an anchor, the seconds since the start.
+    pub fn date_time_and_zone(&self, at: Timestamp) -> String {
+        let time = self.time_of_day(at);
+        match self.zoned(at) {
+            Some(zoned) => format!("{} {time} {}", zoned.date(), zoned.strftime("%Z")),
+            None => time.trim_start().to_owned(),
+        }
+    }
+
+    /// The day, `2026-03-01`, `None` without an anchor.
+    pub fn day(&self, at: Timestamp) -> Option<String> {
+        self.zoned(at).map(|zoned| zoned.date().to_string())
+    }
+
+    /// `2026-03-01T14:02:00.512345678Z`, whatever the zone; `None` without an anchor.
+    pub fn utc(&self, at: Timestamp) -> Option<String> {
+        let stamp = self.stamp(at)?;
+        Some(format!("{stamp:.9}"))
+    }
+
+    fn stamp(&self, at: Timestamp) -> Option<jiff::Timestamp> {
         let (monotonic, realtime) = self.anchor?;
         let nanos = i128::from(realtime) + i128::from(at.nanos()) - i128::from(monotonic.nanos());
-        let stamp = jiff::Timestamp::from_nanosecond(nanos).ok()?;
-        Some(stamp.to_zoned(self.zone.clone()))
+        jiff::Timestamp::from_nanosecond(nanos).ok()
+    }
+
+    fn zoned(&self, at: Timestamp) -> Option<jiff::Zoned> {
+        Some(self.stamp(at)?.to_zoned(self.zone.clone()))
     }
 }
 
@@ -101,6 +124,22 @@ mod tests {
             clock.time_of_day(Timestamp::from_nanos(0)),
             "22:13:19.000000"
         );
+    }
+
+    #[test]
+    fn a_stamp_has_a_date_once_there_is_an_anchor() {
+        let mut clock = WallClock::new(TimeZone::UTC);
+        let at = Timestamp::from_nanos(5_250_000_001);
+        assert_eq!(clock.utc(at), None);
+        assert_eq!(clock.date_time_and_zone(at), "+0.000000");
+        clock.note(&anchor(SECOND, 1_700_000_000 * SECOND));
+        let utc = "2023-11-14T22:13:24.250000001Z";
+        assert_eq!(clock.utc(at).as_deref(), Some(utc));
+        assert_eq!(
+            clock.date_time_and_zone(at),
+            "2023-11-14 22:13:24.250000 UTC"
+        );
+        assert_eq!(clock.day(at).as_deref(), Some("2023-11-14"));
     }
 
     #[test]

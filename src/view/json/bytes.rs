@@ -43,7 +43,7 @@ fn is_harmless(bytes: &[u8]) -> bool {
 }
 
 /// A document without anything that a terminal would act on.
-pub(super) fn inert(json: String) -> String {
+pub(in crate::view) fn inert(json: String) -> String {
     if is_harmless(json.as_bytes()) {
         return json;
     }

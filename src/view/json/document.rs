@@ -1,13 +1,19 @@
-//! The document of `tcpwatch list`: connections with their spans, as one JSON object.
+//! A connection with its spans, as one JSON object: of `tcpwatch list`, and with all that is known
+//! of `tcpwatch report`.
 
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::model::time::nanos_of;
 use crate::model::{Descriptor, Timestamp};
-use crate::timeline::{Certainty, Connection, Side, Span, Track, When};
-use crate::view::json::bytes::{Address, inert};
-use crate::view::json::line::VerdictInfo;
+use crate::timeline::{
+    Call, Certainty, Connection, Mark, Process, Reason, Side, Span, Track, When,
+};
+use crate::view::json::bytes::{Address, Name, inert};
+use crate::view::json::line::{VerdictInfo, other_netns};
 use crate::view::json::{VERSION, age_ns};
+use crate::view::report::Shown;
+use crate::view::report::spent::spent;
 use crate::view::verdict;
 
 /// The document of `tcpwatch list`.
@@ -30,13 +36,55 @@ pub fn list<'a>(
     document.map(inert)
 }
 
+/// A connection of a report, on one line without its end.
+pub(in crate::view) fn detailed(shown: &Shown<'_>) -> serde_json::Result<String> {
+    let connection = shown.connection;
+    let mut info = ConnectionInfo::new(connection, shown.until);
+    for (side, end) in [(Side::A, &mut info.a), (Side::B, &mut info.b)] {
+        if let (Some(end), Some(track)) = (end, connection.end(side)) {
+            end.add_details(side, track, shown);
+        }
+    }
+    let [a_addr, b_addr] = Side::BOTH.map(|side| Address(connection.endpoint(side)));
+    info.life = Some(Life {
+        a_addr,
+        b_addr,
+        host: connection.scope().host,
+        opened_ns: bounds(shown.began().0),
+        closed_ns: shown.ended().map(bounds),
+        until_ns: shown.until.nanos(),
+        dropped: shown.dropped,
+        mptcp: connection.is_multipath(),
+    });
+    serde_json::to_string(&info).map(inert)
+}
+
 #[derive(Serialize)]
 struct ConnectionInfo {
     conn: u64,
+    #[serde(flatten)]
+    life: Option<Life>,
     netns: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    b_netns: Option<u64>,
     a: Option<EndInfo>,
     b: Option<EndInfo>,
     verdict: Option<VerdictInfo>,
+}
+
+/// What a report adds to a connection.
+#[derive(Serialize)]
+struct Life {
+    /// Also of an end that was not seen.
+    a_addr: Address,
+    b_addr: Address,
+    /// Which recording.
+    host: u16,
+    opened_ns: [Option<u64>; 2],
+    closed_ns: Option<[Option<u64>; 2]>,
+    until_ns: u64,
+    dropped: bool,
+    mptcp: bool,
 }
 
 #[derive(Serialize)]
@@ -52,6 +100,37 @@ struct EndInfo {
     unacked: Option<u32>,
     owners: Option<Value>,
     spans: Vec<SpanInfo>,
+    #[serde(flatten)]
+    marks: Option<Marks>,
+}
+
+/// What a report adds to an end.
+#[derive(Serialize)]
+struct Marks {
+    marks: Vec<MarkInfo>,
+    /// Older ones, which are not kept.
+    marks_dropped: u64,
+}
+
+#[derive(Serialize)]
+struct MarkInfo {
+    at_ns: u64,
+    what: &'static str,
+    reason: Option<&'static str>,
+    pid: Option<u32>,
+    comm: Option<Name>,
+}
+
+impl From<&Mark> for MarkInfo {
+    fn from(mark: &Mark) -> Self {
+        Self {
+            at_ns: mark.at.nanos(),
+            what: mark.kind.token(),
+            reason: mark.kind.reason().and_then(Reason::token),
+            pid: pid(mark.by),
+            comm: comm(mark.by),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -60,6 +139,63 @@ struct SpanInfo {
     from_ns: [Option<u64>; 2],
     to_ns: Option<[Option<u64>; 2]>,
     certainty: &'static str,
+    #[serde(flatten)]
+    details: Option<Details>,
+}
+
+/// What a report adds to a span: how it began, and how long it lasted within the window.
+#[derive(Serialize)]
+struct Details {
+    lasted_ns: Option<[Option<u64>; 2]>,
+    source: &'static str,
+    cause: &'static str,
+    call: Option<&'static str>,
+    reason: Option<&'static str>,
+    signal: Option<u8>,
+    pid: Option<u32>,
+    comm: Option<Name>,
+    descriptor: Option<&'static str>,
+    unread: Option<u32>,
+    unacked: Option<u32>,
+}
+
+fn pid(by: Option<Process>) -> Option<u32> {
+    by.map(|process| process.pid)
+}
+
+fn comm(by: Option<Process>) -> Option<Name> {
+    by.map(|process| Name(process.comm))
+}
+
+impl Details {
+    fn new(side: Side, track: &Track, index: usize, shown: &Shown<'_>) -> Self {
+        let span = &track.spans()[index];
+        let (unread, unacked) = shown.queued_at(side, span);
+        let why = &span.why;
+        let thrown_away = match why.reason {
+            Some(Reason::UnreadData(bytes)) => Some(bytes),
+            _ => None,
+        };
+        let lasted = spent(track, index, shown.from, shown.until);
+        Self {
+            lasted_ns: lasted.map(|spent| {
+                [
+                    Some(nanos_of(spent.age.at_least)),
+                    spent.age.at_most.map(nanos_of),
+                ]
+            }),
+            source: span.source.token(),
+            cause: why.cause.token(),
+            call: why.call.map(Call::token),
+            reason: why.reason.and_then(Reason::token),
+            signal: why.signal,
+            pid: pid(why.by),
+            comm: comm(why.by),
+            descriptor: span.descriptor.map(Descriptor::token),
+            unread: unread.or(thrown_away),
+            unacked,
+        }
+    }
 }
 
 impl ConnectionInfo {
@@ -70,7 +206,9 @@ impl ConnectionInfo {
         };
         Self {
             conn: connection.id().0,
+            life: None,
             netns: connection.scope().netns,
+            b_netns: other_netns(connection),
             a: end(Side::A),
             b: end(Side::B),
             verdict: connection
@@ -96,17 +234,29 @@ impl EndInfo {
             unacked: last.unacked(),
             owners: None,
             spans: spans(track.spans()),
+            marks: None,
         }
+    }
+
+    fn add_details(&mut self, side: Side, track: &Track, shown: &Shown<'_>) {
+        for (index, span) in self.spans.iter_mut().enumerate() {
+            span.details = Some(Details::new(side, track, index, shown));
+        }
+        self.marks = Some(Marks {
+            marks: track.marks().iter().map(MarkInfo::from).collect(),
+            marks_dropped: track.marks_dropped(),
+        });
     }
 }
 
+fn bounds(when: When) -> [Option<u64>; 2] {
+    [
+        when.not_before().map(Timestamp::nanos),
+        Some(when.not_after().nanos()),
+    ]
+}
+
 fn spans(spans: &[Span]) -> Vec<SpanInfo> {
-    let bounds = |when: When| {
-        [
-            when.not_before().map(Timestamp::nanos),
-            Some(when.not_after().nanos()),
-        ]
-    };
     spans
         .iter()
         .enumerate()
@@ -115,6 +265,7 @@ fn spans(spans: &[Span]) -> Vec<SpanInfo> {
             from_ns: bounds(span.from),
             to_ns: spans.get(index + 1).map(|next| bounds(next.from)),
             certainty: Certainty::token(span.certainty),
+            details: None,
         })
         .collect()
 }

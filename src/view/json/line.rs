@@ -99,6 +99,8 @@ pub(super) struct Open {
     a_cookie: Option<u64>,
     b_cookie: Option<u64>,
     netns: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    b_netns: Option<u64>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     mptcp: bool,
 }
@@ -126,9 +128,16 @@ impl Open {
             a_cookie: cookie(a),
             b_cookie: cookie(b),
             netns: connection.scope().netns,
+            b_netns: other_netns(connection),
             mptcp: connection.is_multipath(),
         }
     }
+}
+
+/// The namespace of B where it is another than A's.
+pub(super) fn other_netns(connection: &Connection) -> Option<u64> {
+    let b = connection.end_scope(Side::B)?.netns;
+    b.filter(|_| b != connection.scope().netns)
 }
 
 #[derive(Debug, Serialize)]

@@ -21,11 +21,12 @@ use crate::view::tui::theme::Theme;
 /// Draws as many of the three lines as there is room for; the middle one goes first.
 pub(super) fn draw(buffer: &mut Buffer, area: Rect, view: &View<'_>, filter: &str) {
     let mut lines = vec![counts_line(view, area.width)];
+    let is_news = !view.heard.is_watching() || view.heard.recording().is_some();
     let finale = view.playback.and_then(|playback| playback.finale);
     if let Some(end) = finale {
         let text = playback::finale(end);
         lines.insert(0, Line::styled(text, view.theme.strong()));
-    } else if area.height >= 3 || !view.heard.is_watching() {
+    } else if area.height >= 3 || is_news {
         lines.insert(0, sources_in(view, area.width));
     }
     lines.truncate(usize::from(area.height.saturating_sub(1)));
@@ -84,6 +85,12 @@ type Words = fn(SourceName, &SourceState) -> String;
 
 fn sources_line(view: &View<'_>, words: Words) -> Line<'static> {
     let mut spans = vec![Span::raw(" ")];
+    if let Some(text) = view.heard.recording() {
+        let text = plain(text).into_owned();
+        spans.push(Span::styled(text, view.theme.alert()));
+        spans.push(Span::raw("; "));
+    }
+    let first = spans.len();
     let sources = view.heard.sources();
     if sources.is_empty() {
         spans.push(Span::styled("no source has begun yet", view.theme.quiet()));
@@ -93,7 +100,7 @@ fn sources_line(view: &View<'_>, words: Words) -> Line<'static> {
     let running = sources.iter().filter(|(_, state)| is_running(state));
     let off = sources.iter().filter(|(_, state)| !is_running(state));
     for (name, state) in running.chain(off) {
-        if spans.len() > 1 {
+        if spans.len() > first {
             spans.push(Span::raw("; "));
         }
         let style = source_style(state, view);

@@ -1,0 +1,306 @@
+//! Made-up connections between two hosts whose true clocks are known.
+
+use std::net::Ipv4Addr;
+
+use super::*;
+use crate::model::event::File;
+use crate::model::{
+    Body, Cookie, Endpoint, Event, FourTuple, Moment, Observation, Scope, Shutdown, SockId,
+    SourceName, TcpState, Timestamp, What,
+};
+use crate::timeline::Tracker;
+
+use TcpState::*;
+
+/// xorshift64*, seeded, so that a failure can be seen again.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) % bound
+    }
+
+    /// A way through the network, in nanoseconds.
+    fn delay(&mut self) -> u64 {
+        10_000 + self.below(400_000)
+    }
+}
+
+/// When, on which end, from and to which state.
+type Step = (u64, usize, TcpState, TcpState);
+
+fn open(dice: &mut Dice, at: u64, steps: &mut Vec<Step>) -> u64 {
+    let syn = at + dice.delay();
+    let answered = syn + dice.delay();
+    let accepted = answered + dice.delay();
+    steps.extend([
+        (at, 0, Close, SynSent),
+        (answered, 0, SynSent, Established),
+        (accepted, 1, Listen, SynRecv),
+        (accepted, 1, SynRecv, Established),
+    ]);
+    accepted
+}
+
+/// One end closes, then the other.
+fn close(dice: &mut Dice, first: usize, at: u64, steps: &mut Vec<Step>) {
+    let second = 1 - first;
+    let came = at + dice.delay();
+    let acknowledged = came + dice.delay();
+    let answer = acknowledged + dice.below(3_000_000);
+    let back = answer + dice.delay();
+    let end = back + dice.delay();
+    steps.extend([
+        (at, first, Established, FinWait1),
+        (came, second, Established, CloseWait),
+        (acknowledged, first, FinWait1, FinWait2),
+        (answer, second, CloseWait, LastAck),
+        (back, first, FinWait2, Close),
+        (end, second, LastAck, Close),
+    ]);
+}
+
+/// Both close before the other's FIN comes.
+fn close_at_once(dice: &mut Dice, at: u64, steps: &mut Vec<Step>) {
+    let sent = [at, at + dice.below(9_000)];
+    let came = [sent[1] + dice.delay(), sent[0] + dice.delay()];
+    for end in [0, 1] {
+        let acknowledged = came[1 - end].max(came[end]) + dice.delay();
+        steps.extend([
+            (sent[end], end, Established, FinWait1),
+            (came[end], end, FinWait1, Closing),
+            (acknowledged, end, Closing, Close),
+        ]);
+    }
+}
+
+fn life(dice: &mut Dice, at: u64) -> Vec<Step> {
+    let mut steps = Vec::new();
+    let opened = open(dice, at, &mut steps);
+    let at = opened + 500_000 + dice.below(5_000_000);
+    match dice.below(3) {
+        0 => close_at_once(dice, at, &mut steps),
+        first => close(dice, first as usize - 1, at, &mut steps),
+    }
+    steps
+}
+
+fn observation(port: u16, (at, end, from, to): Step, offset: i64) -> Observation {
+    let endpoint = |host: u8, port| Endpoint::from((Ipv4Addr::new(10, 0, 0, host), port));
+    let tuple = FourTuple {
+        local: endpoint(1, port),
+        remote: endpoint(2, 80),
+    };
+    let host = end as u16;
+    let cookie = Some(Cookie(u64::from(port)));
+    let moment = Moment {
+        shutdown: Shutdown::from_kernel(3),
+        file: File::Absent,
+        error: None,
+        receive: 0,
+        send: 0,
+        lingers_not: false,
+        fin_received: Some(true),
+        bytes_received: 0,
+        bytes_acked: 0,
+        cgroup: None,
+        multipath: false,
+    };
+    let mut said = Observation {
+        at: Timestamp::from_nanos(at),
+        host,
+        source: SourceName::Bpf,
+        body: Body::Event(Event {
+            id: SockId {
+                scope: Scope { host, netns: None },
+                cookie,
+                tuple: if end == 0 { tuple } else { tuple.mirror() },
+            },
+            what: What::State { from, to },
+            moment: Some(moment),
+            caller: None,
+        }),
+    };
+    if end == 1 {
+        said.shift(offset);
+    }
+    said
+}
+
+const BEGIN: u64 = 100_000_000_000;
+
+/// What is concluded of so many connections when host 1 is ahead by what `clock` says.
+fn clocks(lives: &[Vec<Step>], clock: &dyn Fn(usize) -> i64) -> Clocks {
+    let mut told: Vec<Observation> = Vec::new();
+    for (number, steps) in lives.iter().enumerate() {
+        let port = 20_000 + number as u16;
+        let said = steps
+            .iter()
+            .map(|step| observation(port, *step, clock(number)));
+        told.extend(said);
+    }
+    told.sort_by_key(|said| said.at);
+    // What has no lookup is settled by whatever comes later.
+    let last = Observation {
+        at: Timestamp::from_nanos(2 * BEGIN),
+        host: 0,
+        source: SourceName::Bpf,
+        body: Body::Clock { realtime_ns: 0 },
+    };
+    let mut tracker = Tracker::default();
+    for said in told.iter().chain([&last]) {
+        tracker.ingest(said);
+        tracker.changes().for_each(drop);
+        tracker.asks().for_each(drop);
+    }
+    assert_eq!(tracker.connections().len(), lives.len(), "all are paired");
+    let mut clocks = Clocks::default();
+    tracker.connections().for_each(|one| clocks.take(one));
+    clocks
+}
+
+fn lives(dice: &mut Dice) -> Vec<Vec<Step>> {
+    (0..3 + dice.below(10))
+        .map(|_| {
+            let at = BEGIN + dice.below(1_000_000_000);
+            life(dice, at)
+        })
+        .collect()
+}
+
+fn only(clocks: &Clocks) -> &Pair {
+    assert_eq!(clocks.pairs().len(), 1);
+    clocks.pairs().next().unwrap()
+}
+
+#[test]
+fn the_offset_that_is_recommended_mends_all() {
+    for seed in 1..400u64 {
+        let mut dice = Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
+        let lives = lives(&mut dice);
+        let scale = [1_000, 1_000_000, 1_000_000_000][dice.below(3) as usize];
+        let ahead = (dice.below(10_000) as i64 - 5_000) * scale / 1_000;
+        let said = clocks(&lives, &|_| ahead);
+        let pair = only(&said);
+        let (at_least, at_most) = pair.offsets();
+        let truth = -ahead;
+        assert!(at_least.is_none_or(|least| least <= truth), "run {seed}");
+        assert!(at_most.is_none_or(|most| truth <= most), "run {seed}");
+        match pair.finding() {
+            Finding::Agree { .. } => assert_eq!(pair.broken, 0, "run {seed}"),
+            Finding::Mend { offset } => {
+                assert!(pair.broken > 0 && pair.worst.is_some());
+                assert!(
+                    offset.abs_diff(truth) < 500_000,
+                    "run {seed}: {offset} {truth}"
+                );
+                let mended = clocks(&lives, &|_| ahead + offset);
+                assert_eq!(only(&mended).broken, 0, "run {seed}");
+            }
+            Finding::Split { .. } => panic!("run {seed}: one offset mends all"),
+        }
+    }
+}
+
+#[test]
+fn true_clocks_break_nothing() {
+    let mut dice = Dice(77);
+    let lives = lives(&mut dice);
+    let said = clocks(&lives, &|_| 0);
+    let pair = only(&said);
+    assert_eq!((pair.broken, pair.worst), (0, None));
+    assert_eq!(pair.connections, lives.len() as u64);
+    assert!(pair.constraints >= 6 * pair.connections);
+    let (Some(least), Some(most)) = pair.offsets() else {
+        panic!("both ways are bounded");
+    };
+    assert!(least < 0 && 0 < most);
+    let sentence = pair.sentence(&|host| format!("h{host}"), 0);
+    let begin = format!(
+        "the clocks of h0 and h1: {} connections agree with",
+        lives.len()
+    );
+    assert!(sentence.starts_with(&begin), "{sentence}");
+}
+
+#[test]
+fn a_clock_that_was_set_is_mended_by_no_offset() {
+    let mut dice = Dice(5);
+    let lives: Vec<_> = (0..12)
+        .map(|number| life(&mut dice, BEGIN + number * 50_000_000))
+        .collect();
+    let set = |number: usize| if number < 9 { 0 } else { 700_000_000 };
+    let said = clocks(&lives, &set);
+    let pair = only(&said);
+    let Finding::Split { offset } = pair.finding() else {
+        panic!("{:?}", pair.finding());
+    };
+    assert!(offset.abs() < 1_000_000, "most are in order: {offset}");
+    assert_eq!(pair.broken, 3);
+    let sentence = pair.sentence(&|host| format!("h{host}"), 0);
+    assert!(sentence.contains("3 of 12 connections"), "{sentence}");
+    assert!(sentence.contains("no single offset"), "{sentence}");
+}
+
+#[test]
+fn a_fin_that_came_before_it_was_sent_is_said_with_what_mends_it() {
+    // Only the end of a life: it was there when we came.
+    let (at, way) = (BEGIN, 100_000);
+    let steps = vec![
+        (at, 0, Established, FinWait1),
+        (at + way, 1, Established, CloseWait),
+        (at + 2 * way, 0, FinWait1, FinWait2),
+    ];
+    let said = clocks(&[steps], &|_| -2_310_000);
+    let pair = only(&said);
+    assert_eq!(pair.finding(), Finding::Mend { offset: 2_310_000 });
+    let worst = pair.worst.unwrap();
+    assert_eq!(
+        (worst.law, worst.by),
+        (Law::Fin, Duration::from_micros(2_210))
+    );
+    let names = |host: u16| ["db1", "web"][usize::from(host)].to_owned();
+    assert_eq!(
+        pair.sentence(&names, 0),
+        "the clocks of db1 and web disagree: 1 of 1 connection got a FIN before it was sent; \
+         --offset 2.31ms would mend it"
+    );
+    let more = pair.sentence(&names, -1_000_000);
+    assert!(more.contains("--offset 1.31ms "), "{more}");
+}
+
+#[test]
+fn an_offset_is_written_short_and_stays_inside() {
+    let inside = |least, most| Bounds {
+        at_least: Some(least),
+        at_most: Some(most),
+    };
+    assert_eq!(written(2_314_159, Bounds::NONE), "2.31ms");
+    assert_eq!(written(-2_314_159, Bounds::NONE), "-2.31ms");
+    assert_eq!(written(2_314_159, inside(2_314_000, 2_314_300)), "2.314ms");
+    assert_eq!(
+        written(2_314_159, inside(2_314_150, 2_314_300)),
+        "2.31415ms"
+    );
+    assert_eq!(written(5_000_000_000, Bounds::NONE), "5s");
+    assert_eq!(written(12_000, Bounds::NONE), "12us");
+    assert_eq!(written(7, Bounds::NONE), "7ns");
+    assert_eq!(written(0, Bounds::NONE), "0s");
+}
+
+#[test]
+fn the_crowd_is_bounded_and_knows_what_fits_most() {
+    let mut crowd = Crowd::new();
+    for number in 0..100_000i64 {
+        let least = if number % 10 == 0 { 5_000 } else { 100 };
+        crowd.add(Bounds {
+            at_least: Some(least),
+            at_most: Some(least + 50),
+        });
+    }
+    assert!(crowd.len() <= 512);
+    assert_eq!(crowd.best(), 125);
+}

@@ -1,0 +1,411 @@
+//! Recordings from beginning to end, for who wants all of it at once: reports and exports.
+//!
+//! Two passes over the same files. The first learns what a head has to say (when it ends, how many
+//! connections there are, how long ends were in each state), the second gives the connections one
+//! by one, as the tracker lets go of them: memory does not grow with the length. The trap: both
+//! must see the same, and a recording may still be written, so the second stops where the first
+//! did.
+
+use std::collections::HashMap;
+
+use anyhow::{Context, bail};
+use jiff::tz::TimeZone;
+
+use crate::cli::Chosen;
+use crate::cli::when::{Extent, When};
+use crate::model::filter::Filter;
+use crate::model::{Body, FourTuple, Observation, SourceName, SourceState, Timestamp};
+use crate::source::replay::{Input, Recorded, Replay};
+use crate::timeline::{ConnId, Connection, Side, Totals, Tracker};
+use crate::view::report::{About, Losses, Queued, Read, Recording, Shown, Summary, Window};
+use crate::view::wall::WallClock;
+
+/// What is asked for, read once.
+pub(super) struct Loaded {
+    /// At the beginning.
+    replay: Replay,
+    /// How many observations the first pass read.
+    read: u64,
+    wanted: Wanted,
+    /// What it is about.
+    pub(super) about: About,
+    /// Numbers of what is shown.
+    pub(super) summary: Summary,
+}
+
+impl Loaded {
+    /// Reads all of what is asked for.
+    pub(super) fn new(chosen: &Chosen) -> anyhow::Result<Self> {
+        let inputs: Result<Vec<Input>, _> = chosen
+            .files
+            .iter()
+            .map(|file| Input::open_whole(file))
+            .collect();
+        let replay = Replay::open(inputs?, &chosen.options)?;
+        let window = window(chosen, &replay)?;
+        let wanted = Wanted::new(chosen, &replay, window);
+        let mut survey = Survey::new(&replay);
+        let mut summary = Summary::default();
+        let mut all = 0;
+        let mut walk = Walk::new(replay.clone(), window, None);
+        walk.all(|told| {
+            match told {
+                Told::Observation(observation) => survey.note(observation),
+                Told::Connection(shown) => {
+                    all += 1;
+                    if wanted.has(&shown) {
+                        summary.take(&shown);
+                    }
+                }
+            }
+            Ok(())
+        })?;
+        summary.left_out = all - summary.seen;
+        summary.totals = walk.totals;
+        summary.losses = std::mem::take(&mut survey.losses);
+        let filter = wanted.spelled(chosen);
+        Ok(Self {
+            read: walk.read,
+            about: survey.about(&walk, window, filter),
+            replay,
+            wanted,
+            summary,
+        })
+    }
+
+    /// Gives the connections that are wanted, one by one: first those that were dropped to bound
+    /// memory, in that order, then the others by their numbers.
+    pub(super) fn connections(
+        &self,
+        mut each: impl FnMut(&Shown<'_>) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let mut walk = Walk::new(self.replay.clone(), self.about.window, Some(self.read));
+        walk.all(|told| match told {
+            Told::Connection(shown) if self.wanted.has(&shown) => each(&shown),
+            Told::Connection(_) | Told::Observation(_) => Ok(()),
+        })
+    }
+}
+
+/// The part of the time that is asked for.
+fn window(chosen: &Chosen, replay: &Replay) -> anyhow::Result<Window> {
+    let extent = extent(replay);
+    let moment = |when: Option<&When>, option: &str| {
+        when.map(|when| when.resolve(&extent).with_context(|| option.to_owned()))
+            .transpose()
+    };
+    let window = Window {
+        from: moment(chosen.from.as_ref(), "--from")?,
+        to: moment(chosen.to.as_ref(), "the end that was asked for")?,
+    };
+    if let (Some(from), Some(to)) = (window.from, window.to)
+        && from > to
+    {
+        bail!("--from is after the end that was asked for: nothing lies between");
+    }
+    if window.to.is_some_and(|to| to < extent.begin) {
+        bail!("the recording begins after the end that was asked for");
+    }
+    Ok(window)
+}
+
+fn extent(replay: &Replay) -> Extent {
+    let begin = replay.recordings().map(|one| one.first).min();
+    let end = replay
+        .recordings()
+        .map(|one| one.last.unwrap_or(one.newest))
+        .max();
+    Extent {
+        begin: begin.unwrap_or_default(),
+        end: end.unwrap_or_default(),
+        anchor: replay.recordings().next().map(anchor),
+        zone: TimeZone::system(),
+    }
+}
+
+fn anchor(recorded: &Recorded) -> (Timestamp, u64) {
+    let clock = recorded.header.clock;
+    let at = Timestamp::from_nanos(clock.monotonic_ns).shifted(recorded.shift);
+    (at, clock.realtime_ns)
+}
+
+/// Which connections are wanted.
+struct Wanted {
+    filter: Filter,
+    conns: Vec<u64>,
+    from: Option<Timestamp>,
+}
+
+impl Wanted {
+    fn new(chosen: &Chosen, replay: &Replay, window: Window) -> Self {
+        let recorded = || {
+            let first = replay.recordings().next();
+            first.map_or_else(Filter::default, |one| one.header.filter.filter())
+        };
+        Self {
+            filter: chosen.filter.clone().unwrap_or_else(recorded),
+            conns: chosen.conns.clone(),
+            from: window.from,
+        }
+    }
+
+    fn has(&self, shown: &Shown<'_>) -> bool {
+        self.chooses(shown.connection) && (self.from.is_none() || shown.is_within())
+    }
+
+    fn chooses(&self, connection: &Connection) -> bool {
+        let tuple = FourTuple {
+            local: connection.endpoint(Side::A),
+            remote: connection.endpoint(Side::B),
+        };
+        (self.conns.is_empty() || self.conns.contains(&connection.id().0))
+            && self.filter.keeps(&tuple)
+            && connection.is_selected_by(&self.filter.selection)
+    }
+
+    /// What the user asked for, in words.
+    fn spelled(&self, chosen: &Chosen) -> String {
+        let mut words: Vec<String> = Vec::new();
+        if chosen.filter.is_some() {
+            words.push(self.filter.to_string());
+        }
+        if !self.conns.is_empty() {
+            let numbers: Vec<String> = self.conns.iter().map(|conn| format!("#{conn}")).collect();
+            words.push(numbers.join(","));
+        }
+        words.join(", ")
+    }
+}
+
+/// What a pass tells.
+enum Told<'a> {
+    Observation(&'a Observation),
+    Connection(Shown<'a>),
+}
+
+/// One pass.
+struct Walk {
+    replay: Replay,
+    tracker: Tracker,
+    window: Window,
+    /// Stop after so many observations.
+    most: Option<u64>,
+    /// How many there were.
+    read: u64,
+    first: Option<Timestamp>,
+    last: Timestamp,
+    /// The window ends before the recording does.
+    stopped: bool,
+    queued: HashMap<ConnId, Vec<Queued>>,
+    totals: Totals,
+}
+
+impl Walk {
+    fn new(replay: Replay, window: Window, most: Option<u64>) -> Self {
+        let mut tracker = Tracker::default();
+        tracker.hand_out_the_retired();
+        Self {
+            replay,
+            tracker,
+            window,
+            most,
+            read: 0,
+            first: None,
+            last: Timestamp::default(),
+            stopped: false,
+            queued: HashMap::new(),
+            totals: Totals::default(),
+        }
+    }
+
+    fn all(&mut self, mut tell: impl FnMut(Told<'_>) -> anyhow::Result<()>) -> anyhow::Result<()> {
+        while self.most.is_none_or(|most| self.read < most) {
+            let Some(observation) = self.replay.next_observation()? else {
+                break;
+            };
+            if self.window.to.is_some_and(|to| observation.at > to) {
+                self.stopped = true;
+                break;
+            }
+            self.read += 1;
+            self.first.get_or_insert(observation.at);
+            // What was dropped was known until then.
+            let before = self.last;
+            self.last = self.last.max(observation.at);
+            self.take(&observation);
+            self.give_the_dropped(before, &mut tell)?;
+            tell(Told::Observation(&observation))?;
+        }
+        self.totals = self.tracker.totals();
+        if let Some(to) = self.window.to.filter(|_| self.stopped) {
+            self.last = self.last.max(to);
+        }
+        for connection in self.tracker.connections() {
+            let queued = self.queued.get(&connection.id());
+            tell(Told::Connection(Shown {
+                connection,
+                until: self.last,
+                dropped: false,
+                from: self.window.from,
+                queued: queued.map_or(&[], Vec::as_slice),
+            }))?;
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, observation: &Observation) {
+        self.tracker.ingest(observation);
+        for change in self.tracker.changes() {
+            if let Some(queued) = Queued::of(&change) {
+                self.queued.entry(change.conn()).or_default().push(queued);
+            }
+        }
+        self.replay.answer(self.tracker.asks());
+    }
+
+    fn give_the_dropped(
+        &mut self,
+        until: Timestamp,
+        tell: &mut impl FnMut(Told<'_>) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        for connection in self.tracker.retired() {
+            let queued = self.queued.remove(&connection.id()).unwrap_or_default();
+            tell(Told::Connection(Shown {
+                connection: &connection,
+                until,
+                dropped: true,
+                from: self.window.from,
+                queued: &queued,
+            }))?;
+        }
+        Ok(())
+    }
+}
+
+/// What the first pass learns beside numbers.
+struct Survey {
+    clock: WallClock,
+    /// What each source of each recording said last of itself.
+    sources: Vec<Vec<(SourceName, SourceState)>>,
+    losses: Losses,
+}
+
+impl Survey {
+    fn new(replay: &Replay) -> Self {
+        let mut clock = WallClock::new(TimeZone::system());
+        if let Some((at, realtime_ns)) = replay.recordings().next().map(anchor) {
+            clock.note(&Observation {
+                at,
+                host: 0,
+                source: SourceName::Recording,
+                body: Body::Clock { realtime_ns },
+            });
+        }
+        Self {
+            clock,
+            sources: vec![Vec::new(); replay.recordings().len()],
+            losses: Losses::default(),
+        }
+    }
+
+    fn note(&mut self, observation: &Observation) {
+        self.clock.note(observation);
+        self.losses.note(observation);
+        let sources = self.sources.get_mut(usize::from(observation.host));
+        if let (Body::Source(state), Some(sources)) = (&observation.body, sources) {
+            match sources
+                .iter_mut()
+                .find(|(name, _)| *name == observation.source)
+            {
+                Some((_, known)) => known.clone_from(state),
+                None => sources.push((observation.source, state.clone())),
+            }
+        }
+    }
+
+    fn about(self, walk: &Walk, window: Window, filter: String) -> About {
+        let recordings = walk
+            .replay
+            .recordings()
+            .zip(self.sources)
+            .map(|(recorded, sources)| recording(recorded, sources, walk.stopped))
+            .collect();
+        About {
+            recordings,
+            clock: self.clock,
+            first: walk.first.unwrap_or(walk.last),
+            last: walk.last,
+            window,
+            filter,
+            clocks: Vec::new(),
+        }
+    }
+}
+
+fn recording(
+    recorded: &Recorded,
+    sources: Vec<(SourceName, SourceState)>,
+    stopped: bool,
+) -> Recording {
+    let header = &recorded.header;
+    let skipped = &recorded.skipped;
+    let missing: u64 = recorded
+        .missing
+        .iter()
+        .map(|parts| u64::from(parts.end() - parts.start()) + 1)
+        .sum();
+    Recording {
+        files: recorded
+            .files
+            .iter()
+            .map(|file| file.display().to_string())
+            .collect(),
+        host: header.host.clone(),
+        kernel: header.kernel.clone(),
+        tcpwatch: header.tcpwatch.clone(),
+        netns: header.netns,
+        filter: header.filter.text.clone(),
+        sources,
+        read: if recorded.ended {
+            Read::Ended
+        } else if stopped {
+            Read::Partly
+        } else {
+            Read::CutOff(recorded.torn as u64)
+        },
+        shift: recorded.shift,
+        skipped: vec![
+            (
+                "unreadable",
+                "lines that could not be read",
+                skipped.unreadable,
+            ),
+            (
+                "nameless",
+                "lines about sockets whose own line could not be read",
+                skipped.nameless,
+            ),
+            (
+                "misdated",
+                "lines whose time could not be believed",
+                skipped.misdated,
+            ),
+            (
+                "unknown_records",
+                "records of a kind that this version does not know",
+                skipped.unknown_records,
+            ),
+            (
+                "unknown_fields",
+                "fields that this version does not know",
+                skipped.unknown_fields,
+            ),
+            (
+                "disordered",
+                "observations that came after later ones",
+                skipped.disordered,
+            ),
+            ("missing_parts", "parts that are not there", missing),
+        ],
+    }
+}

@@ -1,0 +1,211 @@
+//! What is known of each host: of each recording, when several are shown together.
+//!
+//! Counters, looks and losses are one host's own and prove nothing about another's sockets. The
+//! trap: this is asked for at every event, so the first host, which is the only one live, is not
+//! looked up at all.
+
+use crate::model::observation::HostFacts;
+use crate::model::{Endpoint, FourTuple, Look, Scope, SockId, SourceName, TcpState, Timestamp};
+use crate::timeline::resets::Resets;
+use crate::timeline::{EndRef, Track, Tracker};
+
+/// As many as [`SourceName`] has.
+const SOURCES: usize = SourceName::Recording as usize + 1;
+/// Interfaces with link-local connections, of one place; of more the ends are not paired.
+const INTERFACES: usize = 64;
+
+/// What is known of one host.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Host {
+    pub(super) facts: HostFacts,
+    pub(super) resets: Resets,
+    /// Ends that a look misses and whose reset would have been counted.
+    pub(super) missing_that_count: u64,
+    /// Events are complete from then on; `None` while they do not run.
+    pub(super) events_since: Option<Timestamp>,
+    /// Events were lost then, and no look has been made since.
+    pub(super) lost_at: Option<Timestamp>,
+    looks: [Looks; SOURCES],
+}
+
+impl Host {
+    #[inline]
+    pub(super) const fn looks(&self, source: SourceName) -> &Looks {
+        &self.looks[source as usize]
+    }
+
+    #[inline]
+    pub(super) const fn looks_mut(&mut self, source: SourceName) -> &mut Looks {
+        &mut self.looks[source as usize]
+    }
+
+    pub(super) fn note_facts(&mut self, facts: &HostFacts, at: Timestamp) {
+        // Two threads read them, and the older reading may come last.
+        let facts = facts.not_before(&self.facts);
+        self.resets.note(&self.facts, &facts, at);
+        self.facts = facts;
+    }
+
+    pub(super) fn note_loss(&mut self, source: SourceName, at: Timestamp) {
+        match source {
+            SourceName::Bpf => self.lost_at = Some(at),
+            // What is lost of a recording can have been events; no look heals it but the one that
+            // the recording itself is joined again with.
+            SourceName::Recording => {}
+            _ => return,
+        }
+        self.events_since = self.events_since.map(|_| at);
+    }
+
+    pub(super) fn missing_is_settled(&mut self) {
+        self.missing_that_count = self.missing_that_count.saturating_sub(1);
+    }
+}
+
+/// All hosts, by number.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Hosts {
+    first: Host,
+    others: Vec<Host>,
+    places: Vec<Place>,
+}
+
+/// A namespace of a host in which ends were met.
+#[derive(Clone, Debug)]
+struct Place {
+    scope: Scope,
+    /// The interfaces of its link-local addresses, which another host numbers otherwise.
+    interfaces: Vec<u32>,
+}
+
+impl Hosts {
+    /// A host; one that has said nothing is not there, and the first stands for it.
+    #[inline]
+    pub(super) fn get(&self, host: u16) -> &Host {
+        match usize::from(host) {
+            0 => &self.first,
+            number => self.others.get(number - 1).unwrap_or(&self.first),
+        }
+    }
+
+    /// A host, from now on known.
+    #[inline]
+    pub(super) fn get_mut(&mut self, host: u16) -> &mut Host {
+        let number = usize::from(host);
+        if number == 0 {
+            return &mut self.first;
+        }
+        if self.others.len() < number {
+            self.others.resize_with(number, Host::default);
+        }
+        &mut self.others[number - 1]
+    }
+
+    /// Notes where an end was met.
+    pub(super) fn note_scope(&mut self, id: &SockId) {
+        let place = self.places.iter().position(|place| place.scope == id.scope);
+        let place = place.unwrap_or_else(|| {
+            self.places.push(Place {
+                scope: id.scope,
+                interfaces: Vec::new(),
+            });
+            self.places.len() - 1
+        });
+        let Some(interface) = id.tuple.local.interface() else {
+            return;
+        };
+        let interfaces = &mut self.places[place].interfaces;
+        if interfaces.len() < INTERFACES && !interfaces.contains(&interface) {
+            interfaces.push(interface);
+        }
+    }
+
+    /// What the other end of a socket would be called in the other places.
+    pub(super) fn mirrors_beside(
+        &self,
+        id: &SockId,
+    ) -> impl Iterator<Item = (Scope, FourTuple)> + '_ {
+        let (scope, mirror) = (id.scope, id.tuple.mirror());
+        let is_link_local = mirror.local.interface().is_some();
+        let places = self.places.iter().filter(move |place| place.scope != scope);
+        places.flat_map(move |place| {
+            let as_it_is = (!is_link_local).then_some(mirror);
+            let there = place.interfaces.iter().filter(move |_| is_link_local);
+            let renumbered = there.map(move |&interface| renumbered(mirror, interface));
+            let tuples = as_it_is.into_iter().chain(renumbered);
+            tuples.map(|tuple| (place.scope, tuple))
+        })
+    }
+}
+
+fn renumbered(tuple: FourTuple, interface: u32) -> FourTuple {
+    let on = |end: Endpoint| Endpoint::on_interface(end.addr(), end.port(), interface);
+    FourTuple {
+        local: on(tuple.local),
+        remote: on(tuple.remote),
+    }
+}
+
+/// Begins of the newest complete looks of a source.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Looks {
+    whole: Option<Timestamp>,
+    without_time_wait: Option<Timestamp>,
+}
+
+impl Looks {
+    /// The newest complete look that would have shown a socket in `state`.
+    pub(super) fn covering(&self, state: TcpState) -> Option<Timestamp> {
+        match state {
+            TcpState::TimeWait => self.whole,
+            _ => self.whole.max(self.without_time_wait),
+        }
+    }
+
+    pub(super) fn note(&mut self, look: Look, begun: Timestamp) {
+        let newest = match look {
+            Look::Whole => &mut self.whole,
+            Look::WithoutTimeWait => &mut self.without_time_wait,
+        };
+        *newest = (*newest).max(Some(begun));
+    }
+}
+
+impl Tracker {
+    /// Whether the host lets a server accept before the handshake has ended.
+    pub(super) fn fast_open(&self, host: u16) -> bool {
+        self.hosts.get(host).facts.server_fast_open
+    }
+
+    /// Whether events run on the socket's host.
+    pub(super) fn has_events(&self, id: &SockId) -> bool {
+        self.hosts.get(id.scope.host).events_since.is_some()
+    }
+
+    /// What the looks of the track's host have covered.
+    pub(super) fn looks_at(&self, track: &Track, source: SourceName) -> &Looks {
+        self.hosts.get(track.id().scope.host).looks(source)
+    }
+
+    /// Whether the end's host had no room for a TIME_WAIT since the end was met.
+    pub(super) fn has_overflowed(&self, end: EndRef) -> bool {
+        self.connections.get(&end.conn).is_some_and(|connection| {
+            connection.end(end.side).is_some_and(|track| {
+                let now = self
+                    .hosts
+                    .get(track.id().scope.host)
+                    .facts
+                    .time_wait_overflows;
+                connection.overflows_at_open[end.side as usize] != now
+            })
+        })
+    }
+
+    /// A missing end is found, or gone.
+    pub(super) fn missing_is_settled(&mut self, end: EndRef) {
+        let host = self.track(end).map(|track| track.id().scope.host);
+        if let Some(host) = host {
+            self.hosts.get_mut(host).missing_is_settled();
+        }
+    }
+}

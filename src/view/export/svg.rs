@@ -1,0 +1,264 @@
+//! The timeline as a picture that opens anywhere: no scripts, no fonts, no links.
+//!
+//! Two lanes a connection, a bar a state; what is sampled, inferred or broken looks like it. Below
+//! the lanes all of it stands in words, since a bar of a pixel has no name. The trap: a picture of
+//! everything is a picture of nothing, so beyond some hundred connections the others are counted.
+
+mod axis;
+mod draw;
+mod lane;
+mod style;
+
+use crate::model::TcpState;
+use crate::model::tcp::StateSet;
+use crate::timeline::MarkKind;
+use crate::view::export::what;
+use crate::view::report::text::{plural, read_words};
+use crate::view::report::{About, Shown, Summary};
+use draw::{Draw, WIDTH};
+use style::{STYLE, escaped, wrapped};
+
+/// How many connections are drawn.
+const CONNECTIONS: u64 = 200;
+/// Characters of a line of text over the whole width.
+const COLUMNS: usize = 165;
+
+/// A picture on its way.
+#[derive(Debug, Default)]
+pub(super) struct Picture {
+    /// What is below the header, as if it began at 0.
+    body: String,
+    height: f64,
+    drawn: u64,
+    left_out: u64,
+    /// For the legend.
+    used: Used,
+}
+
+/// What occurs, and has to be explained.
+#[derive(Clone, Copy, Debug, Default)]
+struct Used {
+    states: StateSet,
+    resets_sent: bool,
+    resets_received: bool,
+    retransmits: bool,
+    close_calls: bool,
+    frees: bool,
+    fuzzy: bool,
+    inferred: bool,
+    broken: bool,
+    earlier: bool,
+    goes_on: bool,
+    ends: bool,
+}
+
+impl Used {
+    const fn mark(&mut self, kind: MarkKind) {
+        match kind {
+            MarkKind::ResetSent(_) => self.resets_sent = true,
+            MarkKind::ResetReceived => self.resets_received = true,
+            MarkKind::Retransmit => self.retransmits = true,
+            MarkKind::CloseCall => self.close_calls = true,
+            MarkKind::Freed => self.frees = true,
+        }
+    }
+}
+
+impl Picture {
+    pub(super) fn connection(&mut self, shown: &Shown<'_>, about: &About) {
+        if self.drawn == CONNECTIONS {
+            self.left_out += 1;
+            return;
+        }
+        self.drawn += 1;
+        let (card, height) = lane::card(shown, about, &mut self.used);
+        self.body.push_str(&format!(
+            "<g transform=\"translate(0 {:.1})\">\n{card}</g>\n",
+            self.height
+        ));
+        self.height += height + 14.0;
+    }
+
+    /// Gives how many connections were left out.
+    pub(super) fn end(self, about: &About, summary: &Summary, out: &mut String) -> u64 {
+        let mut head = Draw::default();
+        let header = header(&mut head, about, summary);
+        let mut foot = Draw::default();
+        let mut footer = 0.0;
+        if self.drawn == 0 {
+            footer += 22.0;
+            foot.text(16.0, footer, "", "No connection.");
+        }
+        if self.left_out > 0 {
+            footer += 22.0;
+            let count = self.left_out;
+            let text = format!(
+                "{count} more connection{} left out of this picture (it draws {CONNECTIONS}): choose with --conn, --port, --from and --to.",
+                plural(count)
+            );
+            foot.text(16.0, footer, "b", &text);
+        }
+        footer += legend(&mut foot, footer + 10.0, &self.used);
+        let height = header + self.height + footer + 24.0;
+        let title = escaped(&format!("tcpwatch: {}", what(about)));
+        out.push_str(&format!(
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
+             <svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH:.0}\" height=\"{height:.0}\" \
+             viewBox=\"0 0 {WIDTH:.0} {height:.0}\" role=\"img\" color-scheme=\"light dark\">\n\
+             <title>{title}</title>\n<style>{STYLE}</style>\n\
+             <defs><pattern id=\"tcpwatch-hatch\" width=\"6\" height=\"6\" \
+             patternUnits=\"userSpaceOnUse\" patternTransform=\"rotate(45)\">\
+             <line x1=\"0\" y1=\"0\" x2=\"0\" y2=\"6\" class=\"hl\"/></pattern></defs>\n\
+             <rect class=\"bg\" x=\"0\" y=\"0\" width=\"{WIDTH:.0}\" height=\"{height:.0}\"/>\n"
+        ));
+        out.push_str(&head.out);
+        out.push_str(&format!(
+            "<g transform=\"translate(0 {header:.1})\">\n{}</g>\n",
+            self.body
+        ));
+        out.push_str(&format!(
+            "<g transform=\"translate(0 {:.1})\">\n{}</g>\n</svg>\n",
+            header + self.height,
+            foot.out
+        ));
+        self.left_out
+    }
+}
+
+/// What was recorded; gives its height.
+fn header(draw: &mut Draw, about: &About, summary: &Summary) -> f64 {
+    let mut y = 30.0;
+    draw.text(16.0, y, "h", &what(about));
+    let mut line = |text: &str| {
+        for part in wrapped(text, COLUMNS) {
+            y += 17.0;
+            draw.text(16.0, y, "q", &part);
+        }
+    };
+    for recording in &about.recordings {
+        let filter = if recording.filter.is_empty() {
+            String::new()
+        } else {
+            format!(" \u{b7} filter: {}", recording.filter)
+        };
+        line(&format!(
+            "{} \u{b7} {}, Linux {}{filter} \u{b7} {}",
+            recording.files.join(" "),
+            recording.host,
+            recording.kernel,
+            read_words(recording.read)
+        ));
+    }
+    let lost = match summary.totals.losses {
+        0 => "nothing was lost".to_owned(),
+        1 => "something was lost once".to_owned(),
+        n => format!("something was lost {n} times"),
+    };
+    let chosen = if about.filter.is_empty() {
+        String::new()
+    } else {
+        format!(" of {}", about.filter)
+    };
+    let seen = summary.seen;
+    line(&format!(
+        "{seen} connection{}{chosen} \u{b7} {lost} \u{b7} tcpwatch {}",
+        plural(seen),
+        env!("CARGO_PKG_VERSION")
+    ));
+    if let Some(loss) = summary.losses.told().first() {
+        line(&format!(
+            "first loss: {} {}: {}",
+            about.clock.time_of_day(loss.at).trim_start(),
+            loss.source,
+            loss.why
+        ));
+    }
+    for word in &about.clocks {
+        line(&word.sentence);
+    }
+    y + 18.0
+}
+
+/// Explains what occurs; gives its height.
+fn legend(draw: &mut Draw, top: f64, used: &Used) -> f64 {
+    let mut x = 16.0;
+    let mut y = top + 14.0;
+    let mut entry = |draw: &mut Draw, sign: &dyn Fn(&mut Draw, f64, f64), text: &str| {
+        let width = 30.0 + 6.9 * text.chars().count() as f64 + 18.0;
+        if x + width > WIDTH - 16.0 {
+            x = 16.0;
+            y += 22.0;
+        }
+        sign(draw, x, y);
+        draw.text(x + 30.0, y, "", text);
+        x += width;
+    };
+    for state in used.states.iter().filter(|state| *state != TcpState::Close) {
+        let swatch = |draw: &mut Draw, x: f64, y: f64| {
+            draw.rect(
+                &format!("bar {}", style::class(state)),
+                x,
+                y - 11.0,
+                24.0,
+                14.0,
+                "",
+            );
+        };
+        entry(draw, &swatch, state.name());
+    }
+    let marks: [(bool, MarkKind, &str); 5] = [
+        (used.resets_sent, MarkKind::ResetSent(None), "reset sent"),
+        (
+            used.resets_received,
+            MarkKind::ResetReceived,
+            "reset received",
+        ),
+        (used.retransmits, MarkKind::Retransmit, "segment sent again"),
+        (
+            used.close_calls,
+            MarkKind::CloseCall,
+            "close() after the FIN",
+        ),
+        (used.frees, MarkKind::Freed, "socket freed"),
+    ];
+    for (_, kind, words) in marks.into_iter().filter(|(occurs, ..)| *occurs) {
+        let sign = |draw: &mut Draw, x: f64, y: f64| draw.mark(kind, x + 12.0, y - 4.0, "");
+        entry(draw, &sign, words);
+    }
+    let signs: [(bool, &dyn Fn(&mut Draw, f64, f64), &str); 6] = [
+        (
+            used.fuzzy,
+            &|draw, x, y| draw.fuzzy("est", "fw2", (x, x + 24.0), (y - 11.0, 14.0), ""),
+            "changed somewhere in here, between two looks",
+        ),
+        (
+            used.inferred,
+            &|draw, x, y| draw.rect("inf est", x, y - 11.0, 24.0, 14.0, ""),
+            "inferred: no look has shown it",
+        ),
+        (
+            used.broken,
+            &|draw, x, y| draw.zigzag(x + 12.0, y - 13.0, 18.0),
+            "time left out: drawn shorter than it is",
+        ),
+        (
+            used.earlier,
+            &|draw, x, y| draw.earlier("est", x + 12.0, y - 11.0, 14.0),
+            "began before it was seen",
+        ),
+        (
+            used.goes_on,
+            &|draw, x, y| draw.goes_on("est", x + 8.0, y - 11.0, 14.0),
+            "still so at the end",
+        ),
+        (
+            used.ends,
+            &|draw, x, y| draw.end_cap(x + 12.0, y - 13.0, 18.0, ""),
+            "the socket is gone (CLOSE)",
+        ),
+    ];
+    for (_, sign, words) in signs.into_iter().filter(|(occurs, ..)| *occurs) {
+        entry(draw, sign, words);
+    }
+    y - top + 16.0
+}

@@ -1,0 +1,245 @@
+//! What a recording shows, as a whole: what reports and exports are given, and the report itself.
+//!
+//! Knows connections and what `run` tells of the files; reads no file. A connection is taken in,
+//! and let go, when the tracker lets go of it or at the end, so that a night with a million
+//! connections is no million in memory. The trap: what is still going on at the end has no
+//! duration yet, and what a window cuts off is not counted.
+
+pub mod json;
+pub mod spent;
+pub mod summary;
+pub mod text;
+
+use crate::model::{SourceName, SourceState, TcpState, Timestamp};
+use crate::timeline::{Came, Change, Connection, SeenBeside, Side, Span, Track, When};
+use crate::view::wall::WallClock;
+
+pub use summary::{Loss, Losses, Summary};
+
+/// What is known of one recording.
+#[derive(Clone, Debug)]
+pub struct Recording {
+    /// Its files, in the order of their parts.
+    pub files: Vec<String>,
+    /// The name of the host.
+    pub host: String,
+    /// The kernel's release.
+    pub kernel: String,
+    /// The version of the program that wrote it.
+    pub tcpwatch: String,
+    /// The network namespace's inode.
+    pub netns: Option<u64>,
+    /// What was wanted, empty for everything.
+    pub filter: String,
+    /// What each source said last of itself, in the order in which they were first heard of.
+    pub sources: Vec<(SourceName, SourceState)>,
+    /// Whether it was read to its end.
+    pub read: Read,
+    /// Added to its stamps, nanoseconds.
+    pub shift: i64,
+    /// What could not be read, and what was not in order: a word for machines, one for people, how
+    /// many.
+    pub skipped: Vec<(&'static str, &'static str, u64)>,
+}
+
+/// How far a recording was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Read {
+    /// To its end, which its last line says.
+    Ended,
+    /// To its last line, which is no end: the recorder was stopped, or still writes. Behind it are
+    /// so many bytes of a line that is cut short.
+    CutOff(u64),
+    /// Not to its end: what is shown ends before.
+    Partly,
+}
+
+/// The part of the time that is wanted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Window {
+    /// What was before is left out.
+    pub from: Option<Timestamp>,
+    /// The world stops there.
+    pub to: Option<Timestamp>,
+}
+
+/// What reports and exports are about.
+#[derive(Clone, Debug)]
+pub struct About {
+    /// The recordings, by the number of the host in their observations.
+    pub recordings: Vec<Recording>,
+    /// For dates.
+    pub clock: WallClock,
+    /// The first observation.
+    pub first: Timestamp,
+    /// The end of what is shown.
+    pub last: Timestamp,
+    /// What is wanted of the time.
+    pub window: Window,
+    /// What is wanted of the connections, empty for everything.
+    pub filter: String,
+    /// Whether the clocks of several hosts agree.
+    pub clocks: Vec<ClockWord>,
+}
+
+impl About {
+    /// Where what is shown begins.
+    pub fn begin(&self) -> Timestamp {
+        self.window.from.unwrap_or(self.first).min(self.last)
+    }
+}
+
+/// How the clocks of two hosts stand to each other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClockWord {
+    /// The recording whose clock is measured.
+    pub host: u16,
+    /// Against this one's.
+    pub against: u16,
+    /// Whether what both ends show can have happened.
+    pub agree: bool,
+    /// The offset that would mend it, nanoseconds.
+    pub mend_ns: Option<i64>,
+    /// How many exchanges it rests on.
+    pub seen: u64,
+    /// All of it in words.
+    pub sentence: String,
+}
+
+/// What a look or an event showed beside a step and the track does not keep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Queued {
+    side: Side,
+    to: TcpState,
+    at: Timestamp,
+    unread: Option<u32>,
+    unacked: Option<u32>,
+}
+
+impl Queued {
+    /// What is to be kept of a change; `None` of most.
+    pub fn of(change: &Change) -> Option<Self> {
+        let Change::Moved { side, step, .. } = change else {
+            return None;
+        };
+        let SeenBeside {
+            unread, unacked, ..
+        } = step.seen?;
+        Some(Self {
+            side: *side,
+            to: step.to,
+            at: step.when.not_after(),
+            unread,
+            unacked,
+        })
+    }
+}
+
+/// A connection as it is shown: as far as it was known at `until`.
+#[derive(Clone, Copy, Debug)]
+pub struct Shown<'a> {
+    /// The connection.
+    pub connection: &'a Connection,
+    /// Until when it is known: the end, or when it was dropped.
+    pub until: Timestamp,
+    /// It was settled and dropped to bound memory before the end.
+    pub dropped: bool,
+    /// The begin of the window.
+    pub from: Option<Timestamp>,
+    /// What was queued at its steps.
+    pub queued: &'a [Queued],
+}
+
+/// A step, as the track has it in the end.
+#[derive(Clone, Copy, Debug)]
+pub struct Step<'a> {
+    /// Which end.
+    pub side: Side,
+    /// Its history.
+    pub track: &'a Track,
+    /// The index of the span that it begins, from 1.
+    pub index: usize,
+}
+
+impl<'a> Step<'a> {
+    /// The state that ended.
+    pub fn old(&self) -> &'a Span {
+        &self.track.spans()[self.index - 1]
+    }
+
+    /// The state that began.
+    pub fn new(&self) -> &'a Span {
+        &self.track.spans()[self.index]
+    }
+}
+
+impl<'a> Shown<'a> {
+    /// All steps of both ends, in the order of time; those of one moment in the order of the ends
+    /// and of their tracks.
+    pub fn steps(&self) -> Vec<Step<'a>> {
+        let mut steps: Vec<Step<'a>> = Vec::new();
+        for (side, track) in self.connection.visible() {
+            steps.extend((1..track.spans().len()).map(|index| Step { side, track, index }));
+        }
+        // Stable.
+        steps.sort_by_key(|step| step.new().from.not_after());
+        steps
+    }
+
+    /// Bytes unread and unacknowledged at a step.
+    pub fn queued_at(&self, side: Side, span: &Span) -> (Option<u32>, Option<u32>) {
+        let at = span.from.not_after();
+        self.queued
+            .iter()
+            .find(|queued| (queued.side, queued.to, queued.at) == (side, span.state, at))
+            .map_or((None, None), |queued| (queued.unread, queued.unacked))
+    }
+
+    /// Whether anything of it lies within the window.
+    pub fn is_within(&self) -> bool {
+        let Some(from) = self.from else {
+            return true;
+        };
+        let reaches = |track: &Track| match track.spans().last() {
+            Some(last) if last.state == TcpState::Close => last.from.not_after() >= from,
+            _ => self.until >= from,
+        };
+        self.connection.visible().any(|(_, track)| reaches(track))
+    }
+
+    /// Where the connection began: born, or found.
+    pub fn began(&self) -> (When, Came) {
+        let births = self
+            .connection
+            .visible()
+            .filter_map(|(_, track)| birth(track));
+        births
+            .min_by_key(|(when, _)| when.not_after())
+            .unwrap_or((When::Before(self.connection.opened()), Came::Found))
+    }
+
+    /// When the last of its visible ends was gone or in TIME_WAIT; `None` while one is not.
+    pub fn ended(&self) -> Option<When> {
+        self.connection.closed()?;
+        let over = |track: &Track| {
+            let spans = track.spans();
+            let is_over = |span: &Span| matches!(span.state, TcpState::TimeWait | TcpState::Close);
+            let last = spans.iter().rposition(|span| !is_over(span));
+            spans
+                .get(last.map_or(0, |last| last + 1))
+                .map(|span| span.from)
+        };
+        self.connection
+            .visible()
+            .filter_map(|(_, track)| over(track))
+            .max_by_key(|when| when.not_after())
+    }
+}
+
+fn birth(track: &Track) -> Option<(When, Came)> {
+    match track.spans() {
+        [first, second, ..] if first.state == TcpState::Close => Some((second.from, Came::Born)),
+        [first, ..] => Some((first.from, Came::Found)),
+        [] => None,
+    }
+}

@@ -1,0 +1,123 @@
+//! Numbers of a whole recording: what ended how, what was lost, how long ends were in each state.
+//!
+//! Its size does not depend on the length of the recording: losses beyond a number are counted
+//! only, and that is said.
+
+use crate::diagnosis::Code;
+use crate::model::{Body, Observation, SourceName, Timestamp};
+use crate::timeline::Totals;
+use crate::view::report::Shown;
+use crate::view::report::spent::States;
+use crate::view::verdict;
+
+/// How many losses are told one by one.
+const LOSSES: usize = 1000;
+
+/// Something that was missed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loss {
+    /// When that was said.
+    pub at: Timestamp,
+    /// Which recording.
+    pub host: u16,
+    /// Who missed it.
+    pub source: SourceName,
+    /// How much, where it can be counted.
+    pub count: Option<u64>,
+    /// Why.
+    pub why: String,
+}
+
+/// What was missed, oldest first.
+#[derive(Clone, Debug, Default)]
+pub struct Losses {
+    kept: Vec<Loss>,
+    /// How many more there were.
+    pub left_out: u64,
+}
+
+impl Losses {
+    /// Takes in an observation, if it is of a loss.
+    pub fn note(&mut self, observation: &Observation) {
+        let Body::Lost { count, why } = &observation.body else {
+            return;
+        };
+        if self.kept.len() == LOSSES {
+            self.left_out += 1;
+            return;
+        }
+        self.kept.push(Loss {
+            at: observation.at,
+            host: observation.host,
+            source: observation.source,
+            count: *count,
+            why: why.as_ref().to_owned(),
+        });
+    }
+
+    /// Those that are told.
+    pub fn told(&self) -> &[Loss] {
+        &self.kept
+    }
+}
+
+/// Every way to end, in the order in which they are told.
+pub(super) const CODES: [Code; 7] = [
+    Code::Orderly,
+    Code::Simultaneous,
+    Code::Aborted,
+    Code::Orphaned,
+    Code::TimedOut,
+    Code::Refused,
+    Code::Unknown,
+];
+
+/// Numbers of all that is shown.
+#[derive(Clone, Debug, Default)]
+pub struct Summary {
+    /// Connections that are shown.
+    pub seen: u64,
+    /// Of them, not over in the end.
+    pub open: u64,
+    /// Settled and dropped before the end, so that what came after is not known.
+    pub dropped: u64,
+    /// Over, and multipath: without a verdict.
+    pub multipath: u64,
+    /// Connections that the filter or the window leaves out.
+    pub left_out: u64,
+    /// Time in each state.
+    pub states: States,
+    /// Whether the window cut off parts of it.
+    pub clipped: bool,
+    /// What was missed.
+    pub losses: Losses,
+    /// Numbers of the tracker: of everything, also what is not shown.
+    pub totals: Totals,
+    closed: [u64; CODES.len()],
+}
+
+impl Summary {
+    /// Takes in a connection that is shown.
+    pub fn take(&mut self, shown: &Shown<'_>) {
+        self.seen += 1;
+        self.dropped += u64::from(shown.dropped);
+        self.clipped |= self.states.take(shown);
+        if shown.connection.closed().is_none() {
+            self.open += 1;
+            return;
+        }
+        let code = verdict(shown.connection).map(|verdict| verdict.code);
+        match code.and_then(|code| CODES.iter().position(|known| *known == code)) {
+            Some(place) => self.closed[place] += 1,
+            None => self.multipath += 1,
+        }
+    }
+
+    /// How many ended in each way, those that none did left out.
+    pub fn closed(&self) -> impl Iterator<Item = (Code, u64)> {
+        CODES
+            .into_iter()
+            .zip(self.closed)
+            .filter(|(_, count)| *count > 0)
+    }
+}
