@@ -89,6 +89,11 @@ impl World {
         })
     }
 
+    /// Whether all was taken in that there is.
+    pub fn is_ended(&self) -> bool {
+        self.replay.is_ended()
+    }
+
     /// The latest moment that was taken in.
     pub const fn at(&self) -> Timestamp {
         self.at
