@@ -81,7 +81,7 @@ fn what_can_be_no_recording_is_refused_in_words() {
             (&["-o", "x", "--max-files", "3"], "--max-size or --max-age"),
             (&["-o", "x", "--max-size", "1KB"], "64KiB"),
             (&["-o", "x", "--max-age", "10ms"], "1s and more"),
-            (&["-o", ""], "needs the name of a file"),
+            (&["-o", ""], "a value is required"),
             (&[], "--output <FILE>"),
         ] {
             let why = refused(arguments);

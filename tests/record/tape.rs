@@ -1,5 +1,6 @@
 //! A running recorder, and what it has left behind.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpListener};
@@ -11,7 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
-use tcpwatch::model::{Body, Observation, SockId, SourceName, TcpState, What};
+use tcpwatch::model::{Answer, Body, Observation, SockId, SourceName, TcpState, What};
 use tcpwatch::record::{Header, Item, Reader, Skipped};
 use tcpwatch::source::clock;
 
@@ -148,6 +149,35 @@ pub struct Tape {
     pub ended: bool,
     pub skipped: Skipped,
     pub torn: usize,
+    /// Every end in every state that something shows it in.
+    sights: HashSet<(String, String, TcpState)>,
+}
+
+fn sights(told: &[Observation]) -> HashSet<(String, String, TcpState)> {
+    let mut sights = HashSet::new();
+    let mut see = |id: &SockId, state| {
+        let tuple = id.tuple;
+        sights.insert((tuple.local.to_string(), tuple.remote.to_string(), state));
+    };
+    for told in told {
+        match &told.body {
+            Body::Event(event) => {
+                if let What::State { to, .. } = event.what {
+                    see(&event.id, to);
+                }
+            }
+            Body::Poll(poll) => {
+                let samples = poll.appeared.iter().chain(&poll.changed);
+                samples.for_each(|sample| see(&sample.id, sample.state));
+            }
+            Body::Lookup {
+                answer: Answer::Found(sample),
+                ..
+            } => see(&sample.id, sample.state),
+            _ => {}
+        }
+    }
+    sights
 }
 
 impl Tape {
@@ -170,6 +200,7 @@ impl Tape {
         }
         Self {
             header,
+            sights: sights(&told),
             told,
             ended,
             skipped: reader.skipped(),
@@ -206,24 +237,8 @@ impl Tape {
 
     /// Whether something in it shows that end in that state.
     pub fn shows(&self, local: SocketAddr, remote: SocketAddr, state: TcpState) -> bool {
-        let is = |id: &SockId| {
-            (id.tuple.local.to_string(), id.tuple.remote.to_string())
-                == (local.to_string(), remote.to_string())
-        };
-        self.told.iter().any(|told| match &told.body {
-            Body::Event(event) => {
-                is(&event.id) && matches!(event.what, What::State { to, .. } if to == state)
-            }
-            Body::Poll(poll) => {
-                let mut samples = poll.appeared.iter().chain(&poll.changed);
-                samples.any(|sample| is(&sample.id) && sample.state == state)
-            }
-            Body::Lookup {
-                answer: tcpwatch::model::Answer::Found(sample),
-                ..
-            } => is(&sample.id) && sample.state == state,
-            _ => false,
-        })
+        let sight = (local.to_string(), remote.to_string(), state);
+        self.sights.contains(&sight)
     }
 
     pub fn by(&self, source: SourceName) -> usize {
