@@ -50,7 +50,11 @@ pub fn batch(first: u64, number: u64) -> Vec<Observation> {
             Body::Event(event) => event.id,
             _ => unreachable!("a life is of events"),
         });
-        all.push(lookup(last.at, ids[1], Answer::Found(rest(ids[1], last.at))));
+        all.push(lookup(
+            last.at,
+            ids[1],
+            Answer::Found(rest(ids[1], last.at)),
+        ));
         all.push(lookup(last.at, ids[0], Answer::Gone));
         if index % LOOK_EVERY == 0 {
             all.push(look(last.at, rest(ids[1], last.at)));

@@ -19,7 +19,10 @@ use crate::model::{
     Answer, Body, Caller, Event, Keyframe, Look, Observation, Poll, Queues, Sample, SockId,
     SourceName, SourceState, Timestamp, What,
 };
-use crate::record::{Header, SOCKETS_KNOWN, words};
+use crate::record::{Header, LONGEST_LINE, SOCKETS_KNOWN, words};
+
+/// So many bytes of a text are written: as escapes they become six times as many.
+const LONGEST_TEXT: usize = LONGEST_LINE / 16;
 
 /// Makes lines of observations.
 #[derive(Debug, Default)]
@@ -426,9 +429,12 @@ impl<'a> Line<'a> {
         let _ = write!(self.out, "\"{value}\"");
     }
 
-    /// Any text.
+    /// Any text. Of one that would make its line too long to be read, the beginning.
     fn text(&mut self, name: &str, text: &str) {
         self.name(name);
+        let longest = text.len().min(LONGEST_TEXT);
+        let end = (0..=longest).rev().find(|&end| text.is_char_boundary(end));
+        let text = &text[..end.unwrap_or(0)];
         let start = self.out.len();
         // A Vec takes everything, and a str is always JSON.
         let _ = serde_json::to_writer(&mut *self.out, text);
