@@ -3,6 +3,8 @@
 //! Knows what the user may type and nothing of what is done with it. Every refusal is one line
 //! that names the value and what is allowed.
 
+mod choices;
+mod record;
 mod values;
 
 use std::io::IsTerminal;
@@ -11,10 +13,13 @@ use std::time::Duration;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::cli::choices::{EventsArg, SourceArg, SourceArgs};
+use crate::cli::record::{BesideArgs, RecordArgs};
 use crate::cli::values::{budget, duration, interval, one_port, ring};
 use crate::model::SourceName;
 use crate::model::TcpState;
 use crate::model::filter::{Family, Filter, Network, PortSet, Selection};
+use crate::record::recorder::Plan;
 use crate::source::feed::Choice;
 use crate::source::quick::{Events, Wanted};
 use crate::view::palette::ColorMode;
@@ -38,12 +43,16 @@ struct Cli {
     watch: WatchArgs,
     #[command(flatten)]
     source: SourceArgs,
+    #[command(flatten)]
+    beside: BesideArgs,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
     /// One look: both ends of every connection on one row
     List(ListArgs),
+    /// Record what is seen, with nothing shown, to replay it later
+    Record(RecordArgs),
     /// Run a teardown experiment here and watch it (without a name: list them)
     Lab(LabArgs),
     #[command(hide = true)]
@@ -79,15 +88,22 @@ struct FilterArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Options")]
 struct WatchArgs {
+    #[command(flatten)]
+    look: LookArgs,
+    /// The screen, lines, or JSON (default: the screen on a terminal, else lines)
+    #[arg(long, value_enum)]
+    format: Option<Format>,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Options")]
+struct LookArgs {
     /// Time between two looks (1ms to 1h); stretched by itself when a look is costly
     #[arg(long, value_name = "TIME", default_value = "100ms", value_parser = interval, allow_negative_numbers = true)]
     interval: Duration,
     /// End after this time
     #[arg(long, value_name = "TIME", value_parser = duration, allow_negative_numbers = true)]
     duration: Option<Duration>,
-    /// The screen, lines, or JSON (default: the screen on a terminal, else lines)
-    #[arg(long, value_enum)]
-    format: Option<Format>,
     /// Kernel events: every transition at its exact time (needs root, or CAP_BPF and CAP_PERFMON)
     #[arg(long, value_enum, default_value_t = EventsArg::Auto)]
     events: EventsArg,
@@ -103,17 +119,6 @@ struct WatchArgs {
     /// Write what went wrong to this file (the kernel's own words, for a bug report)
     #[arg(long, value_name = "FILE")]
     log: Option<std::path::PathBuf>,
-}
-
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Options")]
-struct SourceArgs {
-    /// Where connections are read from
-    #[arg(long, value_enum, default_value_t = SourceArg::Auto)]
-    source: SourceArg,
-    /// Colour
-    #[arg(long, value_enum, value_name = "WHEN", default_value_t = ColorArg::Auto)]
-    color: ColorArg,
 }
 
 #[derive(Debug, Args)]
@@ -147,36 +152,8 @@ struct LabArgs {
     watch: WatchArgs,
     #[command(flatten)]
     source: SourceArgs,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum SourceArg {
-    /// The best that works
-    Auto,
-    /// netlink sock_diag
-    SockDiag,
-    /// /proc/net/tcp
-    Proc,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum EventsArg {
-    /// Where they can be had
-    Auto,
-    /// Or not at all
-    On,
-    /// Never
-    Off,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum ColorArg {
-    /// On a terminal, unless NO_COLOR is set
-    Auto,
-    /// Also into pipes
-    Always,
-    /// Never
-    Never,
+    #[command(flatten)]
+    beside: BesideArgs,
 }
 
 /// How a live command shows what it sees.
@@ -204,6 +181,8 @@ pub enum ListFormat {
 pub enum Config {
     /// Watch.
     Live(Live),
+    /// Record, and show nothing.
+    Record(Live),
     /// One look.
     List(List),
     /// Which experiments there are.
@@ -233,6 +212,8 @@ pub struct Live {
     pub format: Format,
     /// Whether to use colour.
     pub color: ColorMode,
+    /// Where to record it.
+    pub record: Option<Plan>,
 }
 
 /// What to list.
@@ -289,10 +270,20 @@ where
             cli.filter.settle(),
             cli.watch,
             &cli.source,
+            &cli.beside,
         )?)),
+        Some(Command::Record(args)) => {
+            let record = Some(args.plan()?);
+            let (choice, color) = (args.source.choice(), ColorMode::Off);
+            let filter = args.filter.settle();
+            Ok(Config::Record(Live {
+                record,
+                ..settled(filter, args.look, choice, Format::Text, color)
+            }))
+        }
         Some(Command::List(args)) => Ok(Config::List(List {
             filter: args.filter.settle(),
-            source: args.source.choice(),
+            source: args.source.source.choice(),
             format: args.format,
             color: args.source.color(),
         })),
@@ -332,7 +323,12 @@ impl Refusal {
     }
 }
 
-fn live(filter: Filter, args: WatchArgs, source: &SourceArgs) -> Result<Live, Refusal> {
+fn live(
+    filter: Filter,
+    args: WatchArgs,
+    source: &SourceArgs,
+    beside: &BesideArgs,
+) -> Result<Live, Refusal> {
     if args.format == Some(Format::Tui) && !is_terminal() {
         return Err(Refusal::Usage(
             "--format tui: the screen needs a terminal for input and output (allowed here: \
@@ -340,7 +336,22 @@ fn live(filter: Filter, args: WatchArgs, source: &SourceArgs) -> Result<Live, Re
                 .into(),
         ));
     }
-    let choice = source.choice();
+    let record = beside.plan()?;
+    let format = args.format.unwrap_or_else(default_format);
+    let choice = source.source.choice();
+    Ok(Live {
+        record,
+        ..settled(filter, args.look, choice, format, source.color())
+    })
+}
+
+fn settled(
+    filter: Filter,
+    args: LookArgs,
+    choice: Choice,
+    format: Format,
+    color: ColorMode,
+) -> Live {
     let wanted = Wanted {
         events: match (args.events, choice) {
             (EventsArg::On, _) => Events::On,
@@ -356,16 +367,17 @@ fn live(filter: Filter, args: WatchArgs, source: &SourceArgs) -> Result<Live, Re
         ring: args.ring,
         ..Wanted::default()
     };
-    Ok(Live {
+    Live {
         filter,
         source: choice,
         quick: wanted,
         log: args.log,
         interval: args.interval,
         duration: args.duration,
-        format: args.format.unwrap_or_else(default_format),
-        color: source.color(),
-    })
+        format,
+        color,
+        record: None,
+    }
 }
 
 fn lab(args: LabArgs) -> Result<Config, Refusal> {
@@ -382,7 +394,7 @@ fn lab(args: LabArgs) -> Result<Config, Refusal> {
         step: args.step,
         port: args.port.unwrap_or(0),
         addresses,
-        watch: live(Filter::default(), args.watch, &args.source)?,
+        watch: live(Filter::default(), args.watch, &args.source, &args.beside)?,
     }))
 }
 
@@ -419,32 +431,6 @@ impl FilterArgs {
                     _ => None,
                 },
             },
-        }
-    }
-}
-
-impl SourceArgs {
-    const fn choice(&self) -> Choice {
-        match self.source {
-            SourceArg::Auto => Choice::Auto,
-            SourceArg::SockDiag => Choice::Only(SourceName::SockDiag),
-            SourceArg::Proc => Choice::Only(SourceName::Proc),
-        }
-    }
-
-    /// no-color.org: set and not empty. `TERM=dumb` can't colour either.
-    fn color(&self) -> ColorMode {
-        let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-        let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-        let wanted = match self.color {
-            ColorArg::Always => true,
-            ColorArg::Never => false,
-            ColorArg::Auto => !is_set("NO_COLOR") && !is_dumb && std::io::stdout().is_terminal(),
-        };
-        if wanted {
-            ColorMode::On
-        } else {
-            ColorMode::Off
         }
     }
 }

@@ -15,6 +15,7 @@ mod lines;
 mod look;
 mod names;
 mod reader;
+pub mod recorder;
 mod words;
 
 use serde::{Deserialize, Serialize};

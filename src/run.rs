@@ -8,6 +8,7 @@ mod list;
 mod live;
 mod log;
 mod merge;
+mod record;
 mod screen;
 mod signals;
 
@@ -39,6 +40,7 @@ pub fn run(config: Config) -> anyhow::Result<Outcome> {
     crossterm::style::force_color_output(true);
     match config {
         Config::Live(config) => live::watch(&config),
+        Config::Record(config) => record::run(&config),
         Config::List(config) => list::list(&config),
         Config::LabIndex => lab::index(),
         Config::Lab(config) => lab::run(&config),

@@ -69,6 +69,13 @@ pub trait Poller: Send {
     /// When no later look can do better.
     fn look(&mut self, out: &mut Vec<Observation>) -> Result<(), SourceError>;
 
+    /// As [`Poller::look`], at every state, and behind what is new all that is there, as a
+    /// [`Body::Keyframe`](crate::model::Body::Keyframe); unless the look was not complete.
+    ///
+    /// # Errors
+    /// As [`Poller::look`].
+    fn look_at_all(&mut self, out: &mut Vec<Observation>) -> Result<(), SourceError>;
+
     /// Answers whether these sockets are still there, now or after the next look.
     ///
     /// # Errors

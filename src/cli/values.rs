@@ -75,6 +75,47 @@ pub(super) fn ring(text: &str) -> Result<usize, String> {
         })
 }
 
+/// How long a file may be: `100MB`, `1GiB`, `65536`.
+pub(super) fn size(text: &str) -> Result<u64, String> {
+    const LEAST: u64 = 64 << 10;
+    let digits = text.find(|c: char| !c.is_ascii_digit());
+    let (number, unit) = text.split_at(digits.unwrap_or(text.len()));
+    let unit: Option<u64> = match unit {
+        "" | "B" => Some(1),
+        "kB" | "KB" => Some(1_000),
+        "MB" => Some(1_000_000),
+        "GB" => Some(1_000_000_000),
+        "TB" => Some(1_000_000_000_000),
+        "KiB" => Some(1 << 10),
+        "MiB" => Some(1 << 20),
+        "GiB" => Some(1 << 30),
+        "TiB" => Some(1 << 40),
+        _ => None,
+    };
+    number
+        .parse::<u64>()
+        .ok()
+        .zip(unit)
+        .and_then(|(number, unit)| number.checked_mul(unit))
+        .filter(|size| *size >= LEAST)
+        .ok_or_else(|| {
+            "not a size that is possible here (allowed: 64KiB and more, written as 500KB, 100MB, \
+             1GiB)"
+                .to_owned()
+        })
+}
+
+/// How long a file may be written to.
+pub(super) fn max_age(text: &str) -> Result<Duration, String> {
+    duration(text)
+        .ok()
+        .filter(|time| *time >= Duration::from_secs(1))
+        .ok_or_else(|| {
+            "not a time that is possible here (allowed: 1s and more, written as 30s, 10m, 1h)"
+                .to_owned()
+        })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -85,6 +126,26 @@ mod tests {
         assert_eq!(budget("0.5"), Ok(0.005));
         for wrong in ["", "%", "0%", "101%", "-5%", "NaN", "inf", "5 %%"] {
             assert!(budget(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_size_has_a_unit_and_a_least() {
+        assert_eq!(size("64KiB"), Ok(64 << 10));
+        assert_eq!(size("65536"), Ok(64 << 10));
+        assert_eq!(size("100MB"), Ok(100_000_000));
+        assert_eq!(size("1GiB"), Ok(1 << 30));
+        for wrong in [
+            "",
+            "MB",
+            "64KB",
+            "65535",
+            "-1MB",
+            "1.5GB",
+            "1mb",
+            "99999999TB",
+        ] {
+            assert!(size(wrong).is_err(), "{wrong}");
         }
     }
 

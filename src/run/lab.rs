@@ -12,7 +12,7 @@ use crate::lab::experiments::{self, Experiment, LoopbackFamily};
 use crate::lab::judge::{self, Conclusion};
 use crate::model::filter::{Filter, PortSet};
 use crate::model::{Body, Observation, SourceName, Timestamp};
-use crate::run::live::{self, Message};
+use crate::run::live::{self, Message, Shown};
 use crate::run::{Outcome, complain};
 use crate::source::clock;
 use crate::timeline::{Connection, Tracker};
@@ -68,7 +68,7 @@ pub(super) fn run(config: &Lab) -> anyhow::Result<Outcome> {
         conclusion: None,
         failure: None,
     };
-    live::run(&watch, Some(experimenter))
+    live::run(&watch, Some(experimenter), Shown::Wanted)
 }
 
 /// How far an experiment has come.

@@ -26,7 +26,7 @@ const WRITING: &str = "write to standard output";
 /// Bytes that are collected before they are written: some hundred lines.
 const ROOM: usize = 1 << 16;
 /// How often to look whether anybody still reads our output.
-const READER_CHECK: Duration = Duration::from_secs(1);
+pub(super) const READER_CHECK: Duration = Duration::from_secs(1);
 
 /// Live output as lines.
 pub(super) struct LineShow {
@@ -262,7 +262,7 @@ impl Show for LineShow {
 
 /// Whether the other end of our pipe is closed, which a write would tell too, if there were
 /// anything to write.
-fn reader_is_gone() -> bool {
+pub(super) fn reader_is_gone() -> bool {
     let stdout = io::stdout();
     let mut descriptors = [PollFd::new(&stdout, PollFlags::empty())];
     let at_once = Timespec::default();

@@ -4,8 +4,9 @@
 //! send messages over one bounded channel. The first look is made here, so that a source that
 //! can't run is an error before anything is shown.
 
+mod threads;
+
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender};
-use std::thread;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -14,21 +15,25 @@ use crate::cli::{Format, Live};
 use crate::lab::conductor::Announcement;
 use crate::lab::judge::Conclusion;
 use crate::model::{Ask, Body, Observation, SourceName, Timestamp};
+use crate::record::recorder::{News, PATIENCE, Recorder};
 use crate::run::lab::Experimenter;
 use crate::run::lines::LineShow;
-use crate::run::log::Log;
 use crate::run::merge::{HORIZON, Merge, Stream};
+use crate::run::record::{self, NoShow};
 use crate::run::screen::ScreenShow;
-use crate::run::{Outcome, signals};
+use crate::run::{Outcome, complain, signals};
 use crate::source::feed::Feed;
-use crate::source::quick::{Asker, Batch, Quick};
-use crate::source::{Request, SourceError, bpf, clock, host};
+use crate::source::quick::{Asker, Batch};
+use crate::source::{Request, SourceError, clock, host};
 use crate::timeline::{Change, Tracker};
 use crate::view::tui::Input;
 use crate::view::tui::terminal::end_on_panic;
+use threads::{open_quick, spawn_quick, spawn_source};
 
 /// Messages wait here when the main thread is busy; a full channel makes the source look later.
 const WAITING_MESSAGES: usize = 256;
+/// How long a run has to end after a signal, unless a recording has to be written to its end.
+const TO_END: Duration = Duration::from_secs(1);
 /// How often monotonic and wall clock are compared.
 const ANCHOR_PERIOD: Duration = Duration::from_secs(60);
 /// Messages taken in one go before something is shown.
@@ -46,8 +51,19 @@ pub(super) enum Message {
     Input(Input),
     /// A step of the experiment.
     Lab(Announcement),
+    /// The recorder has news.
+    Recorder,
     /// A signal asks to end.
     End,
+}
+
+/// What is shown of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shown {
+    /// What the user has asked for.
+    Wanted,
+    /// It is recorded, and no more.
+    Nothing,
 }
 
 /// Whether to go on.
@@ -78,6 +94,11 @@ pub(super) trait Show {
     /// How long nothing needs to be done.
     fn patience(&self, now: Timestamp) -> Duration;
 
+    /// The recording beside it has something to say.
+    fn recording(&mut self, news: &News) {
+        complain(&record::in_words(news));
+    }
+
     /// What an experiment came to.
     fn conclusion(
         &mut self,
@@ -93,16 +114,26 @@ pub(super) trait Show {
 
 /// Watches until the user, a signal, or the time says otherwise.
 pub(super) fn watch(config: &Live) -> anyhow::Result<Outcome> {
-    run(config, None)
+    run(config, None, Shown::Wanted)
 }
 
-/// Watches, with an experiment going on beside it.
-pub(super) fn run(config: &Live, experimenter: Option<Experimenter>) -> anyhow::Result<Outcome> {
+/// Watches, with an experiment going on beside it, maybe.
+pub(super) fn run(
+    config: &Live,
+    experimenter: Option<Experimenter>,
+    shown: Shown,
+) -> anyhow::Result<Outcome> {
     end_on_panic();
     let (to_main, messages) = mpsc::sync_channel(WAITING_MESSAGES);
+    let (questions, asks) = mpsc::channel();
+    let plan = config.record.as_ref();
+    let mut recorder = plan
+        .map(|plan| record::open(plan, &questions, &to_main))
+        .transpose()?;
     // Before anything is shown: whoever reads the first line may ask for the end at once.
     let tell = to_main.clone();
-    signals::spawn(move |message| tell.try_send(message).is_ok())
+    let patience = recorder.as_ref().map_or(TO_END, |_| TO_END + PATIENCE);
+    signals::spawn(patience, move |message| tell.try_send(message).is_ok())
         .context("install signal handlers")?;
 
     let mut opening = vec![clock::anchor(SourceName::SockDiag)];
@@ -115,8 +146,11 @@ pub(super) fn run(config: &Live, experimenter: Option<Experimenter>) -> anyhow::
     let mut feed = Feed::open(config.source, request, config.interval, &mut opening)?;
     feed.look(&mut opening)?;
 
-    let (questions, asks) = mpsc::channel();
+    if let Some(recorder) = &mut recorder {
+        recorder.begin(record::header(config, &opening));
+    }
     let mut show: Box<dyn Show> = match config.format {
+        _ if shown == Shown::Nothing => Box::new(NoShow::open(config, &opening)),
         Format::Tui => {
             let span = experimenter.as_ref().map(Experimenter::span);
             Box::new(ScreenShow::open(config, to_main.clone(), span)?)
@@ -142,6 +176,9 @@ pub(super) fn run(config: &Live, experimenter: Option<Experimenter>) -> anyhow::
         asks: Vec::new(),
         questions,
         show: show.as_mut(),
+        shown,
+        is_screen: config.format == Format::Tui,
+        recorder,
         experimenter,
     };
     main.begin(opening)?;
@@ -149,72 +186,6 @@ pub(super) fn run(config: &Live, experimenter: Option<Experimenter>) -> anyhow::
         experimenter.start(to_main)?;
     }
     main.until_the_end(&messages, config.duration)
-}
-
-/// Opens the quick thread's sources. What only loading needed is given up then, before there is
-/// any other thread of ours that looks at the network.
-fn open_quick(
-    config: &Live,
-    request: &Request,
-    opening: &mut Vec<Observation>,
-) -> anyhow::Result<(Quick, Asker)> {
-    let mut log = Log::open(config.log.as_deref())?;
-    let mut verifier = None;
-    let opened = Quick::open(request.clone(), config.quick, &mut verifier, opening);
-    for state in opening.iter() {
-        log.state(state)?;
-    }
-    if let Some(text) = verifier {
-        log.line(&text)?;
-    }
-    if let Err(error) = &opened {
-        log.line(&error.to_string())?;
-    }
-    let opened = opened?;
-    bpf::drop_capabilities().context("drop the capabilities that are not needed any more")?;
-    Ok(opened)
-}
-
-fn spawn_source(
-    feed: Feed,
-    asks: Receiver<Vec<Ask>>,
-    to_main: SyncSender<Message>,
-) -> anyhow::Result<()> {
-    thread::Builder::new()
-        .name("source".into())
-        .spawn(move || {
-            let send = |batch| to_main.send(Message::Observed(batch)).is_ok();
-            if let Err(error) = feed.run(&asks, send) {
-                // When the main thread is gone, there is nobody left to tell.
-                let _ = to_main.send(Message::SourceFailed(error));
-            }
-        })
-        .context("start the thread of the source")?;
-    Ok(())
-}
-
-/// So many batches may be on their way; a full ring is a loss that is counted, a full memory none.
-const BATCHES_ON_THE_WAY: usize = 8;
-
-/// Starts the quick thread; gives what has to be told when a batch is done with.
-fn spawn_quick(quick: Quick, to_main: SyncSender<Message>) -> anyhow::Result<SyncSender<()>> {
-    let (give_back, permits) = mpsc::sync_channel(BATCHES_ON_THE_WAY);
-    for _ in 0..BATCHES_ON_THE_WAY {
-        // It has that much room.
-        let _ = give_back.send(());
-    }
-    thread::Builder::new()
-        .name("quick".into())
-        .spawn(move || {
-            let tell = to_main.clone();
-            let send = |batch| permits.recv().is_ok() && tell.send(Message::Quick(batch)).is_ok();
-            if let Err(error) = quick.run(send) {
-                // When the main thread is gone, there is nobody left to tell.
-                let _ = to_main.send(Message::SourceFailed(error));
-            }
-        })
-        .context("start the quick thread")?;
-    Ok(give_back)
 }
 
 /// What the main thread owns.
@@ -233,6 +204,9 @@ struct Main<'a> {
     asks: Vec<Ask>,
     questions: Sender<Vec<Ask>>,
     show: &'a mut dyn Show,
+    shown: Shown,
+    is_screen: bool,
+    recorder: Option<Recorder>,
     experimenter: Option<Experimenter>,
 }
 
@@ -247,6 +221,7 @@ impl Main<'_> {
         loop {
             let now = clock::now();
             self.release()?;
+            self.hear_the_recorder();
             if self.show.settle(&self.tracker, now)? == Flow::End
                 || end.is_some_and(|end| end <= now)
             {
@@ -321,17 +296,30 @@ impl Main<'_> {
                 self.take(Stream::Main, note.into_iter().collect())?;
                 Ok(Flow::On)
             }
+            // It is heard in every turn.
+            Message::Recorder => Ok(Flow::On),
             Message::End => Ok(Flow::End),
+        }
+    }
+
+    fn hear_the_recorder(&mut self) {
+        while let Some(news) = self.recorder.as_mut().and_then(Recorder::news) {
+            self.show.recording(&news);
         }
     }
 
     /// Takes in what there is at the start. How sources do needs no events beside it, and the first
     /// picture shows it.
     fn begin(&mut self, opening: Vec<Observation>) -> anyhow::Result<()> {
-        let (looks, states): (Vec<_>, Vec<_>) = opening
+        let begun = opening.first().map_or_else(clock::now, |told| told.at);
+        let (looks, mut states): (Vec<_>, Vec<_>) = opening
             .into_iter()
             .partition(|told| !matches!(told.body, Body::Source(_) | Body::Clock { .. }));
-        for observation in &states {
+        for observation in &mut states {
+            if matches!(observation.body, Body::Source(_)) {
+                // They come before what was known before them.
+                observation.at = begun;
+            }
             self.ingest(observation)?;
         }
         self.take(Stream::Looks, looks)
@@ -358,6 +346,9 @@ impl Main<'_> {
             self.ingest(&observation)?;
         }
         self.say_what_is_late()?;
+        if let Some(recorder) = &mut self.recorder {
+            recorder.hand_over();
+        }
         self.ask();
         Ok(())
     }
@@ -381,8 +372,11 @@ impl Main<'_> {
         })
     }
 
-    /// Record (one day), ingest, show: in this order for every observation.
+    /// Record, ingest, show: in this order for every observation.
     fn ingest(&mut self, observation: &Observation) -> anyhow::Result<()> {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.tap(observation);
+        }
         self.tracker.ingest(observation);
         self.changes.clear();
         self.changes.extend(self.tracker.changes());
@@ -460,6 +454,12 @@ impl Main<'_> {
             self.ingest(&observation)?;
         }
         self.show.conclude()?;
+        if let Some(recorder) = self.recorder.take() {
+            match self.shown {
+                Shown::Nothing => record::end(recorder, &self.tracker)?,
+                Shown::Wanted => record::end_beside(recorder, !self.is_screen),
+            }
+        }
         Ok(self
             .experimenter
             .take()

@@ -12,7 +12,9 @@ use jiff::tz::TimeZone;
 use crate::cli::Live;
 use crate::lab::judge::Conclusion;
 use crate::model::{Body, Observation, SourceName, Timestamp};
+use crate::record::recorder::News;
 use crate::run::live::{Flow, Message, Show};
+use crate::run::record::in_words;
 use crate::timeline::{Change, Tracker};
 use crate::view::tui::terminal::{Guard, spawn_keys};
 use crate::view::tui::{App, Input, Reaction, draw};
@@ -100,6 +102,11 @@ impl Show for ScreenShow {
             Reaction::Quit => return Ok(Flow::End),
         }
         Ok(Flow::On)
+    }
+
+    fn recording(&mut self, news: &News) {
+        self.app.hear_of_recording(in_words(news));
+        self.is_stale = true;
     }
 
     fn patience(&self, now: Timestamp) -> Duration {

@@ -33,6 +33,8 @@ pub struct Feed {
     /// Why this source and not a better one.
     why: Option<String>,
     announced: Option<Announced>,
+    /// Somebody asks for a keyframe, and no look since was complete.
+    keyframe_asked: bool,
 }
 
 /// What was last said of the pace, so that only what differs is said.
@@ -77,6 +79,7 @@ impl Feed {
             why,
             asked: period,
             announced: None,
+            keyframe_asked: false,
         })
     }
 
@@ -86,20 +89,31 @@ impl Feed {
     /// When no source that may run can.
     pub fn look(&mut self, out: &mut Vec<Observation>) -> Result<(), SourceError> {
         let before = clock::thread_cpu();
-        if let Err(error) = self.poller.look(out) {
+        if let Err(error) = self.look_as_asked(out) {
             self.fall_back(error, out)?;
-            self.poller.look(out)?;
+            self.look_as_asked(out)?;
         }
         self.pace.note(clock::thread_cpu().saturating_sub(before));
         self.announce(out);
         Ok(())
     }
 
-    /// Answers what the tracker wants to know.
+    fn look_as_asked(&mut self, out: &mut Vec<Observation>) -> Result<(), SourceError> {
+        if !self.keyframe_asked {
+            return self.poller.look(out);
+        }
+        self.poller.look_at_all(out)?;
+        let is_keyframe = |told: &Observation| matches!(told.body, Body::Keyframe(_));
+        self.keyframe_asked = !out.iter().any(is_keyframe);
+        Ok(())
+    }
+
+    /// Answers what the tracker wants to know. A keyframe comes with the next look.
     ///
     /// # Errors
     /// As [`Feed::look`].
     pub fn answer(&mut self, asks: &[Ask], out: &mut Vec<Observation>) -> Result<(), SourceError> {
+        self.keyframe_asked |= asks.contains(&Ask::Keyframe);
         let ids: Vec<SockId> = asks
             .iter()
             .filter_map(|ask| match ask {
@@ -107,6 +121,9 @@ impl Feed {
                 Ask::Follow(_) | Ask::Leave(_) | Ask::Keyframe => None,
             })
             .collect();
+        if ids.is_empty() {
+            return Ok(());
+        }
         match self.poller.confirm(&ids, out) {
             Ok(()) => Ok(()),
             Err(error) => self.fall_back(error, out),
@@ -197,6 +214,11 @@ impl Feed {
                         self.answer(&batch, &mut out)?;
                         if !out.is_empty() && !send(out) {
                             return Ok(());
+                        }
+                        if batch.contains(&Ask::Keyframe) {
+                            // Not when a look would be due, which can be an hour away.
+                            due = None;
+                            break;
                         }
                     }
                     Err(RecvTimeoutError::Timeout) => break,

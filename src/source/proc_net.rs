@@ -100,6 +100,37 @@ impl ProcNet {
         Ok(unreadable)
     }
 
+    /// Each look is a whole one.
+    fn look_once(
+        &mut self,
+        with_keyframe: bool,
+        out: &mut Vec<Observation>,
+    ) -> Result<(), SourceError> {
+        self.host.before_look(out);
+        let begun = clock::now();
+        self.table.begin();
+        let unreadable = self.read_all()?;
+        let at = clock::now();
+        if unreadable != std::mem::replace(&mut self.unreadable, unreadable) && unreadable > 0 {
+            out.push(Observation {
+                host: 0,
+                at,
+                source: SourceName::Proc,
+                body: Body::Lost {
+                    count: Some(unreadable as u64),
+                    why: "rows that could not be read".into(),
+                },
+            });
+        }
+        // A row that can't be read costs that row alone: the look counts as complete.
+        self.table.finish(Look::Whole, begun, at, true, out);
+        if with_keyframe {
+            out.push(self.table.keyframe(begun, at));
+        }
+        self.answer(begun, at, out);
+        Ok(())
+    }
+
     /// Answers what was asked before this look: absent twice is gone.
     fn answer(&mut self, begun: Timestamp, at: Timestamp, out: &mut Vec<Observation>) {
         if self.asked.is_empty() {
@@ -155,26 +186,11 @@ impl Poller for ProcNet {
     }
 
     fn look(&mut self, out: &mut Vec<Observation>) -> Result<(), SourceError> {
-        self.host.before_look(out);
-        let begun = clock::now();
-        self.table.begin();
-        let unreadable = self.read_all()?;
-        let at = clock::now();
-        if unreadable != std::mem::replace(&mut self.unreadable, unreadable) && unreadable > 0 {
-            out.push(Observation {
-                host: 0,
-                at,
-                source: self.name(),
-                body: Body::Lost {
-                    count: Some(unreadable as u64),
-                    why: "rows that could not be read".into(),
-                },
-            });
-        }
-        // A row that can't be read costs that row alone: the look counts as complete.
-        self.table.finish(Look::Whole, begun, at, true, out);
-        self.answer(begun, at, out);
-        Ok(())
+        self.look_once(false, out)
+    }
+
+    fn look_at_all(&mut self, out: &mut Vec<Observation>) -> Result<(), SourceError> {
+        self.look_once(true, out)
     }
 
     fn confirm(&mut self, asked: &[SockId], _: &mut Vec<Observation>) -> Result<(), SourceError> {

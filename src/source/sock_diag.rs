@@ -218,6 +218,47 @@ impl SockDiag {
         Ok(losses)
     }
 
+    /// Looks once; says when a complete look began and ended.
+    fn look_at(
+        &mut self,
+        look: Look,
+        out: &mut Vec<Observation>,
+    ) -> Result<Option<(Timestamp, Timestamp)>, SourceError> {
+        self.host.before_look(out);
+        let begun = clock::now();
+        self.table.begin();
+        let (complete, losses) = match self.dump(look) {
+            Ok(losses) => (!losses.interrupted, losses),
+            Err(error) if error.passes() => {
+                out.push(lost(None, error.loss()));
+                self.dumper.recover(&error)?;
+                (false, Losses::default())
+            }
+            Err(error) => return Err(error.into()),
+        };
+        if losses.unreadable != std::mem::replace(&mut self.unreadable, losses.unreadable)
+            && losses.unreadable > 0
+        {
+            out.push(lost(Some(losses.unreadable), "rows that could not be read"));
+        }
+        if losses.interrupted {
+            out.push(lost(None, "the table changed under the dump"));
+        }
+        if complete && look == Look::Whole {
+            self.time_waits_seen = Some(begun);
+        }
+        let at = clock::now();
+        self.table.finish(look, begun, at, complete, out);
+        let brings_somebody = |told: &Observation| match &told.body {
+            Body::Poll(poll) => !poll.appeared.is_empty(),
+            _ => false,
+        };
+        if out.iter().any(brings_somebody) {
+            self.multipath.somebody_is_new();
+        }
+        Ok(complete.then_some((begun, at)))
+    }
+
     /// Looks the sockets up. Of several listeners on one address (SO_REUSEPORT) the kernel finds
     /// whichever it likes, so a listener that was not found is looked for in a second dump.
     fn ask(&mut self, asked: &[SockId]) -> Result<Vec<lookup::Answered>, DiagError> {
@@ -257,37 +298,13 @@ impl Poller for SockDiag {
     }
 
     fn look(&mut self, out: &mut Vec<Observation>) -> Result<(), SourceError> {
-        self.host.before_look(out);
-        let begun = clock::now();
-        let look = self.next_look(begun);
-        self.table.begin();
-        let (complete, losses) = match self.dump(look) {
-            Ok(losses) => (!losses.interrupted, losses),
-            Err(error) if error.passes() => {
-                out.push(lost(None, error.loss()));
-                self.dumper.recover(&error)?;
-                (false, Losses::default())
-            }
-            Err(error) => return Err(error.into()),
-        };
-        if losses.unreadable != std::mem::replace(&mut self.unreadable, losses.unreadable)
-            && losses.unreadable > 0
-        {
-            out.push(lost(Some(losses.unreadable), "rows that could not be read"));
-        }
-        if losses.interrupted {
-            out.push(lost(None, "the table changed under the dump"));
-        }
-        if complete && look == Look::Whole {
-            self.time_waits_seen = Some(begun);
-        }
-        self.table.finish(look, begun, clock::now(), complete, out);
-        let brings_somebody = |told: &Observation| match &told.body {
-            Body::Poll(poll) => !poll.appeared.is_empty(),
-            _ => false,
-        };
-        if out.iter().any(brings_somebody) {
-            self.multipath.somebody_is_new();
+        let look = self.next_look(clock::now());
+        self.look_at(look, out).map(|_| ())
+    }
+
+    fn look_at_all(&mut self, out: &mut Vec<Observation>) -> Result<(), SourceError> {
+        if let Some((begun, at)) = self.look_at(Look::Whole, out)? {
+            out.push(self.table.keyframe(begun, at));
         }
         Ok(())
     }

@@ -12,8 +12,8 @@ use std::hash::Hash;
 use std::time::Duration;
 
 use crate::model::{
-    Body, Look, Observation, Poll, Queues, Sample, SockId, SourceName, TcpState, TimerKind,
-    Timestamp,
+    Body, Keyframe, Look, Observation, Poll, Queues, Sample, SockId, SourceName, TcpState,
+    TimerKind, Timestamp,
 };
 
 /// Timers are kept as deadlines; the kernel's jiffies make one wobble by less than this.
@@ -214,6 +214,20 @@ impl<K: Eq + Hash + Copy + Ord> Table<K> {
             missing,
         };
         out.push(self.observation(at, Body::Poll(poll)));
+    }
+
+    /// All that the look that has just been finished showed, as it was last said.
+    pub fn keyframe(&self, begun: Timestamp, at: Timestamp) -> Observation {
+        let mut shown: Vec<(K, Sample)> = self
+            .entries
+            .iter()
+            .filter(|(_, entry)| entry.generation == self.generation)
+            .map(|(key, entry)| (*key, entry.said))
+            .collect();
+        // The order of a hash map is chance; what is said must not be.
+        shown.sort_unstable_by_key(|(key, _)| *key);
+        let samples = shown.into_iter().map(|(_, sample)| sample).collect();
+        self.observation(at, Body::Keyframe(Keyframe { begun, samples }))
     }
 
     /// The sockets that a complete look should have shown.

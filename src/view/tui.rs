@@ -180,6 +180,11 @@ impl App {
         self.heard.note(observation);
     }
 
+    /// Takes in what is wrong with the recording beside it: the header says so from then on.
+    pub fn hear_of_recording(&mut self, text: String) {
+        self.heard.hear_of_recording(text);
+    }
+
     /// Takes in what came from the terminal.
     pub fn update(&mut self, input: Input, tracker: &Tracker, now: Timestamp) -> Reaction {
         match input {

@@ -20,7 +20,8 @@ use crate::view::tui::theme::Theme;
 /// Draws as many of the three lines as there is room for; the middle one goes first.
 pub(super) fn draw(buffer: &mut Buffer, area: Rect, view: &View<'_>, filter: &str) {
     let mut lines = vec![counts_line(view, area.width)];
-    if area.height >= 3 || !view.heard.is_watching() {
+    let is_news = !view.heard.is_watching() || view.heard.recording().is_some();
+    if area.height >= 3 || is_news {
         lines.insert(0, sources_in(view, area.width));
     }
     lines.truncate(usize::from(area.height.saturating_sub(1)));
@@ -67,6 +68,12 @@ type Words = fn(SourceName, &SourceState) -> String;
 
 fn sources_line(view: &View<'_>, words: Words) -> Line<'static> {
     let mut spans = vec![Span::raw(" ")];
+    if let Some(text) = view.heard.recording() {
+        let text = plain(text).into_owned();
+        spans.push(Span::styled(text, view.theme.alert()));
+        spans.push(Span::raw("; "));
+    }
+    let first = spans.len();
     let sources = view.heard.sources();
     if sources.is_empty() {
         spans.push(Span::styled("no source has begun yet", view.theme.quiet()));
@@ -76,7 +83,7 @@ fn sources_line(view: &View<'_>, words: Words) -> Line<'static> {
     let running = sources.iter().filter(|(_, state)| is_running(state));
     let off = sources.iter().filter(|(_, state)| !is_running(state));
     for (name, state) in running.chain(off) {
-        if spans.len() > 1 {
+        if spans.len() > first {
             spans.push(Span::raw("; "));
         }
         let style = source_style(state, view);

@@ -29,6 +29,8 @@ pub(super) struct Heard {
     last_loss: Option<Cow<'static, str>>,
     notes: VecDeque<LabNote>,
     clock: WallClock,
+    /// What the recording beside it says, when something is wrong with it.
+    recording: Option<String>,
 }
 
 impl Heard {
@@ -38,6 +40,7 @@ impl Heard {
             last_loss: None,
             notes: VecDeque::new(),
             clock: WallClock::new(zone),
+            recording: None,
         }
     }
 
@@ -77,6 +80,14 @@ impl Heard {
 
     pub(super) fn last_loss(&self) -> Option<&str> {
         self.last_loss.as_deref()
+    }
+
+    pub(super) fn hear_of_recording(&mut self, text: String) {
+        self.recording = Some(text);
+    }
+
+    pub(super) fn recording(&self) -> Option<&str> {
+        self.recording.as_deref()
     }
 
     pub(super) fn notes(&self) -> impl Iterator<Item = &LabNote> {

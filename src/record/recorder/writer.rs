@@ -1,0 +1,401 @@
+//! The recorder's thread: observations into lines, lines into files, one file after the other.
+//!
+//! Lines are written when nothing more is waiting, or enough of them are, and once a second the
+//! disk is made to keep them: what a kill loses is what was not handed over yet, what a power cut
+//! loses is a second.
+//!
+//! The trap: the queue's room is given back when a batch is made into lines, and the lines are held
+//! by us; so they are written before there are many of them.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, TryRecvError};
+use std::time::Duration;
+
+use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities};
+
+use crate::model::{Body, Observation, SourceName, Timestamp};
+use crate::record::recorder::error::{RecordError, shown};
+use crate::record::recorder::keyframes::Keyframes;
+use crate::record::recorder::output::Output;
+use crate::record::recorder::place::{Finished, Opened, Place};
+use crate::record::recorder::said::Said;
+use crate::record::recorder::{Ended, Order, Rotation, Summary, Surroundings, Told};
+use crate::record::{Anchor, Encoder, Header};
+
+/// How often the disk is made to keep what was written.
+const SYNC_PERIOD: Duration = Duration::from_secs(1);
+/// Lines are written when there are so many bytes of them.
+const CHUNK: usize = 64 << 10;
+
+/// All that the thread needs.
+pub(super) struct Writer {
+    pub(super) place: Place,
+    pub(super) rotation: Rotation,
+    pub(super) surroundings: Surroundings,
+    pub(super) inbox: Receiver<Order>,
+    pub(super) outbox: Sender<Told>,
+    pub(super) give_back: SyncSender<Vec<Observation>>,
+    /// A keyframe is wanted for another reason than ours.
+    pub(super) asked: Receiver<()>,
+    pub(super) waiting: Arc<AtomicUsize>,
+}
+
+impl Writer {
+    /// Writes until it is told to end, or can't go on; says then what it came to.
+    pub(super) fn run(self, opened: Opened) {
+        keep_what_files_need();
+        let header = match self.inbox.recv() {
+            Ok(Order::Begin(header)) => header,
+            // It ended before it began.
+            _ => {
+                opened.discard();
+                return self.tell(Summary::default(), None);
+            }
+        };
+        let mut writing = Writing::new(&self, opened, *header);
+        let failure = writing.run().err();
+        let summary = writing.summary();
+        self.tell(summary, failure);
+    }
+
+    fn tell(&self, summary: Summary, failure: Option<RecordError>) {
+        // Who has gone does not want to know.
+        let _ = self.outbox.send(Told::Ended(Ended { summary, failure }));
+        (self.surroundings.wake)();
+    }
+
+    fn notice(&self, text: String) {
+        let _ = self.outbox.send(Told::Notice(text));
+        (self.surroundings.wake)();
+    }
+
+    fn anchor(&self) -> Anchor {
+        (self.surroundings.clock)()
+    }
+
+    fn now(&self) -> Timestamp {
+        Timestamp::from_nanos(self.anchor().monotonic_ns)
+    }
+}
+
+/// Later files are made in a folder that root may write to only as root: that much is kept of the
+/// capabilities, and nothing else.
+fn keep_what_files_need() {
+    let needed = CapabilitySet::DAC_OVERRIDE | CapabilitySet::FOWNER;
+    let Ok(held) = capabilities(None) else {
+        return;
+    };
+    // Refused, it keeps those of its user.
+    let _ = set_capabilities(
+        None,
+        CapabilitySets {
+            effective: held.effective & needed,
+            permitted: held.permitted & needed,
+            inheritable: CapabilitySet::empty(),
+        },
+    );
+}
+
+/// The file at hand, and those before it.
+struct Writing<'a> {
+    writer: &'a Writer,
+    header: Header,
+    encoder: Encoder,
+    /// Lines that are not written yet.
+    lines: Vec<u8>,
+    output: Output,
+    file: Opened,
+    finished: VecDeque<Finished>,
+    keyframes: Keyframes,
+    said: Said,
+    synced: Timestamp,
+    newest: Timestamp,
+    /// The keyframe takes more room than a file may have: said once.
+    is_cramped: bool,
+    summary: Summary,
+}
+
+impl<'a> Writing<'a> {
+    fn new(writer: &'a Writer, mut file: Opened, header: Header) -> Self {
+        let output = Output::new(file.take_sink());
+        let now = writer.now();
+        Self {
+            writer,
+            encoder: Encoder::default(),
+            lines: Vec::with_capacity(2 * CHUNK),
+            output,
+            file,
+            finished: VecDeque::new(),
+            keyframes: Keyframes::new(writer.rotation, now),
+            said: Said::default(),
+            synced: now,
+            newest: Timestamp::from_nanos(header.clock.monotonic_ns),
+            header,
+            is_cramped: false,
+            summary: Summary::default(),
+        }
+    }
+
+    fn run(&mut self) -> Result<(), RecordError> {
+        self.header_line()?;
+        if let Err(error) = self.settle() {
+            if self.output.written() == 0 {
+                self.file.discard();
+            }
+            return Err(error);
+        }
+        self.take_orders()
+    }
+
+    /// Also of what was written before something went wrong.
+    fn summary(&self) -> Summary {
+        let mut summary = self.summary.clone();
+        summary.bytes += self.output.written();
+        summary
+    }
+
+    fn take_orders(&mut self) -> Result<(), RecordError> {
+        loop {
+            match self.next_order()? {
+                Some(Order::Batch(batch, weight)) => self.take(batch, weight)?,
+                Some(Order::End(why)) => return self.end(why),
+                Some(Order::Begin(_)) | None => {}
+            }
+            let now = self.writer.now();
+            self.sync_if_due(now)?;
+            self.ask(now);
+        }
+    }
+
+    /// `None` when there is something else to do first.
+    fn next_order(&mut self) -> Result<Option<Order>, RecordError> {
+        match self.writer.inbox.try_recv() {
+            Ok(order) => return Ok(Some(order)),
+            Err(TryRecvError::Disconnected) => return Ok(Some(Order::End("stopped"))),
+            Err(TryRecvError::Empty) => {}
+        }
+        self.write_out()?;
+        let patience = self.patience();
+        match self.writer.inbox.recv_timeout(patience) {
+            Ok(order) => Ok(Some(order)),
+            Err(RecvTimeoutError::Timeout) => Ok(None),
+            Err(RecvTimeoutError::Disconnected) => Ok(Some(Order::End("stopped"))),
+        }
+    }
+
+    fn patience(&self) -> Duration {
+        let now = self.writer.now();
+        let sync = self.synced.plus(SYNC_PERIOD).since(now);
+        let age = self.keyframes.patience(now).unwrap_or(SYNC_PERIOD);
+        // Never none at all: what is asked for may take its time.
+        sync.min(age).max(Duration::from_millis(1))
+    }
+
+    fn take(&mut self, mut batch: Vec<Observation>, weight: usize) -> Result<(), RecordError> {
+        let now = self.writer.now();
+        for observation in batch.drain(..) {
+            self.observation(&observation, now)?;
+        }
+        self.writer.waiting.fetch_sub(weight, Ordering::Relaxed);
+        // Full, it is dropped here.
+        let _ = self.writer.give_back.try_send(batch);
+        Ok(())
+    }
+
+    fn observation(
+        &mut self,
+        observation: &Observation,
+        now: Timestamp,
+    ) -> Result<(), RecordError> {
+        let is_keyframe = matches!(observation.body, Body::Keyframe(_));
+        if is_keyframe && self.keyframes.turns_with_keyframe(now) {
+            self.turn(observation, now)?;
+        } else {
+            if self.keyframes.must_turn() {
+                self.turn_without_keyframe(observation.at, now)?;
+            }
+            let size = self.lines_of(observation);
+            self.keyframes.wrote(size, now);
+            if is_keyframe {
+                self.keyframes.came(now, size);
+            }
+        }
+        self.said.note(observation);
+        self.newest = self.newest.max(observation.at);
+        // Our own words are none of the run's.
+        let is_ours = observation.source == SourceName::Recording;
+        self.summary.observations += u64::from(!is_ours);
+        if self.lines.len() >= CHUNK {
+            self.write_out()?;
+        }
+        Ok(())
+    }
+
+    fn lines_of(&mut self, observation: &Observation) -> u64 {
+        let before = self.lines.len();
+        self.encoder.observation(observation, &mut self.lines);
+        (self.lines.len() - before) as u64
+    }
+
+    fn header_line(&mut self) -> Result<(), RecordError> {
+        self.encoder
+            .header(&self.header, &mut self.lines)
+            .map_err(RecordError::Header)
+    }
+
+    /// The next file begins, with all that who reads it alone has to know.
+    fn turn(&mut self, keyframe: &Observation, now: Timestamp) -> Result<(), RecordError> {
+        self.write_out()?;
+        let anchor = self.begin_next(keyframe.at)?;
+        for observation in self.said.again(keyframe.at, anchor) {
+            self.encoder.observation(&observation, &mut self.lines);
+        }
+        self.encoder.observation(keyframe, &mut self.lines);
+        let beginning = self.lines.len() as u64;
+        self.keyframes.turn(now, beginning);
+        self.say_when_cramped(beginning);
+        self.settle()
+    }
+
+    /// No complete look came in all that time.
+    fn turn_without_keyframe(&mut self, at: Timestamp, now: Timestamp) -> Result<(), RecordError> {
+        self.write_out()?;
+        self.begin_next(at)?;
+        let lost = Observation {
+            at,
+            host: 0,
+            source: SourceName::Recording,
+            body: Body::Lost {
+                count: None,
+                why: "no complete look came in time: this file begins without a keyframe".into(),
+            },
+        };
+        self.encoder.observation(&lost, &mut self.lines);
+        self.keyframes.turn(now, self.lines.len() as u64);
+        self.settle()
+    }
+
+    /// Makes the next file before the one at hand is ended: where there can't be another, the last
+    /// one is one that broke off. What is in `lines` then is the new one's.
+    fn begin_next(&mut self, at: Timestamp) -> Result<Anchor, RecordError> {
+        let part = self.header.part + 1;
+        let mut next = self.writer.place.open_part(part)?;
+        let mut last = Vec::new();
+        self.encoder.end(self.newest, "rotated", &mut last);
+        let ended = self
+            .output
+            .write(&last)
+            .and_then(|()| self.output.sync())
+            .map_err(|error| self.cannot_write(error));
+        if let Err(error) = ended {
+            next.discard();
+            return Err(error);
+        }
+        let sink = next.take_sink();
+        let before = std::mem::replace(&mut self.file, next);
+        self.finished.extend(before.finished());
+        let output = std::mem::replace(&mut self.output, Output::new(sink));
+        self.summary.bytes += output.written();
+        self.header.part = part;
+        self.header.clock = back_to(at, self.writer.anchor());
+        self.header.sources = self.said.sources();
+        self.header_line()?;
+        Ok(self.header.clock)
+    }
+
+    /// The first lines of a file go to the disk, and the file gets its name; those that are too
+    /// many go.
+    fn settle(&mut self) -> Result<(), RecordError> {
+        let written = self.write_out();
+        let settled = written.and_then(|()| {
+            self.output
+                .sync()
+                .and_then(|()| self.file.settle())
+                .map_err(|error| self.cannot_write(error))
+        });
+        self.summary.files += 1;
+        settled?;
+        self.synced = self.writer.now();
+        self.remove_the_oldest();
+        Ok(())
+    }
+
+    fn remove_the_oldest(&mut self) {
+        let Some(most) = self.writer.rotation.max_files else {
+            return;
+        };
+        // The one at hand is one of them.
+        while self.finished.len() >= most.max(1) as usize {
+            let Some(oldest) = self.finished.pop_front() else {
+                return;
+            };
+            if let Err(error) = oldest.remove() {
+                let path = shown(oldest.path());
+                self.writer
+                    .notice(format!("{path}: can't remove it: {error}"));
+            }
+        }
+    }
+
+    fn say_when_cramped(&mut self, beginning: u64) {
+        let is_cramped = self
+            .writer
+            .rotation
+            .max_size
+            .is_some_and(|most| beginning.saturating_mul(2) > most);
+        if is_cramped && !self.is_cramped {
+            self.is_cramped = true;
+            self.writer.notice(format!(
+                "all sockets together take {beginning} bytes, so that files grow beyond --max-size"
+            ));
+        }
+    }
+
+    fn ask(&mut self, now: Timestamp) {
+        // One keyframe does for all who asked.
+        let is_asked = self.writer.asked.try_iter().count() > 0;
+        if self.keyframes.is_wanted(now) || is_asked {
+            (self.writer.surroundings.ask_keyframe)();
+        }
+    }
+
+    fn write_out(&mut self) -> Result<(), RecordError> {
+        let written = self.output.write(&self.lines);
+        self.lines.clear();
+        written.map_err(|error| self.cannot_write(error))
+    }
+
+    fn sync_if_due(&mut self, now: Timestamp) -> Result<(), RecordError> {
+        if now.since(self.synced) < SYNC_PERIOD {
+            return Ok(());
+        }
+        self.write_out()?;
+        self.synced = now;
+        self.output.sync().map_err(|error| self.cannot_write(error))
+    }
+
+    fn end(&mut self, why: &str) -> Result<(), RecordError> {
+        let at = self.newest.max(self.writer.now());
+        self.encoder.end(at, why, &mut self.lines);
+        self.write_out()?;
+        self.output.sync().map_err(|error| self.cannot_write(error))
+    }
+
+    fn cannot_write(&self, error: std::io::Error) -> RecordError {
+        let path: PathBuf = self.file.path.clone();
+        RecordError::Write { path, error }
+    }
+}
+
+/// The same moment on both clocks, a little earlier.
+fn back_to(at: Timestamp, anchor: Anchor) -> Anchor {
+    let now = Timestamp::from_nanos(anchor.monotonic_ns);
+    let behind = crate::model::time::nanos_of(now.since(at));
+    Anchor {
+        monotonic_ns: at.nanos(),
+        realtime_ns: anchor.realtime_ns.saturating_sub(behind),
+    }
+}

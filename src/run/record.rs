@@ -1,0 +1,288 @@
+//! Recording as the main loop sees it: opens the recorder, writes its header, passes on what it has
+//! to say; and `tcpwatch record`, which shows nothing else.
+//!
+//! The trap: the file is made before capabilities are given up and before signals are caught, so
+//! that what can't be recorded to is an error at once, and who waits for the reader of a pipe can
+//! still be ended.
+
+use std::fs;
+use std::io;
+use std::sync::mpsc::{Sender, SyncSender};
+use std::time::Duration;
+
+use crate::cli::Live;
+use crate::lab::judge::Conclusion;
+use crate::model::{Ask, Body, Observation, SourceName, SourceState, Timestamp};
+use crate::record::recorder::{
+    Ended, News, Plan, Recorder, Summary, Surroundings, Target, sources,
+};
+use crate::record::{Anchor, FORMAT, FilterText, Header, VERSION};
+use crate::run::lines::{READER_CHECK, reader_is_gone};
+use crate::run::live::{self, Flow, Message, Show, Shown};
+use crate::run::{Outcome, complain};
+use crate::source::{clock, host};
+use crate::timeline::{Change, Tracker};
+use crate::view::duration::brief;
+use crate::view::plain::plain;
+use crate::view::text;
+use crate::view::tui::Input;
+
+/// Records until the user, a signal, or the time says otherwise.
+pub(super) fn run(config: &Live) -> anyhow::Result<Outcome> {
+    live::run(config, None, Shown::Nothing)
+}
+
+/// Makes the file, and starts the recorder.
+pub(super) fn open(
+    plan: &Plan,
+    questions: &Sender<Vec<Ask>>,
+    to_main: &SyncSender<Message>,
+) -> anyhow::Result<Recorder> {
+    let (questions, to_main) = (questions.clone(), to_main.clone());
+    let surroundings = Surroundings {
+        clock: Box::new(anchor),
+        // A source that has ended says so itself.
+        ask_keyframe: Box::new(move || drop(questions.send(vec![Ask::Keyframe]))),
+        // Full, and it is awake.
+        wake: Box::new(move || drop(to_main.try_send(Message::Recorder))),
+    };
+    Ok(Recorder::open(plan, surroundings)?)
+}
+
+fn anchor() -> Anchor {
+    anchor_of(&clock::anchor(SourceName::Recording)).unwrap_or(Anchor {
+        monotonic_ns: clock::now().nanos(),
+        realtime_ns: 0,
+    })
+}
+
+fn anchor_of(observation: &Observation) -> Option<Anchor> {
+    match observation.body {
+        Body::Clock { realtime_ns } => Some(Anchor {
+            monotonic_ns: observation.at.nanos(),
+            realtime_ns,
+        }),
+        _ => None,
+    }
+}
+
+/// The first line of the first file.
+pub(super) fn header(config: &Live, opening: &[Observation]) -> Header {
+    let (kernel, host_name) = host::identity();
+    let random = |name| {
+        let text = fs::read_to_string(format!("/proc/sys/kernel/random/{name}")).ok()?;
+        Some(text.trim().to_owned())
+    };
+    let clock = opening.iter().find_map(anchor_of).unwrap_or_else(anchor);
+    let unique = || format!("{host_name}-{}-{}", clock.monotonic_ns, std::process::id());
+    Header {
+        format: FORMAT.into(),
+        version: VERSION,
+        tcpwatch: env!("CARGO_PKG_VERSION").into(),
+        about: "what tcpwatch saw, a JSON object a line; 'tcpwatch replay' shows it, \
+                docs/recording.md explains it"
+            .into(),
+        boot_id: random("boot_id"),
+        netns: host::scope().netns,
+        recording: random("uuid").unwrap_or_else(unique),
+        part: 1,
+        filter: FilterText::from(&config.filter),
+        sources: sources(states(opening)),
+        period_ns: crate::model::time::nanos_of(config.interval),
+        host: host_name,
+        kernel,
+        clock,
+    }
+}
+
+fn states(opening: &[Observation]) -> impl Iterator<Item = (SourceName, &SourceState)> {
+    opening.iter().filter_map(|told| match &told.body {
+        Body::Source(state) => Some((told.source, state)),
+        _ => None,
+    })
+}
+
+/// What the recorder has to say, for people.
+pub(super) fn in_words(news: &News) -> String {
+    match news {
+        News::Losing => {
+            "recording: it can't be written as fast as it comes: observations are being lost".into()
+        }
+        News::Lost(count) => format!("recording: lost {count} observations; it goes on"),
+        News::Notice(text) => format!("recording: {text}"),
+        News::Failed(text) => format!("recording ended: {text}"),
+    }
+}
+
+/// The end of a recording beside a live view, which has told what went wrong unless it was a screen.
+pub(super) fn end_beside(recorder: Recorder, was_told: bool) {
+    let had_failed = recorder.failure().is_some();
+    if let Some(failure) = recorder.finish().failure
+        && !(had_failed && was_told)
+    {
+        complain(&format!("recording ended: {failure}"));
+    }
+}
+
+/// The end of `tcpwatch record`.
+pub(super) fn end(recorder: Recorder, tracker: &Tracker) -> anyhow::Result<()> {
+    let Ended { summary, failure } = recorder.finish();
+    match failure {
+        Some(failure) if failure.is_closed_pipe() => {
+            return Err(io::Error::from(io::ErrorKind::BrokenPipe).into());
+        }
+        Some(failure) => {
+            complain(&summed_up(&summary, tracker));
+            return Err(failure.into());
+        }
+        None => complain(&summed_up(&summary, tracker)),
+    }
+    Ok(())
+}
+
+fn summed_up(summary: &Summary, tracker: &Tracker) -> String {
+    let totals = tracker.totals();
+    let counted = |count: u64, one: &str| match count {
+        1 => format!("1 {one}"),
+        n => format!("{n} {one}s"),
+    };
+    let lost = match (summary.lost, totals.losses) {
+        (0, 0) => "nothing was lost".to_owned(),
+        (0, seen) => format!("sources lost something {}", counted(seen, "time")),
+        (lost, 0) => format!("the recording lost {}", counted(lost, "observation")),
+        (lost, seen) => format!(
+            "the recording lost {}, and sources something {}",
+            counted(lost, "observation"),
+            counted(seen, "time")
+        ),
+    };
+    format!(
+        "recorded {} of {}, {} in {}; {lost}",
+        counted(summary.observations, "observation"),
+        counted(totals.seen, "connection"),
+        bytes(summary.bytes),
+        counted(summary.files.into(), "file"),
+    )
+}
+
+/// A size to three figures.
+fn bytes(count: u64) -> String {
+    let (unit, name) = match count {
+        0..1_000 => return format!("{count} bytes"),
+        1_000..1_000_000 => (1_000, "kB"),
+        1_000_000..1_000_000_000 => (1_000_000, "MB"),
+        _ => (1_000_000_000, "GB"),
+    };
+    format!("{}.{} {name}", count / unit, count % unit * 10 / unit)
+}
+
+/// Shows nothing of what is seen.
+pub(super) struct NoShow {
+    to_stdout: bool,
+    /// What was there at the start is told in the first line.
+    told_until: Timestamp,
+    has_failed: bool,
+}
+
+impl NoShow {
+    pub(super) fn open(config: &Live, opening: &[Observation]) -> Self {
+        let target = config.record.as_ref().map(|plan| &plan.target);
+        complain(&first_line(config, target, opening));
+        Self {
+            to_stdout: target == Some(&Target::Stdout),
+            told_until: opening.iter().map(|told| told.at).max().unwrap_or_default(),
+            has_failed: false,
+        }
+    }
+}
+
+fn first_line(config: &Live, target: Option<&Target>, opening: &[Observation]) -> String {
+    let filter = config.filter.to_string();
+    let what = if filter.is_empty() {
+        "all connections"
+    } else {
+        &filter
+    };
+    let to = match target {
+        Some(Target::File(path)) => path.display().to_string(),
+        Some(Target::Stdout) | None => "standard output".to_owned(),
+    };
+    let mut how: Vec<String> = Vec::new();
+    let mut events = "events off".to_owned();
+    for (name, state) in states(opening) {
+        match (name, state) {
+            (SourceName::Bpf, SourceState::Running { .. }) => events = "events on".to_owned(),
+            (SourceName::Bpf, SourceState::Off { why }) => {
+                events = format!("events off: {}", plain(why));
+            }
+            (SourceName::SockDiag | SourceName::Proc, SourceState::Running { period, .. }) => {
+                how.push(format!("{name} every {}", brief(*period)));
+            }
+            _ => {}
+        }
+    }
+    how.push(events);
+    format!(
+        "recording {} to {} ({})",
+        plain(what),
+        plain(&to),
+        how.join(", ")
+    )
+}
+
+impl Show for NoShow {
+    fn take(&mut self, observation: &Observation, _: &[Change], _: &Tracker) -> anyhow::Result<()> {
+        if observation.at <= self.told_until {
+            return Ok(());
+        }
+        if let Some(message) = text::source_message(observation) {
+            complain(&message);
+        }
+        if let Body::Lost { count, why } = &observation.body {
+            let (source, why) = (observation.source, plain(why));
+            complain(&match count {
+                Some(count) => format!("{source} lost {count}: {why}"),
+                None => format!("{source} lost some: {why}"),
+            });
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self, _: &Tracker, _: Timestamp) -> anyhow::Result<Flow> {
+        Ok(if self.has_failed || self.to_stdout && reader_is_gone() {
+            Flow::End
+        } else {
+            Flow::On
+        })
+    }
+
+    fn recording(&mut self, news: &News) {
+        match news {
+            // It is the error that the command ends with.
+            News::Failed(_) => self.has_failed = true,
+            other => complain(&in_words(other)),
+        }
+    }
+
+    fn input(&mut self, _: Input, _: &Tracker, _: Timestamp) -> anyhow::Result<Flow> {
+        Ok(Flow::On)
+    }
+
+    fn patience(&self, _: Timestamp) -> Duration {
+        READER_CHECK
+    }
+
+    fn conclusion(
+        &mut self,
+        _: &str,
+        _: &Conclusion,
+        _: &Tracker,
+        _: Timestamp,
+    ) -> anyhow::Result<()> {
+        Ok(())
+    }
+
+    fn conclude(&mut self) -> anyhow::Result<()> {
+        Ok(())
+    }
+}
