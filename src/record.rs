@@ -16,6 +16,7 @@ mod look;
 mod names;
 mod reader;
 pub mod recorder;
+mod usual;
 mod words;
 
 use serde::{Deserialize, Serialize};

@@ -8,13 +8,14 @@ mod raw;
 
 use std::time::Duration;
 
-use crate::model::event::{Comm, File, Moment, ResetReason};
+use crate::model::event::{Comm, Moment, ResetReason};
 use crate::model::observation::HostFacts;
 use crate::model::{
     Answer, Body, Caller, Cookie, Endpoint, Event, FourTuple, Look, Queues, Sample, Scope,
     Shutdown, SockId, SourceName, SourceState, TcpState, Timer, TimerKind, Timestamp, What,
 };
 use crate::record::fields::{Fields, Malformed};
+use crate::record::usual::Usual;
 use crate::record::words;
 use raw::Raw;
 
@@ -45,7 +46,7 @@ pub(super) enum Said {
     /// The recording has ended in good order.
     End { at: Timestamp },
     /// A socket and its number.
-    Socket { number: u64, id: SockId },
+    Socket { number: u64, id: Named },
     /// A look, whose rows follow.
     Look(LookHead),
     /// A row of the look.
@@ -85,9 +86,15 @@ pub(super) enum RowOf {
     Socket(SockId),
 }
 
-/// Who is meant by a number.
+/// Who is meant by a number, and the cgroup that its lines need not repeat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Named {
+    pub(super) id: SockId,
+    pub(super) cgroup: Option<u64>,
+}
+
 pub(super) trait Sockets {
-    fn socket(&self, number: u64) -> Option<SockId>;
+    fn socket(&self, number: u64) -> Option<Named>;
 }
 
 /// Reads a line. `unknown` counts the fields that this version does not know.
@@ -232,7 +239,7 @@ impl<S: Sockets> Decoder<'_, S> {
         })
     }
 
-    fn socket(&self, number: Option<u64>) -> Result<SockId, Unread> {
+    fn socket(&self, number: Option<u64>) -> Result<Named, Unread> {
         self.sockets
             .socket(needed(number)?)
             .ok_or(Unread::UnknownSocket)
@@ -243,10 +250,13 @@ impl<S: Sockets> Decoder<'_, S> {
         let remote = endpoint(needed(self.raw.remote)?)?;
         Ok(Said::Socket {
             number: needed(self.raw.n)?,
-            id: SockId {
-                scope: self.scope(),
-                cookie: self.raw.cookie.map(Cookie),
-                tuple: FourTuple { local, remote },
+            id: Named {
+                id: SockId {
+                    scope: self.scope(),
+                    cookie: self.raw.cookie.map(Cookie),
+                    tuple: FourTuple { local, remote },
+                },
+                cgroup: self.raw.cgroup.flatten(),
             },
         })
     }
@@ -287,37 +297,39 @@ impl<S: Sockets> Decoder<'_, S> {
             "there" => RowKind::There,
             _ => return Err(Unread::Unknown),
         };
-        let id = self.socket(self.raw.sock)?;
+        let named = self.socket(self.raw.sock)?;
         let of = match is {
-            RowKind::Missing => RowOf::Socket(id),
-            _ => RowOf::Sample(self.sample(id)?),
+            RowKind::Missing => RowOf::Socket(named.id),
+            _ => RowOf::Sample(self.sample(named)?),
         };
         Ok(Said::Row { is, of })
     }
 
-    fn sample(&self, id: SockId) -> Result<Sample, Unread> {
+    fn sample(&self, named: Named) -> Result<Sample, Unread> {
         let raw = &self.raw;
-        let queues = match (raw.queueless, raw.waiting) {
-            (true, _) => Queues::Absent,
-            (false, Some(waiting)) => Queues::Accept {
+        let state = self.state(raw.state)?;
+        let queueless = raw.queueless.unwrap_or(state == TcpState::TimeWait);
+        let queues = match (queueless, raw.waiting) {
+            (_, Some(waiting)) => Queues::Accept {
                 waiting,
                 backlog: raw.backlog,
             },
+            (true, None) => Queues::Absent,
             (false, None) => Queues::Stream {
                 receive: raw.receive,
                 send: raw.send,
             },
         };
         Ok(Sample {
-            id,
-            state: self.state(raw.state)?,
+            id: named.id,
+            state,
             queues,
-            timer: self.timer()?,
+            timer: self.timer(state)?,
             retransmits: raw.retransmits,
             inode: raw.inode,
             uid: raw.uid,
             shutdown: raw.shut.map(shutdown).transpose()?,
-            cgroup: raw.cgroup,
+            cgroup: raw.cgroup.unwrap_or(named.cgroup),
             multipath: raw.multipath,
         })
     }
@@ -326,18 +338,19 @@ impl<S: Sockets> Decoder<'_, S> {
         meant(needed(word)?, words::state)
     }
 
-    fn timer(&self) -> Result<Option<Timer>, Unread> {
-        let Some(word) = self.raw.timer else {
-            return Ok(None);
+    fn timer(&self, state: TcpState) -> Result<Option<Timer>, Unread> {
+        let kind = match (self.raw.timer, self.raw.deadline) {
+            (Some(word), _) => meant(word, words::timer)?,
+            // The one that goes with the state.
+            (None, Some(_)) if state == TcpState::TimeWait => TimerKind::TimeWait,
+            (None, _) => return Ok(None),
         };
-        // A kind of a later version is a timer all the same.
-        let kind: TimerKind = meant(word, words::timer)?;
         let deadline = Timestamp::from_nanos(needed(self.raw.deadline)?);
         Ok(Some(Timer { kind, deadline }))
     }
 
     fn lookup(&self) -> Result<Body, Unread> {
-        let asked = self.socket(self.raw.sock)?;
+        let asked = self.socket(self.raw.sock)?.id;
         let answer = match (self.raw.answer, self.raw.found) {
             (Some("gone"), None) => Answer::Gone,
             (Some("other"), None) => Answer::Other(self.raw.cookie.map(Cookie)),
@@ -369,30 +382,36 @@ impl<S: Sockets> Decoder<'_, S> {
             Some("freed") => What::Freed,
             Some(_) => return Err(Unread::Unknown),
         };
+        let named = self.socket(raw.sock)?;
+        let moment = match raw.bare {
+            true => None,
+            false => Some(self.moment(&what, named.cgroup)?),
+        };
         Ok(Event {
-            id: self.socket(raw.sock)?,
+            id: named.id,
             what,
-            moment: match raw.file {
-                None => None,
-                Some(word) => Some(self.moment(meant(word, words::file)?)?),
-            },
+            moment,
             caller: self.caller()?,
         })
     }
 
-    fn moment(&self, file: File) -> Result<Moment, Unread> {
+    fn moment(&self, what: &What, cgroup: Option<u64>) -> Result<Moment, Unread> {
         let raw = &self.raw;
+        let usual = Usual::at(what);
         Ok(Moment {
-            shutdown: shutdown(raw.shut.unwrap_or(0))?,
-            file,
+            shutdown: shutdown(raw.shut.unwrap_or(usual.shut))?,
+            file: match raw.file {
+                None => usual.file,
+                Some(word) => meant(word, words::file)?,
+            },
             error: raw.error,
             receive: raw.receive,
             send: raw.send,
             lingers_not: raw.lingers_not,
-            fin_received: raw.fin.unwrap_or(Some(false)),
+            fin_received: raw.fin.unwrap_or(Some(usual.fin)),
             bytes_received: raw.bytes_received,
             bytes_acked: raw.bytes_acked,
-            cgroup: raw.cgroup,
+            cgroup: raw.cgroup.unwrap_or(cgroup),
             multipath: raw.multipath,
         })
     }

@@ -9,28 +9,35 @@
 //! The trap: "nothing said" and "said to be nothing" are two things (`Option`), so a field that may
 //! be unknown is either written or means unknown, unless its `null` is.
 
+mod line;
+
 use std::collections::HashMap;
-use std::io::Write;
 
 use crate::model::event::{Comm, Moment, ResetReason};
 use crate::model::observation::HostFacts;
 use crate::model::time::nanos_of;
 use crate::model::{
     Answer, Body, Caller, Event, Keyframe, Look, Observation, Poll, Queues, Sample, SockId,
-    SourceName, SourceState, Timestamp, What,
+    SourceName, SourceState, TcpState, TimerKind, Timestamp, What,
 };
-use crate::record::{Header, LONGEST_LINE, SOCKETS_KNOWN, words};
-
-/// So many bytes of a text are written: as escapes they become six times as many.
-const LONGEST_TEXT: usize = LONGEST_LINE / 16;
+use crate::record::usual::Usual;
+use crate::record::{Header, SOCKETS_KNOWN, words};
+use line::Line;
 
 /// Makes lines of observations.
 #[derive(Debug, Default)]
 pub struct Encoder {
-    numbers: HashMap<SockId, u64, foldhash::fast::RandomState>,
+    numbers: HashMap<SockId, Number, foldhash::fast::RandomState>,
     next: u64,
     /// The namespace that the header names: only another one is worth a word.
     netns: Option<u64>,
+}
+
+/// The number of a socket, and the cgroup that its lines need not repeat.
+#[derive(Clone, Copy, Debug)]
+struct Number {
+    number: u64,
+    cgroup: Option<u64>,
 }
 
 impl Encoder {
@@ -100,23 +107,27 @@ impl Encoder {
         }
     }
 
-    /// The number of a socket, which is named first when it is new.
-    fn number(&mut self, id: &SockId, out: &mut Vec<u8>) -> u64 {
+    /// The number of a socket, which is named first when it is new, with its cgroup.
+    fn number(&mut self, id: &SockId, cgroup: Option<u64>, out: &mut Vec<u8>) -> Number {
         if let Some(number) = self.numbers.get(id) {
             return *number;
         }
         if self.numbers.len() >= SOCKETS_KNOWN {
             self.numbers.clear();
         }
-        let number = self.next;
+        let number = Number {
+            number: self.next,
+            cgroup,
+        };
         self.next += 1;
         self.numbers.insert(*id, number);
         let mut line = Line::begin(out, "socket");
-        line.number("n", number);
+        line.number("n", number.number);
         line.optional("cookie", id.cookie.map(|cookie| cookie.0));
         line.display("local", id.tuple.local);
         line.display("remote", id.tuple.remote);
         line.netns(id.scope.netns, self.netns);
+        line.optional("cgroup", cgroup);
         line.end();
         number
     }
@@ -138,9 +149,9 @@ impl Encoder {
             self.row("changed", sample, out);
         }
         for id in &poll.missing {
-            let number = self.number(id, out);
+            let number = self.number(id, None, out);
             let mut line = Line::begin(out, "row");
-            line.number("sock", number);
+            line.number("sock", number.number);
             line.word("is", "missing");
             line.end();
         }
@@ -165,11 +176,11 @@ impl Encoder {
     }
 
     fn row(&mut self, is: &str, row: &Sample, out: &mut Vec<u8>) {
-        let number = self.number(&row.id, out);
+        let number = self.number(&row.id, row.cgroup, out);
         let mut line = Line::begin(out, "row");
-        line.number("sock", number);
+        line.number("sock", number.number);
         line.word("is", is);
-        sample(&mut line, row);
+        sample(&mut line, row, number.cgroup);
         line.end();
     }
 
@@ -184,14 +195,18 @@ impl Encoder {
         answer: &Answer,
         out: &mut Vec<u8>,
     ) {
-        let number = self.number(asked, out);
+        let cgroup = match answer {
+            Answer::Found(sample) => sample.cgroup,
+            Answer::Gone | Answer::Other(_) => None,
+        };
+        let number = self.number(asked, cgroup, out);
         let found = match answer {
-            Answer::Found(sample) => Some((self.number(&sample.id, out), sample)),
+            Answer::Found(sample) => Some((self.number(&sample.id, cgroup, out), sample)),
             Answer::Gone | Answer::Other(_) => None,
         };
         let mut line = Line::at(out, "lookup", at);
         line.source(source, SourceName::SockDiag);
-        line.number("sock", number);
+        line.number("sock", number.number);
         line.number("begun", begun.nanos());
         line.optional("unchanged", unchanged.map(Timestamp::nanos));
         match (answer, found) {
@@ -201,8 +216,8 @@ impl Encoder {
                 line.optional("cookie", cookie.map(|cookie| cookie.0));
             }
             (Answer::Found(_), Some((found, row))) => {
-                line.number("found", found);
-                sample(&mut line, row);
+                line.number("found", found.number);
+                sample(&mut line, row, found.cgroup);
             }
             (Answer::Found(_), None) => {}
         }
@@ -210,10 +225,11 @@ impl Encoder {
     }
 
     fn event(&mut self, event: &Event, at: Timestamp, source: SourceName, out: &mut Vec<u8>) {
-        let number = self.number(&event.id, out);
+        let cgroup = event.moment.as_ref().and_then(|moment| moment.cgroup);
+        let number = self.number(&event.id, cgroup, out);
         let mut line = Line::at(out, "event", at);
         line.source(source, SourceName::Bpf);
-        line.number("sock", number);
+        line.number("sock", number.number);
         match event.what {
             What::State { from, to } => {
                 line.word("from", from.name());
@@ -229,8 +245,9 @@ impl Encoder {
             What::Retransmit => line.word("what", "retransmit"),
             What::Freed => line.word("what", "freed"),
         }
-        if let Some(found) = &event.moment {
-            moment(&mut line, found);
+        match &event.moment {
+            Some(found) => moment(&mut line, found, Usual::at(&event.what), number.cgroup),
+            None => line.flag("bare", true),
         }
         if let Some(by) = &event.caller {
             caller(&mut line, by);
@@ -239,10 +256,12 @@ impl Encoder {
     }
 }
 
-fn sample(line: &mut Line<'_>, sample: &Sample) {
+fn sample(line: &mut Line<'_>, sample: &Sample, cgroup: Option<u64>) {
+    let waits = sample.state == TcpState::TimeWait;
     line.word("state", sample.state.name());
     match sample.queues {
         Queues::Stream { receive, send } => {
+            line.not("queueless", waits);
             line.nonzero("receive", receive.into());
             line.nonzero("send", send.into());
         }
@@ -250,10 +269,11 @@ fn sample(line: &mut Line<'_>, sample: &Sample) {
             line.number("waiting", waiting.into());
             line.optional("backlog", backlog.map(u64::from));
         }
-        Queues::Absent => line.flag("queueless", true),
+        Queues::Absent => line.flag("queueless", !waits),
     }
     if let Some(timer) = sample.timer {
         match words::timer_word(timer.kind) {
+            Ok(_) if waits && timer.kind == TimerKind::TimeWait => {}
             Ok(word) => line.word("timer", word),
             Err(code) => line.display("timer", format_args!("other:{code}")),
         }
@@ -263,25 +283,32 @@ fn sample(line: &mut Line<'_>, sample: &Sample) {
     line.optional("inode", sample.inode.map(u64::from));
     line.optional("uid", sample.uid.map(u64::from));
     line.optional("shut", sample.shutdown.map(|shut| shut.mask().into()));
-    line.optional("cgroup", sample.cgroup);
+    line.unless_usual("cgroup", sample.cgroup, cgroup);
     line.flag("multipath", sample.multipath);
 }
 
-fn moment(line: &mut Line<'_>, moment: &Moment) {
-    line.word("file", words::file_word(moment.file));
-    line.nonzero("shut", moment.shutdown.mask().into());
+fn moment(line: &mut Line<'_>, moment: &Moment, usual: Usual, cgroup: Option<u64>) {
+    if moment.file != usual.file {
+        line.word("file", words::file_word(moment.file));
+    }
+    if moment.shutdown.mask() != usual.shut {
+        line.number("shut", moment.shutdown.mask().into());
+    }
     line.optional("error", moment.error.map(u64::from));
     line.nonzero("receive", moment.receive.into());
     line.nonzero("send", moment.send.into());
     line.flag("lingers_not", moment.lingers_not);
     match moment.fin_received {
-        Some(true) => line.flag("fin", true),
-        Some(false) => {}
+        Some(fin) if fin == usual.fin => {}
+        Some(fin) => {
+            line.flag("fin", fin);
+            line.not("fin", !fin);
+        }
         None => line.null("fin"),
     }
-    line.nonzero("bytes_received", moment.bytes_received);
-    line.nonzero("bytes_acked", moment.bytes_acked);
-    line.optional("cgroup", moment.cgroup);
+    line.nonzero("in", moment.bytes_received);
+    line.nonzero("out", moment.bytes_acked);
+    line.unless_usual("cgroup", moment.cgroup, cgroup);
     line.flag("multipath", moment.multipath);
 }
 
@@ -342,136 +369,4 @@ fn source_state(state: &SourceState, at: Timestamp, source: SourceName, out: &mu
         }
     }
     line.end();
-}
-
-/// A line that is being written. Writing to a `Vec` can't fail, so nothing here is a `Result`.
-struct Line<'a> {
-    out: &'a mut Vec<u8>,
-}
-
-impl<'a> Line<'a> {
-    fn begin(out: &'a mut Vec<u8>, kind: &str) -> Self {
-        out.extend_from_slice(b"{\"type\":\"");
-        out.extend_from_slice(kind.as_bytes());
-        out.push(b'"');
-        Self { out }
-    }
-
-    fn at(out: &'a mut Vec<u8>, kind: &str, at: Timestamp) -> Self {
-        let mut line = Self::begin(out, kind);
-        line.number("at", at.nanos());
-        line
-    }
-
-    fn end(self) {
-        self.out.extend_from_slice(b"}\n");
-    }
-
-    fn name(&mut self, name: &str) {
-        self.out.extend_from_slice(b",\"");
-        self.out.extend_from_slice(name.as_bytes());
-        self.out.extend_from_slice(b"\":");
-    }
-
-    fn number(&mut self, name: &str, number: u64) {
-        self.name(name);
-        let mut digits = [0; 20];
-        let mut first = digits.len();
-        let mut left = number;
-        loop {
-            first -= 1;
-            // The remainder is below 10.
-            digits[first] = b'0' + (left % 10) as u8;
-            left /= 10;
-            if left == 0 {
-                break;
-            }
-        }
-        self.out.extend_from_slice(&digits[first..]);
-    }
-
-    fn nonzero(&mut self, name: &str, number: u64) {
-        if number != 0 {
-            self.number(name, number);
-        }
-    }
-
-    fn optional(&mut self, name: &str, number: Option<u64>) {
-        if let Some(number) = number {
-            self.number(name, number);
-        }
-    }
-
-    fn flag(&mut self, name: &str, is_set: bool) {
-        if is_set {
-            self.name(name);
-            self.out.extend_from_slice(b"true");
-        }
-    }
-
-    fn null(&mut self, name: &str) {
-        self.name(name);
-        self.out.extend_from_slice(b"null");
-    }
-
-    /// A text of ours, which needs no escapes.
-    fn word(&mut self, name: &str, word: &str) {
-        self.name(name);
-        self.out.push(b'"');
-        self.out.extend_from_slice(word.as_bytes());
-        self.out.push(b'"');
-    }
-
-    /// As [`Line::word`].
-    fn display(&mut self, name: &str, value: impl std::fmt::Display) {
-        self.name(name);
-        // A Vec takes everything.
-        let _ = write!(self.out, "\"{value}\"");
-    }
-
-    /// Any text. Of one that would make its line too long to be read, the beginning.
-    fn text(&mut self, name: &str, text: &str) {
-        self.name(name);
-        let longest = text.len().min(LONGEST_TEXT);
-        let end = (0..=longest).rev().find(|&end| text.is_char_boundary(end));
-        let text = &text[..end.unwrap_or(0)];
-        let start = self.out.len();
-        // A Vec takes everything, and a str is always JSON.
-        let _ = serde_json::to_writer(&mut *self.out, text);
-        make_inert(self.out, start);
-    }
-
-    fn netns(&mut self, netns: Option<u64>, usual: Option<u64>) {
-        match netns {
-            netns if netns == usual => {}
-            Some(netns) => self.number("netns", netns),
-            None => self.null("netns"),
-        }
-    }
-
-    fn source(&mut self, source: SourceName, usual: SourceName) {
-        if source != usual {
-            self.word("source", source.token());
-        }
-    }
-}
-
-/// JSON leaves DEL, C1 and what turns the direction of text as they are, on which a terminal would
-/// act if the recording were shown on one.
-fn make_inert(out: &mut Vec<u8>, start: usize) {
-    if out[start..].iter().all(|&byte| byte < 0x7f) {
-        return;
-    }
-    let tail = out.split_off(start);
-    let mut units = [0; 2];
-    for c in String::from_utf8_lossy(&tail).chars() {
-        if c.is_ascii() && c != '\u{7f}' {
-            out.push(c as u8);
-            continue;
-        }
-        for unit in c.encode_utf16(&mut units) {
-            // A Vec takes everything.
-            let _ = write!(out, "\\u{unit:04x}");
-        }
-    }
 }

@@ -9,9 +9,8 @@
 
 use std::sync::Arc;
 
-use crate::model::SockId;
 use crate::record::SOCKETS_KNOWN;
-use crate::record::decode::Sockets;
+use crate::record::decode::{Named, Sockets};
 
 /// Places that clones share.
 const PAGE: usize = 128;
@@ -20,7 +19,7 @@ const PAGE: usize = 128;
 const PLACES: usize = 2 * SOCKETS_KNOWN;
 
 /// A number, and who it names; nobody when that is disputed.
-type Place = Option<(u64, Option<SockId>)>;
+type Place = Option<(u64, Option<Named>)>;
 
 /// Sockets by their numbers.
 #[derive(Clone, Debug, Default)]
@@ -34,7 +33,7 @@ const fn place_of(number: u64) -> (usize, usize) {
 }
 
 impl Names {
-    pub(super) fn insert(&mut self, number: u64, id: SockId) {
+    pub(super) fn insert(&mut self, number: u64, id: Named) {
         if number == 0 && matches!(self.place(0), Some((0, known)) if *known != Some(id)) {
             // Another file begins, and its header is lost.
             self.pages.clear();
@@ -62,7 +61,7 @@ impl Names {
 
 impl Sockets for Names {
     #[inline]
-    fn socket(&self, number: u64) -> Option<SockId> {
+    fn socket(&self, number: u64) -> Option<Named> {
         match self.place(number) {
             Some((known, id)) if *known == number => *id,
             _ => None,
@@ -73,18 +72,19 @@ impl Sockets for Names {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Cookie, Endpoint, FourTuple, Scope};
+    use crate::model::{Cookie, Endpoint, FourTuple, Scope, SockId};
 
-    fn id(cookie: u64) -> SockId {
+    fn id(cookie: u64) -> Named {
         let end = Endpoint::new([127, 0, 0, 1].into(), 1);
-        SockId {
+        let id = SockId {
             scope: Scope::default(),
             cookie: Some(Cookie(cookie)),
             tuple: FourTuple {
                 local: end,
                 remote: end,
             },
-        }
+        };
+        Named { id, cgroup: None }
     }
 
     #[test]
