@@ -6,6 +6,8 @@
 mod any;
 #[path = "recording/damage.rs"]
 mod damage;
+#[path = "recording/fixtures.rs"]
+mod fixtures;
 #[path = "recording/size.rs"]
 mod size;
 

@@ -125,13 +125,17 @@ pub(super) fn line(
             _ => Unread::Malformed,
         });
     }
-    *unknown += strange;
     let decoder = Decoder {
         raw,
         scope,
         sockets,
     };
-    decoder.said()
+    let said = decoder.said();
+    // What is in a record that is not read is part of it.
+    if said.is_ok() {
+        *unknown += strange;
+    }
+    said
 }
 
 /// The records of this version.
