@@ -216,7 +216,9 @@ impl Encoder {
                 line.optional("cookie", cookie.map(|cookie| cookie.0));
             }
             (Answer::Found(_), Some((found, row))) => {
-                line.number("found", found.number);
+                if found.number != number.number {
+                    line.number("found", found.number);
+                }
                 sample(&mut line, row, found.cgroup);
             }
             (Answer::Found(_), None) => {}
@@ -283,7 +285,8 @@ fn sample(line: &mut Line<'_>, sample: &Sample, cgroup: Option<u64>) {
     line.optional("inode", sample.inode.map(u64::from));
     line.optional("uid", sample.uid.map(u64::from));
     line.optional("shut", sample.shutdown.map(|shut| shut.mask().into()));
-    line.unless_usual("cgroup", sample.cgroup, cgroup);
+    // Nobody owns a mini-socket.
+    line.unless_usual("cgroup", sample.cgroup, cgroup.filter(|_| !waits));
     line.flag("multipath", sample.multipath);
 }
 
