@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 use tcpwatch::diagnosis::verdict::{self, How};
 use tcpwatch::record::{Item, Reader};
-use tcpwatch::timeline::Tracker;
+use tcpwatch::timeline::{Side, Tracker};
 
 /// What is in a file.
 #[derive(Debug, Default, PartialEq, Eq, Deserialize)]
@@ -54,8 +54,12 @@ fn found(path: &Path) -> Expected {
         .filter(|connection| connection.closed().is_some())
         .map(|connection| {
             let verdict = verdict::judge(connection);
-            let (first, how) = (verdict.first_closer, verdict.how.map(How::token));
-            format!("{} {first:?} {how:?}", verdict.code.token())
+            let first = verdict.first_closer.map_or("?", |side| match side {
+                Side::A => "A",
+                Side::B => "B",
+            });
+            let how = verdict.how.map_or("?", How::token);
+            format!("{} {first} {how}", verdict.code.token())
         })
         .collect();
     found

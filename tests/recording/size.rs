@@ -12,7 +12,7 @@ use tcpwatch::record::Encoder;
 use crate::{header, id, read, sample};
 
 fn second(second: u64) -> Timestamp {
-    Timestamp::from_nanos(3_456_789_123_456_789).plus(Duration::from_secs(second))
+    Timestamp::from_nanos(34_567_891_234_567).plus(Duration::from_secs(second))
 }
 
 fn looked(at: Timestamp, body: Body) -> Observation {
@@ -135,8 +135,8 @@ fn event(us: u64, id: SockId, what: What, file: File, shut: u8, fin: bool) -> Ob
                 multipath: false,
             }),
             caller: is_call.then_some(Caller {
-                pid: 1_234_567,
-                comm: Comm(*b"postgres-worker\0"),
+                pid: 12_345,
+                comm: Comm(*b"postgres\0\0\0\0\0\0\0\0"),
                 exiting: false,
                 signal: None,
             }),
