@@ -125,13 +125,17 @@ pub(super) fn line(
             _ => Unread::Malformed,
         });
     }
-    *unknown += strange;
     let decoder = Decoder {
         raw,
         scope,
         sockets,
     };
-    decoder.said()
+    let said = decoder.said();
+    // What is in a record that is not read is part of it.
+    if said.is_ok() {
+        *unknown += strange;
+    }
+    said
 }
 
 /// The records of this version.
@@ -290,12 +294,12 @@ impl<S: Sockets> Decoder<'_, S> {
     }
 
     fn row(&self) -> Result<Said, Unread> {
-        let is = match needed(self.raw.is)? {
-            "new" => RowKind::New,
-            "changed" => RowKind::Changed,
-            "missing" => RowKind::Missing,
-            "there" => RowKind::There,
-            _ => return Err(Unread::Unknown),
+        let is = match self.raw.is {
+            Some("new") => RowKind::New,
+            None | Some("changed") => RowKind::Changed,
+            Some("missing") => RowKind::Missing,
+            Some("there") => RowKind::There,
+            Some(_) => return Err(Unread::Unknown),
         };
         let named = self.socket(self.raw.sock)?;
         let of = match is {

@@ -179,7 +179,9 @@ impl Encoder {
         let number = self.number(&row.id, row.cgroup, out);
         let mut line = Line::begin(out, "row");
         line.number("sock", number.number);
-        line.word("is", is);
+        if is != "changed" {
+            line.word("is", is);
+        }
         sample(&mut line, row, number.cgroup);
         line.end();
     }
