@@ -361,7 +361,9 @@ impl Tracker {
         match &observation.body {
             Body::Poll(poll) => self.ingest_poll(poll, at, source),
             Body::Unchanged { until, look } => {
-                self.looks.entry(source).or_default().note(*look, *until);
+                // A recording can say what can't be.
+                let until = (*until).min(at);
+                self.looks.entry(source).or_default().note(*look, until);
             }
             Body::Lookup {
                 asked,
@@ -369,8 +371,8 @@ impl Tracker {
                 unchanged,
                 answer,
             } => {
-                self.note_unchanged(asked, *unchanged);
-                self.ingest_lookup(asked, *begun, answer, at, source);
+                self.note_unchanged(asked, unchanged.map(|since| since.min(at)));
+                self.ingest_lookup(asked, (*begun).min(at), answer, at, source);
             }
             Body::Event(event) => self.ingest_event(event, at, source),
             Body::Host(facts) => {

@@ -30,7 +30,7 @@ pub(super) struct Sight {
 impl Tracker {
     pub(super) fn ingest_poll(&mut self, poll: &Poll, at: Timestamp, source: SourceName) {
         let sight = Sight {
-            begun: poll.begun,
+            begun: poll.begun.min(at),
             at,
             source,
             newborn: !poll.first,
@@ -60,16 +60,16 @@ impl Tracker {
         for id in &poll.missing {
             self.miss(id, source);
         }
-        let heals = self.lost_at.is_some_and(|lost| lost < poll.begun);
+        let heals = self.lost_at.is_some_and(|lost| lost < sight.begun);
         if (poll.first || heals) && poll.complete {
             self.lost_at = None;
-            self.miss_what_the_new_source_lacks(poll.begun, source);
+            self.miss_what_the_new_source_lacks(sight.begun, source);
         }
         if poll.complete {
             self.looks
                 .entry(source)
                 .or_default()
-                .note(poll.look, poll.begun);
+                .note(poll.look, sight.begun);
         }
     }
 
