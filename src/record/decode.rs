@@ -250,15 +250,20 @@ impl<S: Sockets> Decoder<'_, S> {
     }
 
     fn named(&self) -> Result<Said, Unread> {
-        let local = needed(words::endpoint(needed(self.raw.local)?))?;
-        let remote = needed(words::endpoint(needed(self.raw.remote)?))?;
+        let tuple = match self.raw.mirrors {
+            Some(other) => self.socket(Some(other))?.id.tuple.mirror(),
+            None => FourTuple {
+                local: needed(words::endpoint(needed(self.raw.local)?))?,
+                remote: needed(words::endpoint(needed(self.raw.remote)?))?,
+            },
+        };
         Ok(Said::Socket {
             number: needed(self.raw.n)?,
             id: Named {
                 id: SockId {
                     scope: self.scope(),
                     cookie: self.raw.cookie.map(Cookie),
-                    tuple: FourTuple { local, remote },
+                    tuple,
                 },
                 cgroup: self.raw.cgroup.flatten(),
             },

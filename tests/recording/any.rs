@@ -344,7 +344,7 @@ pub fn observations(most: usize) -> impl Strategy<Value = Vec<Observation>> {
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: 256,
+        cases: 128,
         failure_persistence: None,
         ..ProptestConfig::default()
     })]

@@ -41,7 +41,7 @@ fn look(at: Timestamp, first: bool, appeared: Vec<Sample>, changed: Vec<Sample>)
 fn idle(now: u64) -> Vec<Sample> {
     let end = |number: u64| {
         let (local, remote) = (40_000 + (number / 2) as u16, 5432);
-        let (local, remote) = if number % 2 == 0 {
+        let (local, remote) = if number.is_multiple_of(2) {
             (local, remote)
         } else {
             (remote, local)
