@@ -167,6 +167,10 @@ fn aborted() -> Tape {
         moment(File::Closing, 3, 4000),
         python,
     );
+    let reset = Moment {
+        error: Some(104),
+        ..moment(File::Held, 3, 0)
+    };
     tape.event(
         2_000_030,
         a,
@@ -419,6 +423,64 @@ fn a_window_cuts_off_what_is_outside() {
     assert_eq!(status, Some(2));
     let (status, _) = refused(&folder, &["report", "none.jsonl"]);
     assert_eq!(status, Some(2));
+}
+
+/// Two hosts that see the same connection, and the clock of one is late by 10 ms.
+#[test]
+fn clocks_that_contradict_each_other_are_told() {
+    use TcpState::{CloseWait, Established, FinWait1};
+    let folder = Folder::new();
+    let client = endpoint("10.0.0.1", 40_000);
+    let server = endpoint("10.0.0.2", SERVER);
+    let (a, b) = (
+        sock(client, server, Established),
+        sock(server, client, Established),
+    );
+    let mut web = Tape::new("web").with_events();
+    web.look(500, &[a], &[]);
+    web.event(
+        2_000_000,
+        a,
+        step(Established, FinWait1),
+        moment(File::Closing, 3, 0),
+        None,
+    );
+    let mut db = Tape::new("db").with_events();
+    db.look(500, &[listener(endpoint("0.0.0.0", SERVER), 0), b], &[]);
+    db.event(
+        1_990_000,
+        b,
+        step(Established, CloseWait),
+        moment(File::Held, 1, 1),
+        None,
+    );
+    folder.write("web.jsonl", &web.ended());
+    folder.write("db.jsonl", &db.ended());
+    let report = |more: &[&str]| {
+        let files = ["report", "web.jsonl", "db.jsonl"];
+        let text = said(&folder, &[&files, more].concat());
+        let json = [&files[..], &["--format", "json"], more].concat();
+        let json: Value = serde_json::from_str(&said(&folder, &json)).unwrap();
+        (text, json["clocks"][0].clone(), json["connections"].clone())
+    };
+    let (text, clocks, connections) = report(&[]);
+    assert_eq!(connections.as_array().unwrap().len(), 1, "{connections}");
+    assert!(
+        text.contains("clocks: the clocks of web and db disagree"),
+        "{text}"
+    );
+    assert_eq!(
+        (&clocks["broken"], &clocks["agree"]),
+        (&1.into(), &false.into())
+    );
+    let mend = clocks["offset_ns"].as_i64().unwrap();
+    assert!(mend >= 10_000_000, "{clocks}");
+    let (text, clocks, _) = report(&["--offset", &format!("{mend}ns")]);
+    assert!(text.contains("agree"), "{text}");
+    assert_eq!(
+        (&clocks["broken"], &clocks["agree"]),
+        (&0.into(), &true.into())
+    );
 }
 
 #[test]

@@ -89,19 +89,21 @@ impl About {
     }
 }
 
-/// How the clocks of two hosts stand to each other.
+/// How the clocks of two hosts stand to each other, by the connections between them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClockWord {
-    /// The recording whose clock is measured.
-    pub host: u16,
-    /// Against this one's.
-    pub against: u16,
-    /// Whether what both ends show can have happened.
-    pub agree: bool,
-    /// The offset that would mend it, nanoseconds.
+    /// The two recordings; an offset is that of the second.
+    pub hosts: (u16, u16),
+    /// How many connections tell.
+    pub connections: u64,
+    /// Of how many what was received was not sent before.
+    pub broken: u64,
+    /// What would mend that, nanoseconds; `None` when nothing is broken.
     pub mend_ns: Option<i64>,
-    /// How many exchanges it rests on.
-    pub seen: u64,
+    /// Whether it mends all of them.
+    pub mends_all: bool,
+    /// The smallest and the greatest offset that would leave all in order, as far as bounded.
+    pub offsets_ns: (Option<i64>, Option<i64>),
     /// All of it in words.
     pub sentence: String,
 }

@@ -95,11 +95,13 @@ impl<'a> Json<'a> {
             .iter()
             .map(|word| {
                 json!({
-                    "recording": word.host,
-                    "against": word.against,
-                    "agree": word.agree,
+                    "recordings": [word.hosts.0, word.hosts.1],
+                    "connections": word.connections,
+                    "broken": word.broken,
+                    "agree": word.mend_ns.is_none(),
                     "offset_ns": word.mend_ns,
-                    "seen": word.seen,
+                    "mends_all": word.mends_all,
+                    "offsets_ns": [word.offsets_ns.0, word.offsets_ns.1],
                     "sentence": word.sentence,
                 })
             })
