@@ -15,7 +15,7 @@ use jiff::tz::TimeZone;
 
 use crate::cli::when::Extent;
 use crate::model::filter::Filter;
-use crate::model::{Body, Observation, Timestamp};
+use crate::model::{Body, Observation, SourceName, Timestamp};
 use crate::source::replay::{Replay, ReplayError};
 use crate::timeline::{Change, ConnId, DEFAULT_RETENTION, Tracker};
 use crate::view::tui::Heard;
@@ -49,10 +49,15 @@ pub struct World {
 impl World {
     /// Before anything was taken in.
     pub fn new(replay: Replay, zone: TimeZone) -> Self {
+        let mut heard = Heard::new(zone);
+        // Who joins in the middle may meet no anchor for a while.
+        if let Some(anchor) = anchor(&replay) {
+            heard.note(&anchor);
+        }
         Self {
             replay,
             tracker: Tracker::default(),
-            heard: Heard::new(zone),
+            heard,
             at: Timestamp::default(),
             taken: 0,
             changes: Vec::new(),
@@ -406,13 +411,25 @@ impl Player {
     }
 }
 
+/// The anchor in the header of the first recording.
+fn anchor(replay: &Replay) -> Option<Observation> {
+    let first = replay.recordings().next()?;
+    let clock = first.header.clock;
+    Some(Observation {
+        at: Timestamp::from_nanos(clock.monotonic_ns).shifted(first.shift),
+        host: 0,
+        source: SourceName::Recording,
+        body: Body::Clock {
+            realtime_ns: clock.realtime_ns,
+        },
+    })
+}
+
 /// What a time is resolved with, by the headers.
 pub fn extent(replay: &Replay, end: Timestamp, zone: TimeZone) -> Extent {
-    let first = replay.recordings().next();
-    let anchor = first.map(|one| {
-        let clock = one.header.clock;
-        let monotonic = Timestamp::from_nanos(clock.monotonic_ns).shifted(one.shift);
-        (monotonic, clock.realtime_ns)
+    let anchor = anchor(replay).and_then(|told| match told.body {
+        Body::Clock { realtime_ns } => Some((told.at, realtime_ns)),
+        _ => None,
     });
     let begin = replay.recordings().map(|one| one.first).min();
     Extent {
