@@ -225,7 +225,7 @@ impl Screen {
 
     fn hear(&mut self, news: News) -> anyhow::Result<Flow> {
         match news {
-            News::End => return Ok(Flow::End),
+            News::End => Ok(Flow::End),
             News::More => {
                 self.has_more = true;
                 Ok(Flow::On)
