@@ -192,6 +192,8 @@ struct Trouble {
     no_lookup: u64,
     /// There are no events at all.
     no_events: bool,
+    /// The ends are on two hosts, of which the second's clock is ahead by so many microseconds.
+    apart: Option<i64>,
 }
 
 fn at(us: u64) -> Timestamp {
@@ -427,6 +429,69 @@ fn looks(steps: &[Step], dice: &mut Dice, all: &mut Vec<Observation>) {
     }
 }
 
+/// A time from which every clock can be shifted back.
+const BEGIN_NS: i64 = 60_000_000_000;
+
+/// The same, told by two hosts: each of its own end.
+fn by_two_hosts(told: &[Observation], apart_us: i64) -> Vec<Observation> {
+    let mut all: Vec<Observation> = told
+        .iter()
+        .flat_map(|said| [0, 1].map(|host| by_host(said, host)))
+        .flatten()
+        .map(|mut said| {
+            let ahead = if said.host == 1 { apart_us * 1_000 } else { 0 };
+            said.shift(BEGIN_NS + ahead);
+            said
+        })
+        .collect();
+    all.sort_by_key(|said| said.at);
+    all
+}
+
+/// What a host says of it; `None` when it is about the other one's end.
+fn by_host(said: &Observation, host: u16) -> Option<Observation> {
+    let mut said = said.clone();
+    said.host = host;
+    let is_here = |id: &SockId| id.tuple.local.port() == [40_000, 80][usize::from(host)];
+    match &mut said.body {
+        Body::Event(event) if is_here(&event.id) => event.id = moved(&event.id, host),
+        Body::Lookup { asked, answer, .. } if is_here(asked) => {
+            *asked = moved(asked, host);
+            if let Answer::Found(sample) = answer {
+                sample.id = moved(&sample.id, host);
+            }
+        }
+        Body::Event(_) | Body::Lookup { .. } => return None,
+        Body::Poll(poll) => {
+            for rows in [&mut poll.appeared, &mut poll.changed] {
+                rows.retain(|row| is_here(&row.id));
+                rows.iter_mut()
+                    .for_each(|row| row.id = moved(&row.id, host));
+            }
+            poll.missing.retain(is_here);
+            poll.missing.iter_mut().for_each(|id| *id = moved(id, host));
+        }
+        _ => {}
+    }
+    Some(said)
+}
+
+/// On a host of its own, and with an address that others can reach.
+fn moved(id: &SockId, host: u16) -> SockId {
+    let address = |end: Endpoint| {
+        let number = if end.port() == 80 { 2 } else { 1 };
+        Endpoint::from((Ipv4Addr::new(10, 0, 0, number), end.port()))
+    };
+    SockId {
+        scope: Scope { host, netns: None },
+        cookie: id.cookie,
+        tuple: FourTuple {
+            local: address(id.tuple.local),
+            remote: address(id.tuple.remote),
+        },
+    }
+}
+
 /// When the end truly entered the state.
 fn entered(steps: &[Step], end: usize, state: TcpState) -> Option<Timestamp> {
     let step = steps
@@ -435,9 +500,15 @@ fn entered(steps: &[Step], end: usize, state: TcpState) -> Option<Timestamp> {
     Some(at(step.at))
 }
 
-fn check(connection: &Connection, steps: &[Step], is_lossy: bool) -> Result<(), String> {
+fn check(
+    connection: &Connection,
+    steps: &[Step],
+    is_lossy: bool,
+    apart: Option<i64>,
+) -> Result<(), String> {
     for (side, track) in connection.visible() {
         let end = usize::from(track.tuple().local.port() == 80);
+        let shift = apart.map_or(0, |us| BEGIN_NS + [0, us * 1_000][end]);
         for span in track.spans() {
             let first_close = span.state == Close && matches!(span.from, When::Before(_));
             if first_close {
@@ -446,6 +517,7 @@ fn check(connection: &Connection, steps: &[Step], is_lossy: bool) -> Result<(), 
             let Some(truly) = entered(steps, end, span.state) else {
                 return Err(format!("{side:?} never was in {}", span.state));
             };
+            let truly = truly.shifted(shift);
             let fits = match span.from {
                 When::At(when) => when == truly,
                 When::Between(from, to) => from <= truly && truly <= to,
@@ -496,6 +568,10 @@ fn run(seed: u64, trouble: Trouble) {
     let mut dice = Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
     let steps = life(&mut dice);
     let told = told(&steps, trouble, &mut dice);
+    let told = match trouble.apart {
+        Some(us) => by_two_hosts(&told, us),
+        None => told,
+    };
     let mut tracker = Tracker::default();
     let mut changes = Vec::new();
     for observation in &told {
@@ -506,11 +582,11 @@ fn run(seed: u64, trouble: Trouble) {
     let all: Vec<&Connection> = tracker.connections().collect();
     let verdict = match all.as_slice() {
         [] if trouble.no_events => Ok(()),
-        [one] => check(one, &steps, is_lossy).and_then(|()| check_chains(&changes)),
+        [one] => check(one, &steps, is_lossy, trouble.apart).and_then(|()| check_chains(&changes)),
         // An end whose first events were lost can be met when the other one is gone.
         several if trouble.lost > 0 => several
             .iter()
-            .try_for_each(|one| check(one, &steps, is_lossy)),
+            .try_for_each(|one| check(one, &steps, is_lossy, trouble.apart)),
         other => Err(format!("{} connections", other.len())),
     };
     if let Err(why) = verdict {
@@ -536,6 +612,7 @@ const NO_TROUBLE: Trouble = Trouble {
     lost: 0,
     no_lookup: 0,
     no_events: false,
+    apart: None,
 };
 
 #[test]
@@ -568,4 +645,55 @@ fn looks_alone_make_nothing_wrong() {
         no_events: true,
         ..NO_TROUBLE
     });
+}
+
+const CLOCKS_US: [i64; 7] = [0, 1_000, -1_000, 500_000, -500_000, 5_000_000, -5_000_000];
+
+#[test]
+fn two_hosts_tell_one_truth_whatever_their_clocks_say() {
+    for us in CLOCKS_US {
+        let apart = Some(us);
+        for seed in 0..300 {
+            run(
+                seed,
+                Trouble {
+                    apart,
+                    ..NO_TROUBLE
+                },
+            );
+            run(
+                seed,
+                Trouble {
+                    apart,
+                    no_lookup: 2,
+                    ..NO_TROUBLE
+                },
+            );
+            run(
+                seed,
+                Trouble {
+                    apart,
+                    no_events: true,
+                    ..NO_TROUBLE
+                },
+            );
+        }
+    }
+}
+
+#[test]
+fn two_hosts_that_lose_events_make_nothing_wrong() {
+    for us in CLOCKS_US {
+        for seed in 0..300 {
+            run(
+                seed,
+                Trouble {
+                    apart: Some(us),
+                    lost: 4,
+                    no_lookup: 3,
+                    ..NO_TROUBLE
+                },
+            );
+        }
+    }
 }

@@ -797,3 +797,39 @@ fn the_same_observations_give_the_same_connections() {
         );
     }
 }
+
+#[test]
+fn a_life_that_was_over_is_open_again_when_its_other_end_joins() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/scenarios");
+    let text = fs::read_to_string(folder.join("hosts-events.toml")).unwrap();
+    let scenario: Scenario = toml::from_str(&text).unwrap();
+    for shift in [5_000, -5_000] {
+        let run = run(&scenario, shift);
+        let kinds: Vec<&str> = run
+            .changes
+            .iter()
+            .filter_map(|change| match change {
+                Change::Opened { .. } => Some("opened"),
+                Change::Joined { .. } => Some("joined"),
+                Change::Closed { .. } => Some("closed"),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(kinds, ["opened", "closed", "joined", "closed"], "{shift}");
+        assert_eq!(run.tracker.totals().open, 0, "it is settled once");
+    }
+}
+
+#[test]
+fn the_namespace_of_b_is_said_where_it_is_another() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/scenarios");
+    let document = |name: &str| {
+        let text = fs::read_to_string(folder.join(name)).unwrap();
+        let scenario: Scenario = toml::from_str(&text).unwrap();
+        let run = run(&scenario, 0);
+        tcpwatch::view::json::list(run.tracker.connections(), at(200_000)).unwrap()
+    };
+    let two = document("hosts-events.toml");
+    assert!(two.contains("\"netns\": 1,\n") && two.contains("\"b_netns\": 2,\n"));
+    assert!(!document("close.toml").contains("b_netns"));
+}

@@ -328,8 +328,8 @@ fn first_closer(connection: &Connection, code: Code) -> Option<Side> {
     if code == Code::Simultaneous {
         return None;
     }
-    if let Some(side) = gave_up_first(connection) {
-        return Some(side);
+    if let Some(told) = gave_up_first(connection) {
+        return told;
     }
     // Of a simultaneous close with a peer elsewhere, TIME_WAIT shows no more than of any other.
     // One here would have been in TIME_WAIT too.
@@ -368,7 +368,7 @@ fn first_closer(connection: &Connection, code: Code) -> Option<Side> {
 
 /// The end that reset or gave up before the other one had sent a FIN. Its exact time tells: on a
 /// broken way the other end closes later, in peace, and did not begin.
-fn gave_up_first(connection: &Connection) -> Option<Side> {
+fn gave_up_first(connection: &Connection) -> Option<Option<Side>> {
     let exact = |side: Side, wanted: fn(&Span) -> bool| {
         let spans = connection.end(side).into_iter().flat_map(Track::spans);
         spans
@@ -383,14 +383,19 @@ fn gave_up_first(connection: &Connection) -> Option<Side> {
         span.state == TcpState::Close && matches!(span.why.cause, Cause::ResetSent | Cause::Timeout)
     };
     let began = |span: &Span| matches!(span.state, TcpState::FinWait1 | TcpState::LastAck);
-    Side::BOTH.into_iter().find(|&side| {
+    Side::BOTH.into_iter().find_map(|side| {
         let other = exact(side.other(), began).or(exact(side.other(), gave_up));
-        exact(side, began).is_none()
-            && exact(side, gave_up)
-                .is_some_and(|at| other.is_none_or(|other| at.plus(unsure) < other))
-            && connection
-                .end(side)
-                .is_some_and(|track| !track.passed(TcpState::CloseWait))
+        let at = exact(side, gave_up).filter(|_| exact(side, began).is_none())?;
+        let has_heard = connection
+            .end(side)
+            .is_some_and(|track| track.passed(TcpState::CloseWait));
+        match other {
+            _ if has_heard => None,
+            Some(other) if at.plus(unsure) < other => Some(Some(side)),
+            Some(other) if at.distance(other) <= unsure && !unsure.is_zero() => Some(None),
+            Some(_) => None,
+            None => Some(Some(side)),
+        }
     })
 }
 

@@ -179,7 +179,9 @@ impl Encoder {
         let number = self.number(&row.id, row.cgroup, out);
         let mut line = Line::begin(out, "row");
         line.number("sock", number.number);
-        line.word("is", is);
+        if is != "changed" {
+            line.word("is", is);
+        }
         sample(&mut line, row, number.cgroup);
         line.end();
     }
@@ -216,7 +218,9 @@ impl Encoder {
                 line.optional("cookie", cookie.map(|cookie| cookie.0));
             }
             (Answer::Found(_), Some((found, row))) => {
-                line.number("found", found.number);
+                if found.number != number.number {
+                    line.number("found", found.number);
+                }
                 sample(&mut line, row, found.cgroup);
             }
             (Answer::Found(_), None) => {}
@@ -283,7 +287,8 @@ fn sample(line: &mut Line<'_>, sample: &Sample, cgroup: Option<u64>) {
     line.optional("inode", sample.inode.map(u64::from));
     line.optional("uid", sample.uid.map(u64::from));
     line.optional("shut", sample.shutdown.map(|shut| shut.mask().into()));
-    line.unless_usual("cgroup", sample.cgroup, cgroup);
+    // Nobody owns a mini-socket.
+    line.unless_usual("cgroup", sample.cgroup, cgroup.filter(|_| !waits));
     line.flag("multipath", sample.multipath);
 }
 

@@ -131,19 +131,18 @@ fn anchor(recorded: &Recorded) -> (Timestamp, u64) {
 
 /// Which connections are wanted.
 struct Wanted {
-    filter: Filter,
+    /// One for all that the user said, or what each recording was made with.
+    filters: Vec<Filter>,
     conns: Vec<u64>,
     from: Option<Timestamp>,
 }
 
 impl Wanted {
     fn new(chosen: &Chosen, replay: &Replay, window: Window) -> Self {
-        let recorded = || {
-            let first = replay.recordings().next();
-            first.map_or_else(Filter::default, |one| one.header.filter.filter())
-        };
+        let recorded = || replay.recordings().map(|one| one.header.filter.filter());
+        let said = chosen.filter.clone().map(|filter| vec![filter]);
         Self {
-            filter: chosen.filter.clone().unwrap_or_else(recorded),
+            filters: said.unwrap_or_else(|| recorded().collect()),
             conns: chosen.conns.clone(),
             from: window.from,
         }
@@ -158,17 +157,18 @@ impl Wanted {
             local: connection.endpoint(Side::A),
             remote: connection.endpoint(Side::B),
         };
+        let host = usize::from(connection.scope().host);
+        let filter = self.filters.get(host).or(self.filters.first());
         (self.conns.is_empty() || self.conns.contains(&connection.id().0))
-            && self.filter.keeps(&tuple)
-            && connection.is_selected_by(&self.filter.selection)
+            && filter.is_none_or(|filter| {
+                filter.keeps(&tuple) && connection.is_selected_by(&filter.selection)
+            })
     }
 
     /// What the user asked for, in words.
     fn spelled(&self, chosen: &Chosen) -> String {
         let mut words: Vec<String> = Vec::new();
-        if chosen.filter.is_some() {
-            words.push(self.filter.to_string());
-        }
+        words.extend(chosen.filter.as_ref().map(Filter::to_string));
         if !self.conns.is_empty() {
             let numbers: Vec<String> = self.conns.iter().map(|conn| format!("#{conn}")).collect();
             words.push(numbers.join(","));

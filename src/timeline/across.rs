@@ -235,12 +235,6 @@ impl Tracker {
         }
     }
 
-    /// Whether an end is in another place than this socket.
-    pub(super) fn is_elsewhere(&self, end: EndRef, id: &SockId) -> bool {
-        self.track(end)
-            .is_some_and(|track| track.id().scope != id.scope)
-    }
-
     /// An end has found its partner on another host. What was over is not, until this end is too.
     pub(super) fn join_hosts(&mut self, end: EndRef) {
         self.note_offset(end);

@@ -4,7 +4,7 @@
 //! and did not, or an event, makes it newborn; and a look of another host proves nothing.
 
 use crate::model::tcp::passed_between;
-use crate::model::{Ask, Sample, SockId, TcpState, Timestamp};
+use crate::model::{Ask, Sample, TcpState, Timestamp};
 use crate::timeline::ingest::Sight;
 use crate::timeline::pair::found_since;
 use crate::timeline::{ConnId, Connection, EndRef, Side, Track, Tracker, When};
@@ -67,14 +67,22 @@ impl Tracker {
             },
             None => self.new_connection(sample, replaced, sight.at),
         };
+        let scope = sample.id.scope;
+        let mut other = None;
         if let Some(connection) = self.connections.get_mut(&end.conn) {
+            other = connection.end_scope(end.side.other());
             connection.multipath |= sample.multipath;
+            connection.overflows_at_open[end.side as usize] =
+                match other.filter(|other| other.host == scope.host) {
+                    // Both ends of one host count from when the first was met.
+                    Some(_) => connection.overflows_at_open[end.side.other() as usize],
+                    None => self.hosts.get(scope.host).facts.time_wait_overflows,
+                };
             connection.ends[end.side as usize] = Some(track);
         }
-        self.note_overflows(end, &sample.id);
         self.hosts.note_scope(&sample.id);
         self.index(end, &sample.id);
-        if partner.is_some_and(|partner| self.is_elsewhere(partner, &sample.id)) {
+        if other.is_some_and(|other| other != scope) {
             self.join_hosts(end);
         }
         if !self.has_events(&sample.id) && sample.state != TcpState::TimeWait {
@@ -160,19 +168,5 @@ impl Tracker {
             conn: id,
             side: Side::A,
         }
-    }
-
-    /// What its host had counted when the end was met; of one host both ends have the same.
-    fn note_overflows(&mut self, end: EndRef, id: &SockId) {
-        let now = self.hosts.get(id.scope.host).facts.time_wait_overflows;
-        let Some(connection) = self.connections.get_mut(&end.conn) else {
-            return;
-        };
-        let other = end.side.other();
-        let is_with_other = connection
-            .end_scope(other)
-            .is_some_and(|scope| scope.host == id.scope.host);
-        let known = connection.overflows_at_open[other as usize];
-        connection.overflows_at_open[end.side as usize] = if is_with_other { known } else { now };
     }
 }

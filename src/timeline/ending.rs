@@ -122,11 +122,10 @@ impl Tracker {
         let last_ack = before_last_ack.map(|_| TcpState::LastAck);
         let passed = before_last_ack.into_iter().flatten().copied();
         let passed = passed.chain(last_ack).chain(time_wait);
-        let overflowed = self.has_overflowed(end);
         let Some(connection) = self.connections.get_mut(&end.conn) else {
             return;
         };
-        connection.time_wait_unreliable |= overflowed;
+        connection.time_wait_unreliable |= self.hosts.has_overflowed(connection, end.side);
         connection.replaced |= replaced && !connection.is_over();
         let Some(track) = connection.ends[end.side as usize].as_mut() else {
             return;

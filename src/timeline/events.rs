@@ -248,10 +248,10 @@ impl Tracker {
         now: Timestamp,
     ) {
         self.settle_missing(end);
-        let overflowed = self.has_overflowed(end);
         let Some(connection) = self.connections.get_mut(&end.conn) else {
             return;
         };
+        let overflowed = self.hosts.has_overflowed(connection, end.side);
         connection.time_wait_unreliable |= overflowed;
         let Some(track) = connection.ends[end.side as usize].as_mut() else {
             return;

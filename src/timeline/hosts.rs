@@ -7,7 +7,7 @@
 use crate::model::observation::HostFacts;
 use crate::model::{Endpoint, FourTuple, Look, Scope, SockId, SourceName, TcpState, Timestamp};
 use crate::timeline::resets::Resets;
-use crate::timeline::{EndRef, Track, Tracker};
+use crate::timeline::{Connection, EndRef, Side, Track, Tracker};
 
 /// As many as [`SourceName`] has.
 const SOURCES: usize = SourceName::Recording as usize + 1;
@@ -101,6 +101,14 @@ impl Hosts {
         &mut self.others[number - 1]
     }
 
+    /// Whether the end's host had no room for a TIME_WAIT since the end was met.
+    pub(super) fn has_overflowed(&self, connection: &Connection, side: Side) -> bool {
+        connection.end(side).is_some_and(|track| {
+            let now = self.get(track.id().scope.host).facts.time_wait_overflows;
+            connection.overflows_at_open[side as usize] != now
+        })
+    }
+
     /// Notes where an end was met.
     pub(super) fn note_scope(&mut self, id: &SockId) {
         let place = self.places.iter().position(|place| place.scope == id.scope);
@@ -189,16 +197,8 @@ impl Tracker {
 
     /// Whether the end's host had no room for a TIME_WAIT since the end was met.
     pub(super) fn has_overflowed(&self, end: EndRef) -> bool {
-        self.connections.get(&end.conn).is_some_and(|connection| {
-            connection.end(end.side).is_some_and(|track| {
-                let now = self
-                    .hosts
-                    .get(track.id().scope.host)
-                    .facts
-                    .time_wait_overflows;
-                connection.overflows_at_open[end.side as usize] != now
-            })
-        })
+        let connection = self.connections.get(&end.conn);
+        connection.is_some_and(|connection| self.hosts.has_overflowed(connection, end.side))
     }
 
     /// A missing end is found, or gone.
@@ -207,5 +207,64 @@ impl Tracker {
         if let Some(host) = host {
             self.hosts.get_mut(host).missing_is_settled();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(host: u16, netns: u64, addrs: [&str; 2], interface: u32) -> SockId {
+        let end = |addr: &str, port| Endpoint::on_interface(addr.parse().unwrap(), port, interface);
+        SockId {
+            scope: Scope {
+                host,
+                netns: Some(netns),
+            },
+            cookie: None,
+            tuple: FourTuple {
+                local: end(addrs[0], 40_000),
+                remote: end(addrs[1], 80),
+            },
+        }
+    }
+
+    fn mirrors(hosts: &Hosts, id: &SockId) -> Vec<(u16, String)> {
+        let mirrors = hosts.mirrors_beside(id);
+        mirrors
+            .map(|(scope, tuple)| (scope.host, format!("{}>{}", tuple.local, tuple.remote)))
+            .collect()
+    }
+
+    #[test]
+    fn hosts_are_there_when_they_speak() {
+        let mut hosts = Hosts::default();
+        hosts.get_mut(3).missing_that_count = 7;
+        let counts = [0, 1, 2, 3].map(|host| hosts.get(host).missing_that_count);
+        assert_eq!(counts, [0, 0, 0, 7]);
+    }
+
+    #[test]
+    fn a_mirror_is_sought_in_every_other_place() {
+        let mut hosts = Hosts::default();
+        let here = id(0, 1, ["10.0.0.1", "10.0.0.2"], 0);
+        hosts.note_scope(&here);
+        assert!(mirrors(&hosts, &here).is_empty(), "there is no other");
+        hosts.note_scope(&id(1, 1, ["10.0.0.2", "10.0.0.1"], 0));
+        hosts.note_scope(&id(2, 9, ["10.0.0.2", "10.0.0.1"], 0));
+        let mirror = "10.0.0.2:80>10.0.0.1:40000".to_owned();
+        let expected = [(1, mirror.clone()), (2, mirror)];
+        assert_eq!(mirrors(&hosts, &here), expected);
+    }
+
+    #[test]
+    fn another_host_numbers_its_interfaces_otherwise() {
+        let mut hosts = Hosts::default();
+        let here = id(0, 1, ["fe80::1", "fe80::2"], 3);
+        hosts.note_scope(&here);
+        hosts.note_scope(&id(1, 1, ["fe80::2", "fe80::1"], 7));
+        hosts.note_scope(&id(1, 1, ["fe80::2", "fe80::9"], 8));
+        let on = |index| format!("[fe80::2%{index}]:80>[fe80::1%{index}]:40000");
+        assert_eq!(mirrors(&hosts, &here), [(1, on(7)), (1, on(8))]);
     }
 }

@@ -163,12 +163,12 @@ pub struct Step<'a> {
 
 impl<'a> Step<'a> {
     /// The state that ended.
-    pub fn old(&self) -> &'a Span {
+    pub fn left(&self) -> &'a Span {
         &self.track.spans()[self.index - 1]
     }
 
     /// The state that began.
-    pub fn new(&self) -> &'a Span {
+    pub fn entered(&self) -> &'a Span {
         &self.track.spans()[self.index]
     }
 }
@@ -182,7 +182,7 @@ impl<'a> Shown<'a> {
             steps.extend((1..track.spans().len()).map(|index| Step { side, track, index }));
         }
         // Stable.
-        steps.sort_by_key(|step| step.new().from.not_after());
+        steps.sort_by_key(|step| step.entered().from.not_after());
         steps
     }
 

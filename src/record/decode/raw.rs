@@ -148,6 +148,8 @@ impl<'a> Raw<'a> {
             "listen_overflows" => self.listen_overflows = value.number_or_null()?,
             "resets" => self.resets = value.number_or_null()?,
             "server_fast_open" => self.server_fast_open = value.boolean()?,
+            // No name of any version: the line is damaged.
+            _ if name.bytes().any(|byte| byte < b' ') => return Err(Malformed),
             _ => return Ok(false),
         }
         Ok(true)

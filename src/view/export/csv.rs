@@ -60,7 +60,7 @@ pub(super) fn connection(shown: &Shown<'_>, about: &About, out: &mut String) {
         None => ("", None, ""),
     };
     for step in shown.steps() {
-        let at = step.new().from.not_after();
+        let at = step.entered().from.not_after();
         if shown.from.is_some_and(|from| at < from) {
             continue;
         }
@@ -77,7 +77,7 @@ pub(super) fn connection(shown: &Shown<'_>, about: &About, out: &mut String) {
 }
 
 fn step_cells(row: &mut Row<'_>, step: &Step<'_>, shown: &Shown<'_>, about: &About) {
-    let (old, new) = (step.old(), step.new());
+    let (old, new) = (step.left(), step.entered());
     let connection = shown.connection;
     let at = new.from.not_after();
     let host = about.recordings.get(usize::from(connection.scope().host));
@@ -114,11 +114,11 @@ fn step_cells(row: &mut Row<'_>, step: &Step<'_>, shown: &Shown<'_>, about: &Abo
 
 /// How long the state before was seen to last, as in the lines of JSON.
 fn in_from(step: &Step<'_>) -> Option<u64> {
-    let old = step.old();
+    let old = step.left();
     match (old.certainty, old.from) {
         (Certainty::Inferred, _) | (_, When::Before(_)) => None,
         (_, from) => Some(nanos_of(
-            step.new().from.not_after().since(from.not_after()),
+            step.entered().from.not_after().since(from.not_after()),
         )),
     }
 }

@@ -170,10 +170,14 @@ impl<'a> Story<'a> {
             (_, SynSent) => self.message(side, "SYN", new, 1),
             (_, SynRecv) => {
                 self.unless_sent(other, &[SynSent], "SYN", new, 1);
-                self.message(side, "SYN, ACK", new, 3);
+                // Where its arrival is seen, it is drawn there: the kernel answers before it tells
+                // that it does.
+                if !self.opens_here(other) {
+                    self.message(side, "SYN, ACK", new, 3);
+                }
             }
             (SynSent, Established) => {
-                self.unless_sent(other, &[SynRecv], "SYN, ACK", new, 3);
+                self.message(other, "SYN, ACK", new, 3);
                 self.message(side, "ACK", new, 5);
             }
             (SynRecv, Established) => {
@@ -198,6 +202,15 @@ impl<'a> Story<'a> {
             (_, Close) => self.reset(side, new),
             _ => {}
         }
+    }
+
+    /// Whether an end was seen to open the connection and to have it open.
+    fn opens_here(&self, side: Side) -> bool {
+        self.connection.end(side).is_some_and(|track| {
+            track.spans().windows(2).any(|pair| {
+                (pair[0].state, pair[1].state) == (TcpState::SynSent, TcpState::Established)
+            })
+        })
     }
 
     /// A reset that ended an end, where no mark tells of it.

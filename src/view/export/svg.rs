@@ -179,11 +179,14 @@ fn header(draw: &mut Draw, about: &About, summary: &Summary) -> f64 {
     y + 18.0
 }
 
+/// Draws a sign at a place.
+type Sign<'a> = &'a dyn Fn(&mut Draw, f64, f64);
+
 /// Explains what occurs; gives its height.
 fn legend(draw: &mut Draw, top: f64, used: &Used) -> f64 {
     let mut x = 16.0;
     let mut y = top + 14.0;
-    let mut entry = |draw: &mut Draw, sign: &dyn Fn(&mut Draw, f64, f64), text: &str| {
+    let mut entry = |draw: &mut Draw, sign: Sign<'_>, text: &str| {
         let width = 30.0 + 6.9 * text.chars().count() as f64 + 18.0;
         if x + width > WIDTH - 16.0 {
             x = 16.0;
@@ -225,7 +228,7 @@ fn legend(draw: &mut Draw, top: f64, used: &Used) -> f64 {
         let sign = |draw: &mut Draw, x: f64, y: f64| draw.mark(kind, x + 12.0, y - 4.0, "");
         entry(draw, &sign, words);
     }
-    let signs: [(bool, &dyn Fn(&mut Draw, f64, f64), &str); 6] = [
+    let signs: [(bool, Sign<'_>, &str); 6] = [
         (
             used.fuzzy,
             &|draw, x, y| draw.fuzzy("est", "fw2", (x, x + 24.0), (y - 11.0, 14.0), ""),

@@ -315,17 +315,17 @@ impl Text<'_> {
                     words
                 }
             }
-            None if span.state == TcpState::Close => "-".to_owned(),
+            None if span.state == TcpState::Close => String::new(),
             None => "before that".to_owned(),
         };
-        let padding = " ".repeat(12_usize.saturating_sub(span.state.name().len()));
+        let padding = " ".repeat(13_usize.saturating_sub(span.state.name().len()));
         let head = format!(
-            "    {time}  {}{padding}{lasted:<14}  ",
+            "    {time}  {}{padding}{lasted:<17}  ",
             painted(span.state, self.color)
         );
         // Escapes take no columns.
-        let columns = 4 + wall::WIDTH + 2 + 12 + lasted.chars().count().max(14) + 2;
-        flow_after(out, &head, columns, INDENT + 28, &notes.join(", "));
+        let columns = 4 + wall::WIDTH + 2 + 13 + lasted.chars().count().max(17) + 2;
+        flow_after(out, &head, columns, INDENT + 32, &notes.join(", "));
     }
 
     /// What stands behind the connections.

@@ -5,10 +5,17 @@
 //! sign of it, and labelled with how long they are. Between two breaks the axis is even. The trap:
 //! what is broken must be seen to be broken, since lengths on both sides can't be compared.
 
-/// Pixels that a broken stretch takes.
-const BROKEN: f64 = 104.0;
-/// When there are many.
-const BROKEN_NARROW: f64 = 64.0;
+/// Pixels that a broken stretch takes, by how many there are: on each side of the sign there is
+/// room for the name of a state, as long as there are few.
+const fn broken_width(breaks: usize) -> f64 {
+    match breaks {
+        0..=2 => 188.0,
+        3 => 150.0,
+        4 => 104.0,
+        _ => 64.0,
+    }
+}
+
 /// Of a piece of the axis that is a single moment.
 const MOMENT: f64 = 22.0;
 const MOST_BREAKS: usize = 6;
@@ -146,11 +153,7 @@ fn laid_out(gaps: &[Gap], first: u64, x: f64, width: f64) -> Vec<Piece> {
             run.2 += gap.need;
         }
     }
-    let broken = if breaks.len() > 4 {
-        BROKEN_NARROW
-    } else {
-        BROKEN
-    };
+    let broken = broken_width(breaks.len());
     let moments = runs.iter().filter(|run| run.2 == 0.0).count();
     let rest = width - broken * breaks.len() as f64 - MOMENT * moments as f64;
     // What has more in it gets more, and the smallest still enough.

@@ -284,17 +284,15 @@ impl Lane<'_> {
     /// place where time is left out.
     fn name(&self, draw: &mut Draw, name: &str, index: usize, track: &Track, (x1, x2): (f64, f64)) {
         let number = number_of(track, index).to_string();
-        let broken: Vec<&Piece> = self
-            .axis
-            .pieces
-            .iter()
-            .filter(|piece| piece.broken && piece.x + 1.0 < x2 && piece.x + piece.width > x1 + 1.0)
-            .collect();
         // The parts of the bar between the signs of time left out.
         let mut parts = vec![x1];
-        for piece in broken {
+        for piece in self.axis.pieces.iter().filter(|piece| piece.broken) {
             let middle = piece.x + piece.width / 2.0;
-            parts.extend([middle - 8.0, middle + 8.0]);
+            if x1 < middle - 8.0 && middle + 8.0 < x2 {
+                parts.extend([middle - 8.0, middle + 8.0]);
+            } else if x1 < middle && middle < x2 {
+                return;
+            }
         }
         parts.push(x2);
         let widest = parts

@@ -1,0 +1,558 @@
+//! Reports and exports, from files to what is printed: the program is run on recordings that are
+//! made up here, and what it says is compared and read back.
+//!
+//! Snapshots are read by people before they are accepted: would this go into a ticket?
+
+#![allow(clippy::unwrap_used, reason = "a test may fail loudly")]
+
+#[path = "common/build.rs"]
+mod build;
+#[path = "report/read.rs"]
+mod read;
+#[path = "report/tape.rs"]
+mod tape;
+
+use std::fs;
+use std::process::{Command, Output, Stdio};
+
+use build::{
+    at, endpoint, in_state, killed, let_go, listener, mini, moment, process, sock, step, unread,
+};
+use read::{csv_rows, tracks_of, xml_texts};
+use serde_json::Value;
+use tape::{Folder, Tape};
+use tcpwatch::model::event::{File, ResetReason, What};
+use tcpwatch::model::{Moment, Sample, TcpState};
+
+const SERVER: u16 = 50008;
+const FORMATS: [&str; 4] = ["svg", "perfetto", "csv", "mermaid"];
+
+fn ends(client: u16, state: TcpState) -> [Sample; 2] {
+    let (a, b) = (endpoint("127.0.0.1", client), endpoint("127.0.0.1", SERVER));
+    [sock(a, b, state), sock(b, a, state)]
+}
+
+/// The server waits for connections.
+fn waiting() -> Sample {
+    listener(endpoint("0.0.0.0", SERVER), 0)
+}
+
+/// By events: opened, closed by A after 8 s, in 300 µs; A keeps a TIME_WAIT.
+fn exact(name: &str) -> Tape {
+    let mut tape = Tape::new("web").with_events();
+    close_by_events(&mut tape, 40_000, 1_000_000, name);
+    tape
+}
+
+fn close_by_events(tape: &mut Tape, client: u16, us: u64, name: &str) {
+    use TcpState::{
+        Close, CloseWait, Established, FinWait1, FinWait2, LastAck, Listen, SynRecv, SynSent,
+    };
+    let [a, b] = ends(client, Established);
+    let (curl, nginx) = (Some(process(name, 4711)), Some(process("nginx", 812)));
+    let held = moment(File::Held, 0, 0);
+    tape.event(us, a, step(Close, SynSent), held, curl);
+    tape.event(
+        us + 20,
+        b,
+        step(Listen, SynRecv),
+        moment(File::Absent, 0, 0),
+        None,
+    );
+    tape.event(us + 40, a, step(SynSent, Established), held, None);
+    tape.event(
+        us + 45,
+        b,
+        step(SynRecv, Established),
+        moment(File::Absent, 0, 0),
+        None,
+    );
+    let end = us + 8_000_000;
+    tape.event(end, a, What::Retransmit, held, None);
+    tape.event(
+        end + 2,
+        a,
+        step(Established, FinWait1),
+        moment(File::Closing, 3, 0),
+        curl,
+    );
+    tape.event(
+        end + 40,
+        b,
+        step(Established, CloseWait),
+        moment(File::Held, 1, 15),
+        None,
+    );
+    tape.event(
+        end + 90,
+        a,
+        step(FinWait1, FinWait2),
+        moment(File::Absent, 3, 0),
+        None,
+    );
+    tape.event(
+        end + 95,
+        a,
+        step(FinWait2, Close),
+        moment(File::Absent, 3, 0),
+        None,
+    );
+    let waits = mini(let_go(in_state(a, FinWait2)), at(60_000));
+    tape.found(end + 100, waits);
+    tape.event(
+        end + 290,
+        b,
+        step(CloseWait, LastAck),
+        moment(File::Closing, 3, 0),
+        nginx,
+    );
+    tape.event(
+        end + 300,
+        b,
+        step(LastAck, Close),
+        moment(File::Absent, 3, 0),
+        None,
+    );
+    tape.found(end + 310, mini(in_state(a, TcpState::TimeWait), at(69_300)));
+}
+
+/// By looks alone: one that leaks, one in good order, one that vanished, one from afar.
+fn sampled() -> Tape {
+    let mut tape = Tape::new("db-7");
+    let [a, b] = ends(40_002, TcpState::Established);
+    tape.look(1000, &[waiting()], &[]);
+    tape.look(2000, &[a, b], &[]);
+    let waits = mini(in_state(a, TcpState::FinWait2), at(65_000));
+    tape.look(
+        5000,
+        &[],
+        &[waits, unread(in_state(b, TcpState::CloseWait), 14)],
+    );
+    let [a, b] = ends(40_004, TcpState::Established);
+    tape.look(8000, &[a, b], &[]);
+    tape.look(
+        11_000,
+        &[],
+        &[mini(in_state(a, TcpState::TimeWait), at(71_000))],
+    );
+    tape.gone(11_001, b);
+    let [a, b] = ends(40_005, TcpState::Established);
+    tape.look(12_000, &[a, b], &[]);
+    tape.gone(14_000, a);
+    tape.gone(14_001, b);
+    tape.lost(14_500, Some(3), "rows that could not be read");
+    let far = endpoint("2001:db8:85a3:8d3:1319:8a2e:370:7348", 51_000);
+    let near = endpoint("2001:db8::7", SERVER);
+    tape.look(
+        15_000,
+        &[let_go(sock(near, far, TcpState::Established))],
+        &[],
+    );
+    tape
+}
+
+/// A server that is killed with data unread.
+fn aborted() -> Tape {
+    use TcpState::{Close, Established};
+    let mut tape = Tape::new("web").with_events();
+    let [a, b] = ends(40_007, Established);
+    tape.look(500, &[waiting(), a, b], &[]);
+    let python = Some(killed(process("python3", 99), 9));
+    let sent = What::ResetSent(ResetReason::AbortOnClose);
+    tape.event(2_000_000, b, sent, moment(File::Closing, 3, 4000), None);
+    tape.event(
+        2_000_001,
+        b,
+        step(Established, Close),
+        moment(File::Closing, 3, 4000),
+        python,
+    );
+    tape.event(
+        2_000_030,
+        a,
+        What::ResetReceived,
+        moment(File::Held, 0, 0),
+        None,
+    );
+    tape.event(2_000_031, a, step(Established, Close), reset, None);
+    tape
+}
+
+fn tcpwatch(folder: &Folder, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_tcpwatch"))
+        .args(arguments)
+        .current_dir(folder.path())
+        .env("TZ", "UTC")
+        .env_remove("NO_COLOR")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
+fn said(folder: &Folder, arguments: &[&str]) -> String {
+    let output = tcpwatch(folder, arguments);
+    let complaints = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{arguments:?}: {complaints}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn refused(folder: &Folder, arguments: &[&str]) -> (Option<i32>, String) {
+    let output = tcpwatch(folder, arguments);
+    (
+        output.status.code(),
+        String::from_utf8(output.stderr).unwrap(),
+    )
+}
+
+/// The same whatever the version is.
+fn without_version(text: &str) -> String {
+    text.replace(env!("CARGO_PKG_VERSION"), "VERSION")
+}
+
+#[test]
+fn reports_in_words_and_for_machines() {
+    for (name, tape) in [
+        ("exact", exact("curl")),
+        ("sampled", sampled()),
+        ("aborted", aborted()),
+    ] {
+        let folder = Folder::new();
+        folder.write("rec.jsonl", &tape.ended());
+        let text = said(&folder, &["report", "rec.jsonl"]);
+        for line in text.lines() {
+            assert!(line.chars().count() <= 100, "too wide: {line}");
+        }
+        insta::assert_snapshot!(format!("text_{name}"), without_version(&text));
+        let json = said(&folder, &["report", "rec.jsonl", "--format", "json"]);
+        let value: Value = serde_json::from_str(&json).unwrap();
+        let pretty = serde_json::to_string_pretty(&value).unwrap();
+        insta::assert_snapshot!(format!("json_{name}"), without_version(&pretty));
+    }
+}
+
+#[test]
+fn exports_in_every_format() {
+    for (name, tape) in [
+        ("exact", exact("curl")),
+        ("sampled", sampled()),
+        ("aborted", aborted()),
+    ] {
+        let folder = Folder::new();
+        folder.write("rec.jsonl", &tape.ended());
+        for format in FORMATS {
+            let text = said(&folder, &["export", "rec.jsonl", "--to", format]);
+            let text = without_version(&text).replace("\r\n", "\n");
+            insta::assert_snapshot!(format!("{format}_{name}"), text);
+        }
+    }
+}
+
+#[test]
+fn the_same_observations_give_the_same_bytes() {
+    let folder = Folder::new();
+    folder.write("rec.jsonl", &sampled().ended());
+    for arguments in [
+        &["report", "rec.jsonl"][..],
+        &["report", "rec.jsonl", "--format", "json"],
+        &["export", "rec.jsonl", "--to", "svg"],
+        &["export", "rec.jsonl", "--to", "perfetto"],
+        &["export", "rec.jsonl", "--to", "csv"],
+        &["export", "rec.jsonl", "--to", "mermaid"],
+    ] {
+        assert_eq!(said(&folder, arguments), said(&folder, arguments));
+    }
+}
+
+#[test]
+fn a_trace_has_a_track_an_end_and_its_slices_abut() {
+    for tape in [exact("curl"), sampled(), aborted()] {
+        let folder = Folder::new();
+        folder.write("rec.jsonl", &tape.ended());
+        let trace: Value =
+            serde_json::from_str(&said(&folder, &["export", "rec.jsonl", "--to", "perfetto"]))
+                .unwrap();
+        let report: Value =
+            serde_json::from_str(&said(&folder, &["report", "rec.jsonl", "--format", "json"]))
+                .unwrap();
+        let connections = report["connections"].as_array().unwrap();
+        let visible = connections
+            .iter()
+            .flat_map(|connection| [&connection["a"], &connection["b"]])
+            .filter(|end| !end.is_null())
+            .count();
+        let tracks = tracks_of(&trace);
+        assert_eq!(tracks.len(), visible);
+        for (track, slices) in &tracks {
+            assert!(!slices.is_empty(), "{track:?}");
+            for pair in slices.windows(2) {
+                assert_eq!(pair[0].end, pair[1].begin, "{track:?}: {pair:?}");
+            }
+        }
+        let names = trace["traceEvents"].as_array().unwrap().iter();
+        let threads = names.filter(|event| event["name"] == "thread_name").count();
+        assert_eq!(threads, visible);
+    }
+}
+
+#[test]
+fn a_table_has_a_row_a_transition() {
+    let folder = Folder::new();
+    folder.write("rec.jsonl", &sampled().ended());
+    let table = csv_rows(&said(&folder, &["export", "rec.jsonl", "--to", "csv"]));
+    let report: Value =
+        serde_json::from_str(&said(&folder, &["report", "rec.jsonl", "--format", "json"])).unwrap();
+    let steps: usize = report["connections"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .flat_map(|connection| [&connection["a"], &connection["b"]])
+        .filter_map(|end| Some(end["spans"].as_array()?.len() - 1))
+        .sum();
+    assert!(steps > 5);
+    assert_eq!(table.len(), steps + 1, "and the names of the columns");
+    assert!(table.iter().all(|row| row.len() == table[0].len()));
+    let to = table[0].iter().position(|name| name == "to").unwrap();
+    assert!(table.iter().any(|row| row[to] == "CLOSE_WAIT"));
+}
+
+#[test]
+fn names_from_outside_stay_text() {
+    for name in [
+        "</svg><!--",
+        "]]>&'\"",
+        "=cmd|'/c'!A1",
+        "@SUM(1)",
+        "a;b#c%%{x}",
+        "\u{1b}[2J\u{7f}",
+        "\u{202e}gnp.exe",
+        "a,\"b\"\r\nc",
+    ] {
+        let folder = Folder::new();
+        let mut tape = exact(name);
+        tape.host = format!("{name}\u{ffff}");
+        tape.lost(9900, None, name);
+        folder.write("rec.jsonl", &tape.ended());
+        let plain = |text: &str| {
+            assert!(
+                text.chars()
+                    .all(|c| !c.is_control() || matches!(c, '\n' | '\r')),
+                "{text}"
+            );
+            assert!(!text.contains('\u{202e}'));
+        };
+        plain(&said(&folder, &["report", "rec.jsonl"]));
+        let json = said(&folder, &["report", "rec.jsonl", "--format", "json"]);
+        plain(&json);
+        let report: Value = serde_json::from_str(&json).unwrap();
+        let comm = &report["connections"][0]["a"]["spans"][1]["comm"];
+        assert_eq!(comm.as_str().unwrap(), name);
+
+        let svg = said(&folder, &["export", "rec.jsonl", "--to", "svg"]);
+        plain(&svg);
+        let texts = xml_texts(&svg);
+        let shown = tcpwatch::view::plain::plain(name).into_owned();
+        assert!(
+            texts.iter().any(|text| text.contains(&shown)),
+            "{shown}: {texts:?}"
+        );
+
+        let trace = said(&folder, &["export", "rec.jsonl", "--to", "perfetto"]);
+        plain(&trace);
+        serde_json::from_str::<Value>(&trace).unwrap();
+
+        let csv = said(&folder, &["export", "rec.jsonl", "--to", "csv"]);
+        plain(&csv);
+        for cell in csv_rows(&csv).iter().flatten() {
+            assert!(!cell.starts_with(['=', '+', '-', '@']), "{cell}");
+        }
+
+        let mermaid = said(&folder, &["export", "rec.jsonl", "--to", "mermaid"]);
+        plain(&mermaid);
+        assert!(mermaid.lines().skip(1).all(|line| line.starts_with("    ")));
+        let text = mermaid.replace("%% tcpwatch", "");
+        assert!(!text.contains("%%") && !text.contains('{'), "{text}");
+    }
+}
+
+#[test]
+fn a_window_cuts_off_what_is_outside() {
+    let folder = Folder::new();
+    folder.write("rec.jsonl", &sampled().ended());
+    let report = |arguments: &[&str]| -> Value {
+        let all = [&["report", "rec.jsonl", "--format", "json"], arguments].concat();
+        serde_json::from_str(&said(&folder, &all)).unwrap()
+    };
+    let numbers = |report: &Value| -> Vec<u64> {
+        let all = report["connections"].as_array().unwrap().iter();
+        all.map(|connection| connection["conn"].as_u64().unwrap())
+            .collect()
+    };
+    assert_eq!(numbers(&report(&[])), [1, 2, 3, 4]);
+    // 40005 is gone at 14.001 s, and the world has not seen what comes at 15 s.
+    assert_eq!(
+        numbers(&report(&["--from", "+14.2s", "--to", "+14.9s"])),
+        [1, 2]
+    );
+    assert_eq!(numbers(&report(&["--to", "+3s"])), [1]);
+    assert_eq!(numbers(&report(&["--from", "-500ms"])), [1, 2, 4]);
+    assert_eq!(numbers(&report(&["--conn", "2,4"])), [2, 4]);
+    assert_eq!(numbers(&report(&["--port", "40005"])), [3]);
+    assert_eq!(numbers(&report(&["--state", "close-wait"])), [1]);
+
+    let cut = report(&["--from", "14:02:10", "--to", "14:02:12"]);
+    assert_eq!(cut["from"], "2026-03-01T14:02:10.000000000Z");
+    let leaks = cut["connections"][0]["b"]["spans"].as_array().unwrap();
+    let last = leaks.last().unwrap();
+    assert_eq!(last["state"], "CLOSE_WAIT");
+    assert_eq!(
+        last["lasted_ns"],
+        serde_json::json!([2_000_000_000_u64, 2_000_000_000_u64])
+    );
+
+    let (status, message) = refused(&folder, &["report", "rec.jsonl", "--port", "9"]);
+    assert_eq!(status, Some(1));
+    assert!(message.contains("port 9"), "{message}");
+    let (status, _) = refused(
+        &folder,
+        &["report", "rec.jsonl", "--from", "+9s", "--to", "+3s"],
+    );
+    assert_eq!(status, Some(2));
+    let (status, _) = refused(&folder, &["report", "none.jsonl"]);
+    assert_eq!(status, Some(2));
+}
+
+#[test]
+fn what_was_cut_off_is_reported_as_far_as_it_goes() {
+    let folder = Folder::new();
+    let whole = exact("curl").bytes();
+    folder.write("rec.jsonl", &whole[..whole.len() - 20]);
+    let text = said(&folder, &["report", "rec.jsonl"]);
+    assert!(text.contains("cut off in the middle of a line"), "{text}");
+    let json = said(&folder, &["report", "rec.jsonl", "--format", "json"]);
+    let report: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(report["recordings"][0]["ended"], false);
+}
+
+#[test]
+fn a_recording_can_come_through_a_pipe() {
+    let folder = Folder::new();
+    folder.write("rec.jsonl", &exact("curl").ended());
+    let piped = Command::new(env!("CARGO_BIN_EXE_tcpwatch"))
+        .args(["report", "-", "--format", "json"])
+        .stdin(fs::File::open(folder.path().join("rec.jsonl")).unwrap())
+        .env("TZ", "UTC")
+        .output()
+        .unwrap();
+    let from_file = said(&folder, &["report", "rec.jsonl", "--format", "json"]);
+    let connections = |text: &str| {
+        let report: Value = serde_json::from_str(text).unwrap();
+        report["connections"].clone()
+    };
+    let piped = String::from_utf8(piped.stdout).unwrap();
+    assert_eq!(connections(&piped), connections(&from_file));
+}
+
+#[test]
+fn an_export_replaces_nothing_unasked_and_leaves_nothing_half() {
+    let folder = Folder::new();
+    folder.write("rec.jsonl", &exact("curl").ended());
+    folder.write("there.svg", b"mine");
+    let (status, message) = refused(
+        &folder,
+        &["export", "rec.jsonl", "--to", "svg", "-o", "there.svg"],
+    );
+    assert_eq!(status, Some(2));
+    assert!(message.contains("--force"), "{message}");
+    assert_eq!(folder.read("there.svg"), b"mine");
+    let force = [
+        "export",
+        "rec.jsonl",
+        "--to",
+        "svg",
+        "-o",
+        "there.svg",
+        "--force",
+    ];
+    said(&folder, &force);
+    assert!(folder.read("there.svg").starts_with(b"<?xml"));
+    said(
+        &folder,
+        &["export", "rec.jsonl", "--to", "csv", "-o", "new.csv"],
+    );
+    let (status, _) = refused(
+        &folder,
+        &["export", "none", "--to", "csv", "-o", "never.csv"],
+    );
+    assert_eq!(status, Some(2));
+    let (status, _) = refused(
+        &folder,
+        &[
+            "export",
+            "rec.jsonl",
+            "--to",
+            "csv",
+            "-o",
+            "no/such/folder.csv",
+        ],
+    );
+    assert_eq!(status, Some(2));
+    assert_eq!(folder.names(), ["new.csv", "rec.jsonl", "there.svg"]);
+    // A device is written to, and not replaced.
+    said(
+        &folder,
+        &["export", "rec.jsonl", "--to", "csv", "-o", "/dev/null"],
+    );
+}
+
+#[test]
+fn what_a_picture_has_no_room_for_is_counted() {
+    let folder = Folder::new();
+    let mut tape = Tape::new("web");
+    tape.look(1000, &[], &[]);
+    let many: Vec<Sample> = (0..300)
+        .flat_map(|n| ends(20_000 + n, TcpState::Established))
+        .collect();
+    tape.look(2000, &many, &[]);
+    folder.write("rec.jsonl", &tape.ended());
+    for (format, left) in [("svg", 100), ("mermaid", 296)] {
+        let output = tcpwatch(&folder, &["export", "rec.jsonl", "--to", format]);
+        let (text, message) = (
+            String::from_utf8(output.stdout).unwrap(),
+            String::from_utf8(output.stderr).unwrap(),
+        );
+        assert!(text.contains(&format!("{left} more connections left out")));
+        assert!(message.contains(&format!("{left} of 300")), "{message}");
+        assert!(format != "mermaid" || text.len() < 50_000);
+    }
+}
+
+/// As many as memory would feel, if they were kept.
+#[test]
+fn a_long_night_is_no_long_list_in_memory() {
+    const CONNECTIONS: u32 = 100_000;
+    let folder = Folder::new();
+    let mut tape = Tape::new("web").with_events();
+    for n in 0..CONNECTIONS {
+        tape.short_life(n);
+    }
+    folder.write("rec.jsonl", &tape.ended());
+    drop(tape);
+    let mut child = Command::new(env!("CARGO_BIN_EXE_tcpwatch"))
+        .args(["report", "rec.jsonl"])
+        .current_dir(folder.path())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (peak, printed) = tape::peak_memory_of(&mut child);
+    let text = String::from_utf8(printed).unwrap();
+    assert!(text.contains("\n100000 connections: "), "{}", &text[..2000]);
+    let number = |line: &str| {
+        let number = line.strip_prefix('#')?.split(' ').next()?;
+        number.parse::<u32>().ok()
+    };
+    let mut numbers: Vec<u32> = text.lines().filter_map(number).collect();
+    numbers.sort_unstable();
+    assert!(numbers.into_iter().eq(1..=CONNECTIONS));
+    // 20,000 are kept, of some kilobytes each.
+    assert!(peak < 160 << 20, "{} MiB", peak >> 20);
+}
