@@ -108,9 +108,9 @@ impl Stream {
         let lengths = at_hand.map(|part| part.length);
         Progress {
             read: self.behind.bytes + self.part.reader.position(),
-            of: lengths.fold(Some(self.behind.bytes), |all, one| {
-                all.zip(one).map(|(a, b)| a + b)
-            }),
+            of: lengths
+                .sum::<Option<u64>>()
+                .map(|left| left + self.behind.bytes),
         }
     }
 
