@@ -32,7 +32,7 @@ pub use place::{Existing, Target};
 pub use said::sources;
 use writer::Writer;
 
-/// So many bytes of observations may wait. An event is some 250 bytes, so that it is five seconds
+/// So many bytes of observations may wait. An event takes 288, so that it is more than four seconds
 /// of a hundred thousand events a second.
 pub const ROOM: usize = 128 << 20;
 /// So many observations are handed over at once, at most.
