@@ -335,10 +335,12 @@ impl Tracker {
         match &observation.body {
             Body::Poll(poll) => self.ingest_poll(poll, at, source, host),
             Body::Unchanged { until, look } => {
+                // A recording can say what can't be.
+                let until = (*until).min(at);
                 self.hosts
                     .get_mut(host)
                     .looks_mut(source)
-                    .note(*look, *until);
+                    .note(*look, until);
             }
             Body::Lookup {
                 asked,
@@ -346,8 +348,8 @@ impl Tracker {
                 unchanged,
                 answer,
             } => {
-                self.note_unchanged(asked, *unchanged);
-                self.ingest_lookup(asked, *begun, answer, at, source);
+                self.note_unchanged(asked, unchanged.map(|since| since.min(at)));
+                self.ingest_lookup(asked, (*begun).min(at), answer, at, source);
             }
             Body::Event(event) => self.ingest_event(event, at, source),
             Body::Host(facts) => self.hosts.get_mut(host).note_facts(facts, at),

@@ -14,6 +14,7 @@ mod netns;
 use std::io::{Read, Write};
 use std::net::{Ipv6Addr, Shutdown, SocketAddr, SocketAddrV6, TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
@@ -21,10 +22,11 @@ use netns::in_fresh_netns;
 use rustix::net::{AddressFamily, SocketType, sockopt};
 use tcpwatch::model::filter::{Filter, Selection};
 use tcpwatch::model::{
-    Answer, Body, Cookie, Descriptor, Endpoint, FourTuple, Observation, Queues, Sample, SockId,
-    TcpState, TimerKind,
+    Answer, Ask, Body, Cookie, Descriptor, Endpoint, FourTuple, Keyframe, Observation, Queues,
+    Sample, SockId, SourceName, TcpState, TimerKind,
 };
 use tcpwatch::source::clock;
+use tcpwatch::source::feed::{Choice, Feed};
 use tcpwatch::source::proc_net::ProcNet;
 use tcpwatch::source::sock_diag::SockDiag;
 use tcpwatch::source::{Poller, Request, host};
@@ -766,4 +768,84 @@ fn add_link_local(address: Ipv6Addr) -> u32 {
     let result = unsafe { libc::ioctl(any.as_raw_fd(), libc::SIOCSIFADDR as _, &request) };
     assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
     index
+}
+
+/// What comes of a feed that is asked for a keyframe: the batch that brings it.
+fn with_keyframe(source: SourceName, pairs: usize) {
+    let server = TcpListener::bind((LOOPBACK, 0)).unwrap();
+    let addr = server.local_addr().unwrap();
+    let filter = Filter {
+        ports: addr.port().to_string().parse().unwrap(),
+        ..Filter::default()
+    };
+    let pairs: Vec<_> = (0..pairs)
+        .map(|_| (TcpStream::connect(addr).unwrap(), server.accept().unwrap()))
+        .collect();
+    let mut opening = Vec::new();
+    // The next look would come in an hour.
+    let period = Duration::from_secs(3600);
+    let choice = Choice::Only(source);
+    let mut feed = Feed::open(choice, request(filter), period, &mut opening).unwrap();
+    feed.look(&mut opening).unwrap();
+    let (questions, asks) = mpsc::channel();
+    let (tell, told) = mpsc::channel();
+    let thread = thread::spawn(move || feed.run(&asks, |batch| tell.send(batch).is_ok()));
+    questions.send(vec![Ask::Keyframe]).unwrap();
+    let batch = loop {
+        let batch: Vec<Observation> = told.recv_timeout(PATIENCE).unwrap();
+        let is_keyframe = |told: &Observation| matches!(told.body, Body::Keyframe(_));
+        if batch.iter().any(is_keyframe) {
+            break batch;
+        }
+    };
+    let keyframes: Vec<(&Observation, &Keyframe)> = batch
+        .iter()
+        .filter_map(|told| match &told.body {
+            Body::Keyframe(keyframe) => Some((told, keyframe)),
+            _ => None,
+        })
+        .collect();
+    let [(observation, keyframe)] = keyframes[..] else {
+        panic!("{batch:?}");
+    };
+    assert_eq!(observation.source, source);
+    assert!(keyframe.begun <= observation.at);
+    let listeners = |sample: &&Sample| sample.state == TcpState::Listen;
+    assert_eq!(keyframe.samples.iter().filter(listeners).count(), 1);
+    assert_eq!(keyframe.samples.len(), 1 + 2 * pairs.len());
+    drop(questions);
+    thread.join().unwrap().unwrap();
+}
+
+#[test]
+fn a_keyframe_comes_when_it_is_asked_for() {
+    in_fresh_netns("a_keyframe_comes_when_it_is_asked_for", || {
+        with_keyframe(SourceName::SockDiag, 5);
+        with_keyframe(SourceName::Proc, 5);
+    });
+}
+
+#[test]
+fn a_keyframe_has_every_time_wait_however_many() {
+    in_fresh_netns("a_keyframe_has_every_time_wait_however_many", || {
+        let server = TcpListener::bind((LOOPBACK, 0)).unwrap();
+        let addr = server.local_addr().unwrap();
+        for _ in 0..1200 {
+            let client = TcpStream::connect(addr).unwrap();
+            let accepted = server.accept().unwrap();
+            drop(client);
+            drop(accepted);
+        }
+        let mut source = sock_diag(Filter::default());
+        look(&mut source);
+        let mut told = Vec::new();
+        // By itself it would leave them out.
+        source.look(&mut told).unwrap();
+        source.look_at_all(&mut told).unwrap();
+        let Some(Body::Keyframe(keyframe)) = told.last().map(|told| &told.body) else {
+            panic!("no keyframe: {told:?}");
+        };
+        let waits = |sample: &&Sample| sample.state == TcpState::TimeWait;
+        assert!(keyframe.samples.iter().filter(waits).count() > 1000);
+    });
 }

@@ -2,6 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may fail loudly")]
 
+#[path = "recording/any.rs"]
+mod any;
+#[path = "recording/damage.rs"]
+mod damage;
+#[path = "recording/fixtures.rs"]
+mod fixtures;
+#[path = "recording/size.rs"]
+mod size;
+
 use std::sync::Arc;
 
 use tcpwatch::model::event::{Comm, File, ResetReason};
@@ -194,29 +203,7 @@ fn read(bytes: Vec<u8>) -> (Vec<Observation>, Reader) {
 #[test]
 fn what_is_written_is_read_back() {
     let bytes = written(&story());
-    println!("{}", String::from_utf8_lossy(&bytes));
     let (all, reader) = read(bytes);
     assert_eq!(all, story());
     assert_eq!(reader.skipped(), Default::default());
-}
-
-#[test]
-fn a_damaged_line_is_a_counted_loss() {
-    let text = String::from_utf8(written(&story())).unwrap();
-    let lines: Vec<&str> = text.lines().collect();
-    for damaged in 1..lines.len() - 1 {
-        let mut lines = lines.clone();
-        let half = &lines[damaged][..lines[damaged].len() / 2];
-        lines[damaged] = half;
-        let (all, reader) = read((lines.join("\n") + "\n").into_bytes());
-        assert!(reader.skipped().lines() >= 1, "line {damaged}");
-        let lost: u64 = all
-            .iter()
-            .filter_map(|told| match &told.body {
-                Body::Lost { count, .. } if told.source == SourceName::Recording => *count,
-                _ => None,
-            })
-            .sum();
-        assert_eq!(lost, reader.skipped().lines(), "line {damaged}");
-    }
 }

@@ -5,22 +5,32 @@
 
 #[path = "common/build.rs"]
 mod build;
+#[path = "common/tape.rs"]
+mod tape;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use build::{
     Story, at, endpoint, in_state, killed, let_go, listener, mini, moment, process, sock, step,
     unread,
 };
+use jiff::tz::TimeZone;
+use ratatui::Terminal;
+use ratatui::backend::TestBackend;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::style::Color;
 use tcpwatch::model::event::{File, ResetReason, What};
 use tcpwatch::model::filter::{Filter, Selection};
 use tcpwatch::model::tcp::StateSet;
 use tcpwatch::model::{Body, Moment, Sample, SourceName, SourceState, TcpState};
+use tcpwatch::record::Bytes;
+use tcpwatch::run::replay::player::{Player, World};
+use tcpwatch::source::replay::{Input as Taped, Options, Replay};
 use tcpwatch::timeline::Tracker;
 use tcpwatch::view::palette::ColorMode;
-use tcpwatch::view::tui::{Input, Reaction};
+use tcpwatch::view::tui::playback::{End, Finale, Playback, Speed, Standing, Travel};
+use tcpwatch::view::tui::{App, Input, Reaction, draw};
 
 const SERVER: u16 = 50008;
 
@@ -590,4 +600,80 @@ fn no_keys_and_no_size_bring_it_down() {
         let height = u16::try_from(1 + next(60)).unwrap();
         story.screen(width, height, ms);
     }
+}
+
+/// A player of three connections, read to its end, and its screen.
+fn replayed() -> (Player, App) {
+    let bytes: Arc<dyn Bytes> = Arc::new(tape::recording(4));
+    let name = "tape".into();
+    let replay = Replay::open(vec![Taped { name, bytes }], &Options::default()).unwrap();
+    let mut player = Player::new(World::new(replay, TimeZone::UTC)).unwrap();
+    assert!(player.read_on(1000).unwrap());
+    let mut app = App::new(Filter::default(), ColorMode::On, TimeZone::UTC);
+    app.show_span(Duration::from_millis(5));
+    (player, app)
+}
+
+fn show_replay(name: &str, (player, app): (&Player, &mut App), standing: Standing) {
+    let finale = (standing == Standing::Ended).then_some(Finale {
+        why: End::CutOff,
+        unread: 3,
+    });
+    let playback = Playback {
+        standing,
+        speed: Speed::new(0.25).unwrap(),
+        begin: player.begin(),
+        end: player.end(),
+        finale,
+    };
+    let world = player.world();
+    app.show_moment(playback, world.heard().clone());
+    for (width, height) in [(80, 24), (120, 40)] {
+        let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
+        terminal
+            .draw(|frame| draw(frame, app, world.tracker(), player.position()))
+            .unwrap();
+        insta::assert_snapshot!(format!("{name}_{width}x{height}"), terminal.backend());
+    }
+}
+
+#[test]
+fn a_recording_at_any_moment() {
+    let (mut player, mut app) = replayed();
+    show_replay(
+        "replay_reading",
+        (&player, &mut app),
+        Standing::Reading(Some(43)),
+    );
+    player.seek(tape::at_us(2250)).unwrap();
+    show_replay("replay_playing", (&player, &mut app), Standing::Playing);
+    player.seek(player.end()).unwrap();
+    show_replay("replay_ended", (&player, &mut app), Standing::Ended);
+    let key = |c| Input::Key(KeyEvent::new(KeyCode::Char(c), KeyModifiers::NONE));
+    let (tracker, now) = (player.world().tracker(), player.position());
+    for c in "t14:0".chars() {
+        assert_eq!(app.update(key(c), tracker, now), Reaction::Redraw);
+    }
+    show_replay("replay_prompt", (&player, &mut app), Standing::Paused);
+    let enter = Input::Key(KeyEvent::new(KeyCode::Enter, KeyModifiers::NONE));
+    let to = Reaction::Travel(Travel::To("14:0".into()));
+    assert_eq!(app.update(enter, tracker, now), to);
+    app.update(key('?'), tracker, now);
+    show_replay("replay_help", (&player, &mut app), Standing::Paused);
+}
+
+#[test]
+fn nothing_later_shines_through() {
+    let (mut player, mut app) = replayed();
+    player.seek(tape::at_us(2250)).unwrap();
+    let (mut elsewhere, mut other) = replayed();
+    elsewhere.seek(elsewhere.end()).unwrap();
+    show_replay("replay_ended", (&elsewhere, &mut other), Standing::Ended);
+    elsewhere.seek(tape::at_us(2250)).unwrap();
+    show_replay(
+        "replay_playing",
+        (&elsewhere, &mut other),
+        Standing::Playing,
+    );
+    show_replay("replay_playing", (&player, &mut app), Standing::Playing);
 }

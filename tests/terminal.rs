@@ -14,6 +14,8 @@
 )]
 
 mod pty;
+#[path = "common/tape.rs"]
+mod tape;
 
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -46,6 +48,71 @@ fn waiting_on(setup: Setup) -> Console {
     let mut console = setup.start();
     console.wait_for("Waiting: no connection for port 1 yet.");
     console
+}
+
+/// A recording in a file of its own, gone at the end.
+struct Taped(std::path::PathBuf);
+
+impl Taped {
+    fn new(name: &str) -> Self {
+        let name = format!("tcpwatch-{name}-{}.jsonl", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::write(&path, tape::recording(50)).unwrap();
+        Self(path)
+    }
+
+    fn name(&self) -> &str {
+        self.0.to_str().unwrap()
+    }
+}
+
+impl Drop for Taped {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+fn travels(mut console: Console) {
+    // It lasts 50 ms.
+    console.wait_for("stopped in good order");
+    console.assert_taken();
+    console.press("\x1b[D");
+    console.wait_for("paused 1x");
+    assert!(
+        !console.text().contains("stopped in good order"),
+        "{console}"
+    );
+    console.press("]");
+    console.wait_for("paused 2x");
+    console.press("t+10s\r");
+    console.wait_for(" end");
+    console.press("tnever\r");
+    console.wait_for("'never' is not a time");
+    console.press(ESC);
+    console.wait_for("q quit");
+    console.press("\x1b[H");
+    console.wait_for("paused 2x");
+    console.wait_for("1 open, 1 seen");
+    console.press(" ");
+    console.wait_for("stopped in good order");
+    console.press("\x1b[D");
+    console.wait_for("paused 2x");
+    console.press("\x1b[F");
+    console.wait_for("stopped in good order");
+    console.press("q");
+    assert_ends_well(console);
+}
+
+#[test]
+fn a_recording_travels_in_time() {
+    let tape = Taped::new("travels");
+    travels(Setup::tcpwatch(&["replay", tape.name()]).start());
+}
+
+#[test]
+fn a_recording_travels_in_time_from_a_pipe() {
+    let tape = Taped::new("piped");
+    travels(Setup::tcpwatch_reading(tape.name(), &["replay", "-"]).start());
 }
 
 /// Every line of the picture of an idle port has its place.

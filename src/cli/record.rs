@@ -108,9 +108,6 @@ impl FilesArgs {
             max_age: self.max_age,
             max_files: self.max_files,
         };
-        if matches!(&target, Target::File(path) if path.as_os_str().is_empty()) {
-            return usage(format!("{option} '': needs the name of a file"));
-        }
         if rotation.max_files.is_some() && !rotation.is_wanted() {
             return usage("--max-files needs --max-size or --max-age".into());
         }

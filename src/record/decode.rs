@@ -11,8 +11,8 @@ use std::time::Duration;
 use crate::model::event::{Comm, Moment, ResetReason};
 use crate::model::observation::HostFacts;
 use crate::model::{
-    Answer, Body, Caller, Cookie, Endpoint, Event, FourTuple, Look, Queues, Sample, Scope,
-    Shutdown, SockId, SourceName, SourceState, TcpState, Timer, TimerKind, Timestamp, What,
+    Answer, Body, Caller, Cookie, Event, FourTuple, Look, Queues, Sample, Scope, Shutdown, SockId,
+    SourceName, SourceState, TcpState, Timer, TimerKind, Timestamp, What,
 };
 use crate::record::fields::{Fields, Malformed};
 use crate::record::usual::Usual;
@@ -125,13 +125,17 @@ pub(super) fn line(
             _ => Unread::Malformed,
         });
     }
-    *unknown += strange;
     let decoder = Decoder {
         raw,
         scope,
         sockets,
     };
-    decoder.said()
+    let said = decoder.said();
+    // What is in a record that is not read is part of it.
+    if said.is_ok() {
+        *unknown += strange;
+    }
+    said
 }
 
 /// The records of this version.
@@ -246,15 +250,20 @@ impl<S: Sockets> Decoder<'_, S> {
     }
 
     fn named(&self) -> Result<Said, Unread> {
-        let local = endpoint(needed(self.raw.local)?)?;
-        let remote = endpoint(needed(self.raw.remote)?)?;
+        let tuple = match self.raw.mirrors {
+            Some(other) => self.socket(Some(other))?.id.tuple.mirror(),
+            None => FourTuple {
+                local: needed(words::endpoint(needed(self.raw.local)?))?,
+                remote: needed(words::endpoint(needed(self.raw.remote)?))?,
+            },
+        };
         Ok(Said::Socket {
             number: needed(self.raw.n)?,
             id: Named {
                 id: SockId {
                     scope: self.scope(),
                     cookie: self.raw.cookie.map(Cookie),
-                    tuple: FourTuple { local, remote },
+                    tuple,
                 },
                 cgroup: self.raw.cgroup.flatten(),
             },
@@ -290,12 +299,12 @@ impl<S: Sockets> Decoder<'_, S> {
     }
 
     fn row(&self) -> Result<Said, Unread> {
-        let is = match needed(self.raw.is)? {
-            "new" => RowKind::New,
-            "changed" => RowKind::Changed,
-            "missing" => RowKind::Missing,
-            "there" => RowKind::There,
-            _ => return Err(Unread::Unknown),
+        let is = match self.raw.is {
+            Some("new") => RowKind::New,
+            None | Some("changed") => RowKind::Changed,
+            Some("missing") => RowKind::Missing,
+            Some("there") => RowKind::There,
+            Some(_) => return Err(Unread::Unknown),
         };
         let named = self.socket(self.raw.sock)?;
         let of = match is {
@@ -308,7 +317,9 @@ impl<S: Sockets> Decoder<'_, S> {
     fn sample(&self, named: Named) -> Result<Sample, Unread> {
         let raw = &self.raw;
         let state = self.state(raw.state)?;
-        let queueless = raw.queueless.unwrap_or(state == TcpState::TimeWait);
+        let waits = state == TcpState::TimeWait;
+        let usual = named.cgroup.filter(|_| !waits);
+        let queueless = raw.queueless.unwrap_or(waits);
         let queues = match (queueless, raw.waiting) {
             (_, Some(waiting)) => Queues::Accept {
                 waiting,
@@ -329,7 +340,7 @@ impl<S: Sockets> Decoder<'_, S> {
             inode: raw.inode,
             uid: raw.uid,
             shutdown: raw.shut.map(shutdown).transpose()?,
-            cgroup: raw.cgroup.unwrap_or(named.cgroup),
+            cgroup: raw.cgroup.unwrap_or(usual),
             multipath: raw.multipath,
         })
     }
@@ -350,13 +361,16 @@ impl<S: Sockets> Decoder<'_, S> {
     }
 
     fn lookup(&self) -> Result<Body, Unread> {
-        let asked = self.socket(self.raw.sock)?.id;
+        let named = self.socket(self.raw.sock)?;
+        let asked = named.id;
         let answer = match (self.raw.answer, self.raw.found) {
             (Some("gone"), None) => Answer::Gone,
             (Some("other"), None) => Answer::Other(self.raw.cookie.map(Cookie)),
             (None, Some(_)) => Answer::Found(self.sample(self.socket(self.raw.found)?)?),
+            // The one that was asked for.
+            (None, None) => Answer::Found(self.sample(named)?),
             (Some(_), None) => return Err(Unread::Unknown),
-            _ => return Err(Unread::Malformed),
+            (Some(_), Some(_)) => return Err(Unread::Malformed),
         };
         Ok(Body::Lookup {
             asked,
@@ -477,21 +491,4 @@ fn comm_of(name: &str) -> Result<Comm, Unread> {
         .ok_or(Unread::Malformed)?
         .copy_from_slice(name.as_bytes());
     Ok(Comm(bytes))
-}
-
-/// `127.0.0.1:80`, `[::1]:80`, `[fe80::1%3]:80` with the interface's index.
-fn endpoint(text: &str) -> Result<Endpoint, Unread> {
-    let (addr, port) = text.rsplit_once(':').ok_or(Unread::Malformed)?;
-    let port = port.parse().map_err(|_| Unread::Malformed)?;
-    let Some(inside) = addr.strip_prefix('[') else {
-        let addr: std::net::Ipv4Addr = addr.parse().map_err(|_| Unread::Malformed)?;
-        return Ok(Endpoint::new(addr.into(), port));
-    };
-    let inside = inside.strip_suffix(']').ok_or(Unread::Malformed)?;
-    let (addr, interface) = match inside.split_once('%') {
-        Some((addr, index)) => (addr, index.parse().map_err(|_| Unread::Malformed)?),
-        None => (inside, 0),
-    };
-    let addr: std::net::Ipv6Addr = addr.parse().map_err(|_| Unread::Malformed)?;
-    Ok(Endpoint::on_interface(addr.into(), port, interface))
 }

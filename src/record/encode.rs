@@ -17,8 +17,8 @@ use crate::model::event::{Comm, Moment, ResetReason};
 use crate::model::observation::HostFacts;
 use crate::model::time::nanos_of;
 use crate::model::{
-    Answer, Body, Caller, Event, Keyframe, Look, Observation, Poll, Queues, Sample, SockId,
-    SourceName, SourceState, TcpState, TimerKind, Timestamp, What,
+    Answer, Body, Caller, Event, FourTuple, Keyframe, Look, Observation, Poll, Queues, Sample,
+    SockId, SourceName, SourceState, TcpState, TimerKind, Timestamp, What,
 };
 use crate::record::usual::Usual;
 use crate::record::{Header, SOCKETS_KNOWN, words};
@@ -29,9 +29,14 @@ use line::Line;
 pub struct Encoder {
     numbers: HashMap<SockId, Number, foldhash::fast::RandomState>,
     next: u64,
+    /// The sockets named last: the other end of a connection that is here is named by its number.
+    recent: [Option<(u64, FourTuple)>; RECENT],
     /// The namespace that the header names: only another one is worth a word.
     netns: Option<u64>,
 }
+
+/// The other end is mostly named at once.
+const RECENT: usize = 8;
 
 /// The number of a socket, and the cgroup that its lines need not repeat.
 #[derive(Clone, Copy, Debug)]
@@ -47,6 +52,7 @@ impl Encoder {
     /// When serde_json can't write it, which it can.
     pub fn header(&mut self, header: &Header, out: &mut Vec<u8>) -> serde_json::Result<()> {
         self.numbers.clear();
+        self.recent = [None; RECENT];
         self.next = 0;
         self.netns = header.netns;
         serde_json::to_writer(&mut *out, header)?;
@@ -124,12 +130,25 @@ impl Encoder {
         let mut line = Line::begin(out, "socket");
         line.number("n", number.number);
         line.optional("cookie", id.cookie.map(|cookie| cookie.0));
-        line.display("local", id.tuple.local);
-        line.display("remote", id.tuple.remote);
+        match self.mirror_of(&id.tuple) {
+            Some(other) => line.number("mirrors", other),
+            None => {
+                line.display("local", id.tuple.local);
+                line.display("remote", id.tuple.remote);
+            }
+        }
         line.netns(id.scope.netns, self.netns);
         line.optional("cgroup", cgroup);
         line.end();
+        self.recent[(number.number % RECENT as u64) as usize] = Some((number.number, id.tuple));
         number
+    }
+
+    /// The number of a socket that was just named, and whose ends are these the other way round.
+    fn mirror_of(&self, tuple: &FourTuple) -> Option<u64> {
+        let mirror = tuple.mirror();
+        let mut recent = self.recent.iter().flatten();
+        recent.find_map(|(number, known)| (*known == mirror).then_some(*number))
     }
 
     fn poll(&mut self, poll: &Poll, at: Timestamp, source: SourceName, out: &mut Vec<u8>) {
@@ -165,6 +184,7 @@ impl Encoder {
         out: &mut Vec<u8>,
     ) {
         self.numbers.clear();
+        self.recent = [None; RECENT];
         let mut line = Line::at(out, "keyframe", at);
         line.source(source, SourceName::SockDiag);
         line.number("begun", keyframe.begun.nanos());
@@ -179,7 +199,9 @@ impl Encoder {
         let number = self.number(&row.id, row.cgroup, out);
         let mut line = Line::begin(out, "row");
         line.number("sock", number.number);
-        line.word("is", is);
+        if is != "changed" {
+            line.word("is", is);
+        }
         sample(&mut line, row, number.cgroup);
         line.end();
     }
@@ -216,7 +238,9 @@ impl Encoder {
                 line.optional("cookie", cookie.map(|cookie| cookie.0));
             }
             (Answer::Found(_), Some((found, row))) => {
-                line.number("found", found.number);
+                if found.number != number.number {
+                    line.number("found", found.number);
+                }
                 sample(&mut line, row, found.cgroup);
             }
             (Answer::Found(_), None) => {}
@@ -283,7 +307,8 @@ fn sample(line: &mut Line<'_>, sample: &Sample, cgroup: Option<u64>) {
     line.optional("inode", sample.inode.map(u64::from));
     line.optional("uid", sample.uid.map(u64::from));
     line.optional("shut", sample.shutdown.map(|shut| shut.mask().into()));
-    line.unless_usual("cgroup", sample.cgroup, cgroup);
+    // Nobody owns a mini-socket.
+    line.unless_usual("cgroup", sample.cgroup, cgroup.filter(|_| !waits));
     line.flag("multipath", sample.multipath);
 }
 

@@ -69,15 +69,17 @@ impl<'a> Value<'a> {
         if self.0.is_empty() || self.0.len() > 20 || (self.0[0] == b'0' && self.0.len() > 1) {
             return Err(Malformed);
         }
+        // Nineteen digits always fit.
+        let (first, last) = self.0.split_at(self.0.len().min(19));
         let mut number = 0u64;
-        for &byte in self.0 {
-            let digit = byte.wrapping_sub(b'0');
-            if digit > 9 {
-                return Err(Malformed);
-            }
+        for &byte in first {
+            number = number * 10 + digit(byte)?;
+        }
+        for &byte in last {
+            let digit = digit(byte)?;
             number = number
                 .checked_mul(10)
-                .and_then(|number| number.checked_add(digit.into()))
+                .and_then(|number| number.checked_add(digit))
                 .ok_or(Malformed)?;
         }
         N::try_from(number).map_err(|_| Malformed)
@@ -127,6 +129,14 @@ impl<'a> Value<'a> {
                 .map(Cow::Owned)
                 .map_err(|_| Malformed),
         }
+    }
+}
+
+#[inline]
+fn digit(byte: u8) -> Result<u64, Malformed> {
+    match byte.wrapping_sub(b'0') {
+        digit @ 0..=9 => Ok(digit.into()),
+        _ => Err(Malformed),
     }
 }
 

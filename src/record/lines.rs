@@ -194,7 +194,7 @@ mod tests {
 
     #[test]
     fn a_line_that_is_too_long_is_walked_over() {
-        for length in [LONGEST_LINE + 1, LONGEST_LINE + CHUNK, 100 << 20] {
+        for length in [LONGEST_LINE + 1, LONGEST_LINE + CHUNK, 9 << 20] {
             let mut bytes = b"a\n".to_vec();
             bytes.resize(bytes.len() + length, b'x');
             let torn = bytes.clone();

@@ -32,7 +32,7 @@ pub use place::{Existing, Target};
 pub use said::sources;
 use writer::Writer;
 
-/// So many bytes of observations may wait. An event is some 250 bytes, so that it is five seconds
+/// So many bytes of observations may wait. An event takes 288, so that it is more than four seconds
 /// of a hundred thousand events a second.
 pub const ROOM: usize = 128 << 20;
 /// So many observations are handed over at once, at most.
@@ -136,6 +136,7 @@ pub struct Recorder {
     spare: Receiver<Vec<Observation>>,
     /// Bytes that wait.
     waiting: Arc<AtomicUsize>,
+    room: usize,
     batch: Vec<Observation>,
     weight: usize,
     /// What found no room, and the stamp of the last of it.
@@ -198,6 +199,7 @@ impl Recorder {
             told,
             spare,
             waiting,
+            room: ROOM,
             batch: Vec::new(),
             weight: 0,
             losing: None,
@@ -234,7 +236,7 @@ impl Recorder {
         }
         let waiting = self.waiting.load(Ordering::Relaxed);
         // What is too much for the whole room goes alone.
-        if waiting > 0 && waiting + self.weight > ROOM {
+        if waiting > 0 && waiting + self.weight > self.room {
             self.lose();
         } else {
             self.send();
@@ -361,3 +363,6 @@ fn weight(observation: &Observation) -> usize {
     };
     size_of::<Observation>() + rows
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@
 //! later version adds is unknown here; it makes its line one that is skipped, never a guess.
 
 use crate::model::event::{File, ResetReason};
-use crate::model::{SourceName, TcpState, TimerKind};
+use crate::model::{Endpoint, SourceName, TcpState, TimerKind};
 
 /// The word of `value` in the table.
 fn word<T: Copy + PartialEq>(table: &[(T, &'static str)], value: T) -> Option<&'static str> {
@@ -99,6 +99,23 @@ pub(super) fn timer(word: &str) -> Option<TimerKind> {
         Some(code) => TimerKind::from_kernel(code.parse().ok()?),
         None => meaning(&TIMERS, word),
     }
+}
+
+/// `127.0.0.1:80`, `[::1]:80`, `[fe80::1%3]:80` with the interface's index.
+pub(super) fn endpoint(text: &str) -> Option<Endpoint> {
+    let (addr, port) = text.rsplit_once(':')?;
+    let port = port.parse().ok()?;
+    let Some(inside) = addr.strip_prefix('[') else {
+        let addr: std::net::Ipv4Addr = addr.parse().ok()?;
+        return Some(Endpoint::new(addr.into(), port));
+    };
+    let inside = inside.strip_suffix(']')?;
+    let (addr, interface) = match inside.split_once('%') {
+        Some((addr, index)) => (addr, index.parse().ok()?),
+        None => (inside, 0),
+    };
+    let addr: std::net::Ipv6Addr = addr.parse().ok()?;
+    Some(Endpoint::on_interface(addr.into(), port, interface))
 }
 
 #[cfg(test)]

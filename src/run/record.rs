@@ -42,9 +42,9 @@ pub(super) fn open(
     let surroundings = Surroundings {
         clock: Box::new(anchor),
         // A source that has ended says so itself.
-        ask_keyframe: Box::new(move || drop(questions.send(vec![Ask::Keyframe]))),
+        ask_keyframe: Box::new(move || questions.send(vec![Ask::Keyframe]).unwrap_or_default()),
         // Full, and it is awake.
-        wake: Box::new(move || drop(to_main.try_send(Message::Recorder))),
+        wake: Box::new(move || to_main.try_send(Message::Recorder).unwrap_or_default()),
     };
     Ok(Recorder::open(plan, surroundings)?)
 }

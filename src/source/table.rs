@@ -343,7 +343,20 @@ pub(in crate::source) fn differs(
         return true;
     }
     let is_due = at.since(said_at) >= BUSY_PERIOD;
-    queues_differ(said.queues, new.queues, is_due) || timers_differ(said, new, is_due, wobble)
+    queues_differ(said.queues, new.queues, is_due)
+        || timers_differ(said, new, is_due, wobble) && !both_overdue(said, new, at)
+}
+
+/// A mini-socket outlives its time by up to an eighth (the kernel's timers are coarse), and shows
+/// nothing left all that while: its deadline does not move with every look.
+fn both_overdue(said: &Sample, new: &Sample, now: Timestamp) -> bool {
+    let overdue = |sample: &Sample| {
+        sample.is_mini_socket()
+            && sample
+                .timer
+                .is_some_and(|timer| timer.deadline <= now.plus(TIMER_WOBBLE))
+    };
+    said.state == new.state && overdue(said) && overdue(new)
 }
 
 fn queues_differ(said: Queues, new: Queues, is_due: bool) -> bool {
@@ -442,6 +455,32 @@ mod tests {
             }),
             ..sample(cookie, TcpState::TimeWait)
         }
+    }
+
+    #[test]
+    fn a_time_wait_that_outlives_its_time_is_no_news() {
+        let mut watched = Watched::after(&[time_wait(1, ms(500))]);
+        for at in [490, 600, 700, 2700] {
+            assert!(!watched.is_news(at, time_wait(1, ms(at))), "at {at}");
+        }
+        // Begun anew: something came for it.
+        assert!(watched.is_news(2800, time_wait(1, ms(62_800))));
+    }
+
+    #[test]
+    fn a_keyframe_is_what_the_look_showed_as_it_was_last_said() {
+        let mut watched = Watched::after(&[established(3), queued(0, 0), established(2)]);
+        let mut busy = queued(0, 9);
+        busy.retransmits = 1;
+        watched.whole(10, &[busy, established(3)]);
+        let told = watched.table.keyframe(ms(10), ms(11));
+        assert_eq!((told.at, told.source), (ms(11), SourceName::SockDiag));
+        let Body::Keyframe(keyframe) = told.body else {
+            panic!("no keyframe: {told:?}");
+        };
+        assert_eq!(keyframe.begun, ms(10));
+        // In the order of their keys; the one that is missing is not in it.
+        assert_eq!(keyframe.samples, [busy, established(3)]);
     }
 
     /// A table that is looked at as a kernel would show it.

@@ -36,7 +36,7 @@ impl Tracker {
         host: u16,
     ) {
         let sight = Sight {
-            begun: poll.begun,
+            begun: poll.begun.min(at),
             at,
             source,
             newborn: !poll.first,
@@ -67,14 +67,14 @@ impl Tracker {
             self.miss(id, source);
         }
         let known = self.hosts.get_mut(host);
-        let heals = known.lost_at.is_some_and(|lost| lost < poll.begun);
+        let heals = known.lost_at.is_some_and(|lost| lost < sight.begun);
         if (poll.first || heals) && poll.complete {
             known.lost_at = None;
-            self.miss_what_the_new_source_lacks(poll.begun, source, host);
+            self.miss_what_the_new_source_lacks(sight.begun, source, host);
         }
         if poll.complete {
             let looks = self.hosts.get_mut(host).looks_mut(source);
-            looks.note(poll.look, poll.begun);
+            looks.note(poll.look, sight.begun);
         }
     }
 

@@ -83,6 +83,11 @@ impl Watcher {
         Self::spawn(command)
     }
 
+    /// Runs this command, which becomes the program.
+    pub fn of(command: Command) -> Self {
+        Self::spawn(command)
+    }
+
     /// Returns when the first line has come: the first look is made by then, so that whatever
     /// comes later is seen to be born.
     fn spawn(mut command: Command) -> Self {

@@ -52,6 +52,14 @@ impl Setup {
         Self::shell("", env!("CARGO_BIN_EXE_tcpwatch"), arguments)
     }
 
+    /// The program with these arguments, and a file piped into it.
+    pub fn tcpwatch_reading(file: &str, arguments: &[&str]) -> Self {
+        let script = r#"file=$1; shift; cat "$file" | "$0" "$@""#;
+        let program = env!("CARGO_BIN_EXE_tcpwatch");
+        let first = ["-c", script, program, file];
+        Self::shell("", "/bin/sh", &[&first[..], arguments].concat())
+    }
+
     /// The same, with SIGHUP ignored from the start.
     pub fn deaf_to_hangup(arguments: &[&str]) -> Self {
         Self::shell("trap '' HUP", env!("CARGO_BIN_EXE_tcpwatch"), arguments)

@@ -21,6 +21,7 @@ pub(super) struct Raw<'a> {
     pub(super) answer: Option<&'a str>,
     pub(super) found: Option<u64>,
     pub(super) cookie: Option<u64>,
+    pub(super) mirrors: Option<u64>,
     pub(super) local: Option<&'a str>,
     pub(super) remote: Option<&'a str>,
     /// `None` when the field is not there: it is the header's.
@@ -92,6 +93,7 @@ impl<'a> Raw<'a> {
             "answer" => self.answer = Some(value.word()?),
             "found" => self.found = Some(value.number()?),
             "cookie" => self.cookie = value.number_or_null()?,
+            "mirrors" => self.mirrors = Some(value.number()?),
             "local" => self.local = Some(value.word()?),
             "remote" => self.remote = Some(value.word()?),
             "netns" => self.netns = Some(value.number_or_null()?),
@@ -148,6 +150,8 @@ impl<'a> Raw<'a> {
             "listen_overflows" => self.listen_overflows = value.number_or_null()?,
             "resets" => self.resets = value.number_or_null()?,
             "server_fast_open" => self.server_fast_open = value.boolean()?,
+            // No name of any version: the line is damaged.
+            _ if name.bytes().any(|byte| byte < b' ') => return Err(Malformed),
             _ => return Ok(false),
         }
         Ok(true)

@@ -6,6 +6,10 @@
 use std::io::Write;
 
 use crate::model::{SourceName, Timestamp};
+use crate::record::LONGEST_LINE;
+
+/// So many bytes of a text are written: as escapes they become six times as many.
+const LONGEST_TEXT: usize = LONGEST_LINE / 16;
 
 /// A line that is being written. Writing to a `Vec` can't fail, so nothing here is a `Result`.
 pub(super) struct Line<'a> {
@@ -100,9 +104,12 @@ impl<'a> Line<'a> {
         let _ = write!(self.out, "\"{value}\"");
     }
 
-    /// Any text.
+    /// Any text. Of one that would make its line too long to be read, the beginning.
     pub(super) fn text(&mut self, name: &str, text: &str) {
         self.name(name);
+        let longest = text.len().min(LONGEST_TEXT);
+        let end = (0..=longest).rev().find(|&end| text.is_char_boundary(end));
+        let text = &text[..end.unwrap_or(0)];
         let start = self.out.len();
         // A Vec takes everything, and a str is always JSON.
         let _ = serde_json::to_writer(&mut *self.out, text);

@@ -196,7 +196,13 @@ impl Place {
     fn open(&self, path: &Path) -> Result<Opened, RecordError> {
         match make(path) {
             Ok(file) => own(file, path, None),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => self.open_existing(path),
+            // A name that ends in a slash is a directory's, also of one that is not there.
+            Err(error)
+                if error.kind() == io::ErrorKind::AlreadyExists
+                    || error.kind() == io::ErrorKind::IsADirectory && path.exists() =>
+            {
+                self.open_existing(path)
+            }
             Err(error) => Err(cannot_create(path, error)),
         }
     }

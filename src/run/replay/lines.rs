@@ -57,7 +57,9 @@ pub(super) fn print(
             let Some(observation) = world.take(until)? else {
                 if world.is_all(until)? {
                     show.conclude()?;
-                    tell_the_end(world.replay());
+                    if world.is_ended() {
+                        tell_the_end(world.replay());
+                    }
                     return Ok(());
                 }
                 show.settle(world.tracker(), world.at())?;

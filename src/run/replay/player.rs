@@ -4,7 +4,8 @@
 //! recording is read for the first time: whole copies of the reader, the tracker and what the
 //! screen has heard. When there are too many of them, every second one goes, so that they stay
 //! evenly spaced and memory does not grow with the recording: at most [`CHECKPOINTS`], and at most
-//! [`HELD`] times the tracker's retention of connections in all of them together.
+//! [`HELD`] times the tracker's retention of connections in all of them together. Beside them there
+//! are the world that is shown, the farthest that was read, and two places near the last step back.
 //!
 //! The world at a time is what was recorded until the first observation that is later. That makes
 //! it the same, however one came there.
@@ -15,7 +16,7 @@ use jiff::tz::TimeZone;
 
 use crate::cli::when::Extent;
 use crate::model::filter::Filter;
-use crate::model::{Body, Observation, Timestamp};
+use crate::model::{Body, Observation, SourceName, Timestamp};
 use crate::source::replay::{Replay, ReplayError};
 use crate::timeline::{Change, ConnId, DEFAULT_RETENTION, Tracker};
 use crate::view::tui::Heard;
@@ -27,6 +28,8 @@ pub const CHECKPOINTS: usize = 64;
 pub const HELD: usize = 8;
 /// Observations between two checkpoints at first.
 const SPACING: u64 = 1024;
+/// Observations between two places that are kept on the way to the last step back.
+const NEARBY: u64 = 8192;
 /// Stops that are remembered for the way back.
 const REMEMBERED: usize = 1 << 16;
 /// A first look comes within so much time of the start.
@@ -49,10 +52,15 @@ pub struct World {
 impl World {
     /// Before anything was taken in.
     pub fn new(replay: Replay, zone: TimeZone) -> Self {
+        let mut heard = Heard::new(zone);
+        // Who joins in the middle may meet no anchor for a while.
+        if let Some(anchor) = anchor(&replay) {
+            heard.note(&anchor);
+        }
         Self {
             replay,
             tracker: Tracker::default(),
-            heard: Heard::new(zone),
+            heard,
             at: Timestamp::default(),
             taken: 0,
             changes: Vec::new(),
@@ -87,6 +95,11 @@ impl World {
             Some(next) => until.is_some_and(|until| next > until),
             None => self.replay.is_ended(),
         })
+    }
+
+    /// Whether all was taken in that there is.
+    pub fn is_ended(&self) -> bool {
+        self.replay.is_ended()
     }
 
     /// The latest moment that was taken in.
@@ -151,6 +164,8 @@ pub struct Player {
     checkpoints: Vec<World>,
     spacing: u64,
     held: usize,
+    /// Two places before the last step back: the next ones begin there.
+    nearby: VecDeque<World>,
     now: World,
     position: Timestamp,
     /// What comes later is not read.
@@ -172,6 +187,7 @@ impl Player {
             checkpoints: vec![start.clone()],
             spacing: SPACING,
             held: 0,
+            nearby: VecDeque::new(),
             now: start,
             position: begin,
             until: None,
@@ -313,7 +329,13 @@ impl Player {
         if self.frontier.at <= to {
             return &self.frontier;
         }
-        self.checkpoint_before(self.checkpoints.partition_point(|world| world.at <= to))
+        let behind = self.checkpoints.partition_point(|world| world.at <= to);
+        let checkpoint = self.checkpoint_before(behind);
+        let nearby = self.nearby.iter().rev().find(|world| world.at <= to);
+        match nearby {
+            Some(nearby) if nearby.taken > checkpoint.taken => nearby,
+            _ => checkpoint,
+        }
     }
 
     /// The checkpoint before that place; the first one at the least.
@@ -382,11 +404,11 @@ impl Player {
             .checkpoints
             .partition_point(|world| world.at < position);
         loop {
-            let from = self.checkpoint_before(place);
-            let at = stops_between(from.clone(), until, stops)?;
+            let from = self.checkpoint_before(place).clone();
+            let begins = from.at;
+            let at = self.stops_between(from, until, stops)?;
             // What the start shows is where steps back end.
             let last = at.back().copied().filter(|last| *last >= self.begin);
-            let begins = from.at;
             if last.is_some() || place <= 1 {
                 self.remembered = Some(Remembered {
                     stops: stops.clone(),
@@ -399,15 +421,56 @@ impl Player {
             place -= 1;
         }
     }
+
+    /// The moments before `until` at which something was known, the newest of them. The last places
+    /// on the way are kept.
+    fn stops_between(
+        &mut self,
+        mut world: World,
+        until: Timestamp,
+        stops: &Stops,
+    ) -> Result<VecDeque<Timestamp>, ReplayError> {
+        let mut met: VecDeque<Timestamp> = VecDeque::new();
+        let last = until.minus(std::time::Duration::from_nanos(1));
+        let begin = world.taken;
+        self.nearby.clear();
+        while world.take(Some(last))?.is_some() {
+            if (world.taken - begin).is_multiple_of(NEARBY) {
+                if self.nearby.len() == 2 {
+                    self.nearby.pop_front();
+                }
+                self.nearby.push_back(world.clone());
+            }
+            if world.stops_for(stops) && met.back() != Some(&world.at) {
+                if met.len() == REMEMBERED {
+                    met.pop_front();
+                }
+                met.push_back(world.at);
+            }
+        }
+        Ok(met)
+    }
+}
+
+/// The anchor in the header of the first recording.
+fn anchor(replay: &Replay) -> Option<Observation> {
+    let first = replay.recordings().next()?;
+    let clock = first.header.clock;
+    Some(Observation {
+        at: Timestamp::from_nanos(clock.monotonic_ns).shifted(first.shift),
+        host: 0,
+        source: SourceName::Recording,
+        body: Body::Clock {
+            realtime_ns: clock.realtime_ns,
+        },
+    })
 }
 
 /// What a time is resolved with, by the headers.
 pub fn extent(replay: &Replay, end: Timestamp, zone: TimeZone) -> Extent {
-    let first = replay.recordings().next();
-    let anchor = first.map(|one| {
-        let clock = one.header.clock;
-        let monotonic = Timestamp::from_nanos(clock.monotonic_ns).shifted(one.shift);
-        (monotonic, clock.realtime_ns)
+    let anchor = anchor(replay).and_then(|told| match told.body {
+        Body::Clock { realtime_ns } => Some((told.at, realtime_ns)),
+        _ => None,
     });
     let begin = replay.recordings().map(|one| one.first).min();
     Extent {
@@ -416,23 +479,4 @@ pub fn extent(replay: &Replay, end: Timestamp, zone: TimeZone) -> Extent {
         anchor,
         zone,
     }
-}
-
-/// The moments before `until` at which something was known, the newest of them.
-fn stops_between(
-    mut world: World,
-    until: Timestamp,
-    stops: &Stops,
-) -> Result<VecDeque<Timestamp>, ReplayError> {
-    let mut met: VecDeque<Timestamp> = VecDeque::new();
-    let last = until.minus(std::time::Duration::from_nanos(1));
-    while world.take(Some(last))?.is_some() {
-        if world.stops_for(stops) && met.back() != Some(&world.at) {
-            if met.len() == REMEMBERED {
-                met.pop_front();
-            }
-            met.push_back(world.at);
-        }
-    }
-    Ok(met)
 }

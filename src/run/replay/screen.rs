@@ -25,6 +25,8 @@ use crate::view::tui::{App, Input, Reaction, draw};
 const FRAME: Duration = Duration::from_millis(50);
 /// Observations taken in between two looks at the keys.
 const GULP: usize = 20_000;
+/// So much time is in sight, unless the recording is shorter.
+const SPAN: Duration = Duration::from_secs(20);
 /// Nothing is to be done until there is news.
 const IDLE: Duration = Duration::from_secs(3600);
 
@@ -145,6 +147,10 @@ impl Screen {
             None => self.player.begin(),
         };
         self.player.seek(from)?;
+        let whole = self.player.end().since(self.player.begin());
+        if whole < SPAN {
+            self.app.show_span(whole);
+        }
         self.moved = clock::now();
         Ok(())
     }
@@ -219,7 +225,7 @@ impl Screen {
 
     fn hear(&mut self, news: News) -> anyhow::Result<Flow> {
         match news {
-            News::End => return Ok(Flow::End),
+            News::End => Ok(Flow::End),
             News::More => {
                 self.has_more = true;
                 Ok(Flow::On)
@@ -298,7 +304,12 @@ impl Screen {
         let at = when.and_then(|when| when.resolve(&extent).map_err(|error| error.to_string()));
         match at {
             Ok(at) => self.player.seek(at)?,
-            Err(error) => self.app.refuse_time(typed, error),
+            Err(error) => {
+                // A line has little room.
+                let brief = error.split(" (allowed").next().unwrap_or_default();
+                let brief = format!("{brief} (14:02:11.5, +10s, -5m)");
+                self.app.refuse_time(typed, brief);
+            }
         }
         Ok(())
     }

@@ -108,9 +108,9 @@ impl Stream {
         let lengths = at_hand.map(|part| part.length);
         Progress {
             read: self.behind.bytes + self.part.reader.position(),
-            of: lengths.fold(Some(self.behind.bytes), |all, one| {
-                all.zip(one).map(|(a, b)| a + b)
-            }),
+            of: lengths
+                .sum::<Option<u64>>()
+                .map(|left| left + self.behind.bytes),
         }
     }
 
@@ -341,14 +341,14 @@ const fn sum(a: Skipped, b: Skipped) -> Skipped {
     }
 }
 
-/// A time in its largest unit.
+/// A time in its largest unit, to the nearest.
 fn rough(time: Duration) -> String {
     let seconds = time.as_secs();
     match seconds {
         0 => format!("{} ms", time.as_millis()),
         1..120 => format!("{seconds} s"),
-        120..7200 => format!("{} min", seconds / 60),
-        7200..172_800 => format!("{} h", seconds / 3600),
-        _ => format!("{} days", seconds / 86_400),
+        120..7200 => format!("{} min", (seconds + 30) / 60),
+        7200..172_800 => format!("{} h", (seconds + 1800) / 3600),
+        _ => format!("{} days", (seconds + 43_200) / 86_400),
     }
 }

@@ -186,7 +186,7 @@ const BINDINGS: [Binding; 26] = [
         only: Some(Mode::Replay),
         shown: "N  n",
         action: Action::PreviousOfChosen,
-        help: "the same, of this connection",
+        help: "the same, of this one",
         hint: None,
     },
     Binding {
@@ -218,7 +218,7 @@ const BINDINGS: [Binding; 26] = [
         only: Some(Mode::Replay),
         shown: "Home End",
         action: Action::Start,
-        help: "start, end of the recording",
+        help: "start, end of recording",
         hint: None,
     },
     Binding {

@@ -136,9 +136,9 @@ impl End {
         let asked = self.id;
         self.leaving = false;
         self.rename(sample.id.cookie, device);
-        let is_news = self.said.is_none_or(|(said, at)| {
-            differs(&said, sample, at, now, TIMER_WOBBLE) && !both_overdue(&said, sample, now)
-        });
+        let is_news = self
+            .said
+            .is_none_or(|(said, at)| differs(&said, sample, at, now, TIMER_WOBBLE));
         if !is_news {
             self.settled = self.said.is_some_and(|(said, _)| {
                 sample.timer.is_none() && said.timer.is_none() && said.queues == sample.queues
@@ -191,18 +191,6 @@ pub(super) fn lookup(
             answer,
         },
     }
-}
-
-/// A mini-socket outlives its time by up to an eighth (the kernel's timers are coarse), and shows
-/// nothing left all that while: its deadline does not move with every look.
-fn both_overdue(said: &Sample, new: &Sample, now: Timestamp) -> bool {
-    let overdue = |sample: &Sample| {
-        sample.is_mini_socket()
-            && sample
-                .timer
-                .is_some_and(|timer| timer.deadline <= now.plus(TIMER_WOBBLE))
-    };
-    said.state == new.state && overdue(said) && overdue(new)
 }
 
 fn same_but_for_expiry(one: &[u8], other: &[u8]) -> bool {

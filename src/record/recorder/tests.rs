@@ -1,0 +1,221 @@
+//! The recorder against sinks that are slow, or full.
+
+use std::io;
+use std::sync::Mutex;
+use std::sync::atomic::AtomicU64;
+use std::sync::mpsc::SyncSender;
+
+use super::*;
+use crate::record::{FORMAT, FilterText, Item, Reader, VERSION};
+
+type Held = Arc<Mutex<Vec<u8>>>;
+
+/// Takes bytes when it is let.
+struct Gated {
+    held: Held,
+    /// It waits at a write, and goes on when something comes, or for ever when nobody is left.
+    gate: Receiver<()>,
+    waits: SyncSender<()>,
+}
+
+impl Sink for Gated {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let _ = self.waits.try_send(());
+        let _ = self.gate.recv();
+        self.held.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+}
+
+struct Stage {
+    recorder: Recorder,
+    held: Held,
+    open: Option<Sender<()>>,
+    waits: Receiver<()>,
+    asked: Arc<AtomicU64>,
+}
+
+fn stage() -> Stage {
+    let (open, gate) = mpsc::channel();
+    let (tell, waits) = mpsc::sync_channel(100);
+    let held = Held::default();
+    let sink = Gated {
+        held: Arc::clone(&held),
+        gate,
+        waits: tell,
+    };
+    let asked = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&asked);
+    let surroundings = Surroundings {
+        clock: Box::new(|| Anchor {
+            monotonic_ns: 1_000_000_000,
+            realtime_ns: 5_000_000_000,
+        }),
+        ask_keyframe: Box::new(move || {
+            count.fetch_add(1, Ordering::SeqCst);
+        }),
+        wake: Box::new(|| ()),
+    };
+    let mut recorder = Recorder::into_sink(Box::new(sink), surroundings).unwrap();
+    recorder.begin(header());
+    Stage {
+        recorder,
+        held,
+        open: Some(open),
+        waits,
+        asked,
+    }
+}
+
+fn header() -> Header {
+    Header {
+        format: FORMAT.into(),
+        version: VERSION,
+        tcpwatch: "0".into(),
+        about: "test".into(),
+        host: "web".into(),
+        kernel: "6".into(),
+        boot_id: None,
+        netns: None,
+        recording: "r".into(),
+        part: 1,
+        clock: Anchor {
+            monotonic_ns: 1_000_000_000,
+            realtime_ns: 5_000_000_000,
+        },
+        filter: FilterText::default(),
+        sources: Vec::new(),
+        period_ns: 1,
+    }
+}
+
+fn note(number: u64) -> Observation {
+    Observation {
+        at: Timestamp::from_nanos(1_000_000_000 + number),
+        host: 0,
+        source: SourceName::Lab,
+        body: Body::Note {
+            pid: 1,
+            text: number.to_string(),
+        },
+    }
+}
+
+fn read(held: &Held) -> (Vec<Observation>, bool) {
+    let bytes = held.lock().unwrap().clone();
+    let mut reader = Reader::open(Arc::new(bytes), 0).unwrap();
+    let (mut told, mut ended) = (Vec::new(), false);
+    while let Some(item) = reader.next_item().unwrap() {
+        match item {
+            Item::Observation(observation) => told.push(observation),
+            Item::End(_) => ended = true,
+            Item::Header(_) => panic!("a second header"),
+        }
+    }
+    assert_eq!(reader.skipped().lines(), 0);
+    (told, ended)
+}
+
+#[test]
+fn a_full_queue_is_a_loss_in_its_place_and_never_a_wait() {
+    let mut stage = stage();
+    // Room for three.
+    stage.recorder.room = 3 * weight(&note(0)) + 1;
+    // The disk stands still in the middle of the header.
+    stage.waits.recv().unwrap();
+    for number in 0..10 {
+        stage.recorder.tap(&note(number));
+        stage.recorder.hand_over();
+    }
+    assert_eq!(stage.recorder.news(), Some(News::Losing));
+    assert_eq!(stage.recorder.news(), None);
+    assert_eq!(stage.asked.load(Ordering::SeqCst), 0);
+    // It goes on: there is room again as soon as all is written.
+    stage.open = None;
+    while stage.recorder.waiting.load(Ordering::Relaxed) > 0 {
+        thread::yield_now();
+    }
+    stage.recorder.tap(&note(10));
+    stage.recorder.hand_over();
+    assert_eq!(stage.recorder.news(), Some(News::Lost(7)));
+    let ended = stage.recorder.finish();
+    assert!(ended.failure.is_none());
+    assert_eq!((ended.summary.observations, ended.summary.lost), (4, 7));
+    assert_eq!(stage.asked.load(Ordering::SeqCst), 1);
+    let (told, has_end) = read(&stage.held);
+    assert!(has_end);
+    let expected: Vec<Observation> = (0..3)
+        .map(note)
+        .chain([loss(7, note(9).at), note(10)])
+        .collect();
+    assert_eq!(told, expected);
+}
+
+#[test]
+fn what_is_lost_last_is_said_at_the_end() {
+    let mut stage = stage();
+    stage.recorder.room = 1;
+    stage.waits.recv().unwrap();
+    stage.recorder.tap(&note(0));
+    stage.recorder.hand_over();
+    stage.recorder.tap(&note(1));
+    stage.recorder.hand_over();
+    stage.open = None;
+    assert_eq!(stage.recorder.finish().summary.lost, 1);
+    let (told, _) = read(&stage.held);
+    assert_eq!(told, [note(0), loss(1, note(1).at)]);
+}
+
+#[test]
+fn who_is_dropped_has_written_all() {
+    let mut stage = stage();
+    stage.open = None;
+    for number in 0..2000 {
+        stage.recorder.tap(&note(number));
+    }
+    drop(stage.recorder);
+    let (told, has_end) = read(&stage.held);
+    assert_eq!((told.len(), has_end), (2000, true));
+}
+
+/// No space from the second write on.
+struct Full(Held);
+
+impl Sink for Full {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut held = self.0.lock().unwrap();
+        if held.is_empty() {
+            held.extend_from_slice(bytes);
+            return Ok(bytes.len());
+        }
+        Err(io::ErrorKind::StorageFull.into())
+    }
+}
+
+#[test]
+fn a_full_disk_ends_the_recording_and_what_watches_goes_on() {
+    let held = Held::default();
+    let (tell, woken) = mpsc::channel();
+    let surroundings = Surroundings {
+        clock: Box::new(|| Anchor {
+            monotonic_ns: 1_000_000_000,
+            realtime_ns: 0,
+        }),
+        ask_keyframe: Box::new(|| ()),
+        wake: Box::new(move || tell.send(()).unwrap_or_default()),
+    };
+    let sink = Box::new(Full(Arc::clone(&held)));
+    let mut recorder = Recorder::into_sink(sink, surroundings).unwrap();
+    recorder.begin(header());
+    recorder.tap(&note(1));
+    recorder.hand_over();
+    woken.recv().unwrap();
+    assert!(matches!(recorder.news(), Some(News::Failed(_))));
+    for number in 0..10_000 {
+        recorder.tap(&note(number));
+        recorder.hand_over();
+    }
+    assert!(recorder.batch.is_empty());
+    assert!(recorder.finish().failure.is_some());
+    assert_eq!(read(&held), (vec![], false));
+}

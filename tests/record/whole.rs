@@ -1,0 +1,174 @@
+//! What was seen is in the recording, all of it, and nothing else comes of it than was shown live.
+
+use std::path::Path;
+use std::process::Stdio;
+
+use rustix::process::Signal;
+use serde_json::Value;
+use tcpwatch::model::{SourceName, TcpState};
+use tcpwatch::record::VERSION;
+use tcpwatch::timeline::Tracker;
+use tcpwatch::view::json;
+
+use crate::sockets::{Pair, port_of, server};
+use crate::tape::{Folder, Recording, Tape, in_netns, live, run, text};
+use crate::watcher::{PROGRAM, Watcher, program};
+
+/// What follows from the observations, as the live view would print it.
+fn concluded(tape: &Tape) -> Vec<Value> {
+    let mut tracker = Tracker::default();
+    let mut lines = Vec::new();
+    for told in &tape.told {
+        tracker.ingest(told);
+        let changes: Vec<_> = tracker.changes().collect();
+        let _ = tracker.asks().count();
+        for change in &changes {
+            let connection = tracker.get(change.conn()).unwrap();
+            json::write_change(&mut lines, change, connection).unwrap();
+        }
+    }
+    let text = String::from_utf8(lines).unwrap();
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+fn is_as_shown(source: &str) {
+    let folder = Folder::new(&format!("as-shown-{source}"));
+    let file = folder.file("live.jsonl");
+    let server = server();
+    let mut before = Pair::to(&server);
+    let mut watcher = Watcher::on(source, &["--record", text(&file)]);
+    watcher.sees_open(&before);
+    let mut pair = Pair::to(&server);
+    watcher.sees_open(&pair);
+    pair.close_client();
+    pair.client_enters("FIN_WAIT2");
+    watcher.sees(&pair, "b", "CLOSE_WAIT");
+    pair.close_server();
+    watcher.sees_closed(&pair);
+    before.close_server();
+    watcher.sees(&before, "b", "FIN_WAIT2");
+    let story = watcher.finish();
+    let tape = Tape::whole(&file);
+    let shown: Vec<&Value> = story
+        .lines
+        .iter()
+        .filter(|line| line.get("conn").is_some())
+        .collect();
+    let concluded = concluded(&tape);
+    assert!(concluded.len() >= 4, "{concluded:?}");
+    assert_eq!(concluded.iter().collect::<Vec<_>>(), shown, "by {source}");
+}
+
+#[test]
+fn what_follows_from_a_recording_is_what_was_shown() {
+    in_netns(|has_events| {
+        is_as_shown("sock-diag");
+        is_as_shown("proc");
+        if has_events {
+            is_as_shown("events");
+        }
+    });
+}
+
+#[test]
+fn a_recording_holds_every_life_and_explains_itself() {
+    in_netns(|has_events| {
+        let folder = Folder::new("whole");
+        let file = folder.file("a.jsonl");
+        let server = server();
+        let port = port_of(&server).to_string();
+        let recording = Recording::start(&["-o", text(&file), "--port", &port]);
+        let lives: Vec<_> = (0..20).map(|_| live(&server)).collect();
+        let last = recording.finish();
+        assert!(last.starts_with("tcpwatch: recorded "), "{last}");
+        assert!(last.contains(" of 20 connections, "), "{last}");
+        assert!(last.ends_with(" in 1 file; nothing was lost"), "{last}");
+        let tape = Tape::whole(&file);
+        let header = &tape.header;
+        assert_eq!((header.version, header.part), (VERSION, 1));
+        assert_eq!(header.filter.text, format!("port {port}"));
+        assert_eq!(header.filter.filter().to_string(), format!("port {port}"));
+        assert_eq!(header.period_ns, 20_000_000);
+        assert!(header.boot_id.is_some() && header.netns.is_some());
+        assert!(header.sources.contains(&"sock_diag".to_owned()));
+        assert_eq!(has_events, header.sources.contains(&"bpf".to_owned()));
+        for life in &lives {
+            assert!(tape.shows(life.a, life.b, TcpState::TimeWait), "{}", life.a);
+            if has_events {
+                assert!(tape.shows(life.b, life.a, TcpState::LastAck), "{}", life.a);
+            }
+        }
+    });
+}
+
+#[test]
+fn every_way_to_end_is_an_end_in_good_order() {
+    in_netns(|_| {
+        let folder = Folder::new("signals");
+        for (name, signal) in [
+            ("int", Signal::INT),
+            ("term", Signal::TERM),
+            ("hup", Signal::HUP),
+        ] {
+            let file = folder.file(name);
+            let recording = Recording::start(&["-o", text(&file)]);
+            recording.signal(signal);
+            assert_eq!(recording.rest().0, Some(0), "{name}");
+            Tape::whole(&file);
+        }
+    });
+}
+
+#[test]
+fn standard_output_can_be_the_recording() {
+    in_netns(|_| {
+        let folder = Folder::new("stdout");
+        let arguments = [
+            "record",
+            "-o",
+            "-",
+            "--source",
+            "proc",
+            "--duration",
+            "200ms",
+        ];
+        let (status, out, complaints) = run(program(Path::new(PROGRAM), &arguments));
+        assert_eq!(status, Some(0), "{complaints}");
+        assert!(complaints.starts_with("tcpwatch: recording all connections to standard output "));
+        let file = folder.file("out");
+        std::fs::write(&file, out).unwrap();
+        assert!(Tape::whole(&file).by(SourceName::Proc) > 0);
+    });
+}
+
+#[test]
+fn a_closed_pipe_ends_quietly() {
+    in_netns(|_| {
+        let mut command = program(Path::new(PROGRAM), &["record", "-o", "-"]);
+        let mut child = command.spawn().unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(0));
+        let complaints = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(complaints.lines().count(), 1, "{complaints}");
+    });
+}
+
+#[test]
+fn a_lab_experiment_is_recorded_with_its_steps() {
+    in_netns(|_| {
+        let folder = Folder::new("lab");
+        let file = folder.file("close.jsonl");
+        let arguments = [
+            "lab", "close", "--step", "50ms", "--format", "text", "--record",
+        ];
+        let mut command = program(Path::new(PROGRAM), &arguments);
+        command.arg(&file).stdout(Stdio::null());
+        let (status, _, complaints) = run(command);
+        assert_eq!(status, Some(0), "{complaints}");
+        let tape = Tape::whole(&file);
+        assert!(tape.by(SourceName::Lab) >= 3);
+    });
+}

@@ -1,0 +1,647 @@
+//! Recordings replayed: streams joined and merged, and a player that comes to every moment by any
+//! way, and finds the same world there.
+
+#![allow(clippy::unwrap_used, reason = "a test may fail loudly")]
+
+#[path = "common/tape.rs"]
+mod tape;
+
+use std::fmt::Write as _;
+use std::io;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use jiff::tz::TimeZone;
+use tape::{REALTIME, at, at_us, gone, header, keyframe, look, open, recording, said, written};
+use tcpwatch::model::filter::Filter;
+use tcpwatch::model::{Ask, Body, Look, Observation, SourceName, Timestamp};
+use tcpwatch::record::{Anchor, Bytes, Header};
+use tcpwatch::run::replay::player::{CHECKPOINTS, HELD, Player, Stops, World};
+use tcpwatch::source::replay::{Input, Offset, Options, Replay, ReplayError};
+use tcpwatch::timeline::{ConnId, DEFAULT_RETENTION, Tracker};
+
+fn input(name: &str, bytes: Vec<u8>) -> Input {
+    Input {
+        name: PathBuf::from(name),
+        bytes: Arc::new(bytes),
+    }
+}
+
+fn opened(files: &[&[u8]]) -> Replay {
+    let inputs = files.iter().enumerate();
+    let inputs = inputs.map(|(index, bytes)| input(&format!("file{index}"), bytes.to_vec()));
+    Replay::open(inputs.collect(), &Options::default()).unwrap()
+}
+
+/// All observations, and the tracker that was told them.
+fn played(mut replay: Replay) -> (Vec<Observation>, Tracker, Replay) {
+    let mut tracker = Tracker::default();
+    let mut all = Vec::new();
+    while let Some(observation) = replay.next_observation().unwrap() {
+        tracker.ingest(&observation);
+        replay.answer(tracker.asks());
+        all.push(observation);
+    }
+    (all, tracker, replay)
+}
+
+fn states(tracker: &Tracker) -> Vec<String> {
+    let connections = tracker.connections();
+    connections
+        .map(|connection| {
+            let mut text = String::new();
+            for (side, track) in connection.visible() {
+                let _ = write!(text, "{side:?} {:?} ", track.state());
+            }
+            text
+        })
+        .collect()
+}
+
+fn losses(all: &[Observation]) -> Vec<String> {
+    let losses = all.iter().filter_map(|told| match &told.body {
+        Body::Lost { why, .. } => Some(why.to_string()),
+        _ => None,
+    });
+    losses.collect()
+}
+
+/// Three parts of one recording. Connection 1 lives in all of them, 2 dies in the second, 3 is
+/// born in the third.
+fn parts() -> [Vec<u8>; 3] {
+    let (one, two, three) = (open(1), open(2), open(3));
+    let both = [one, two].concat();
+    [
+        written(
+            &header("r", 1, 0),
+            &[look(1000, true, &both, &[]), keyframe(2000, &both)],
+            true,
+        ),
+        written(
+            &header("r", 2, 10),
+            &[
+                keyframe(10_500, &both),
+                gone(11_000, &two[0]),
+                gone(11_000, &two[1]),
+            ],
+            true,
+        ),
+        written(
+            &header("r", 3, 20),
+            &[
+                keyframe(20_500, &one),
+                look(21_000, false, &three, &[]),
+                keyframe(22_000, &[one, three].concat()),
+            ],
+            true,
+        ),
+    ]
+}
+
+#[test]
+fn parts_are_one_stream_in_any_order() {
+    let [a, b, c] = parts();
+    let (all, tracker, replay) = played(replay_of([&a, &b, &c]));
+    assert_eq!(all.len(), 4, "in step, keyframes say nothing new");
+    assert_eq!(states(&tracker).len(), 3);
+    let recorded = replay.recordings().next().unwrap();
+    assert!(recorded.ended && recorded.missing.is_empty() && recorded.files.len() == 3);
+    assert_eq!(recorded.last, Some(at(22)));
+    for order in [[&a, &c, &b], [&b, &a, &c], [&c, &b, &a], [&b, &c, &a]] {
+        assert_eq!(played(replay_of(order)).0, all);
+    }
+    // A part that is given twice counts once; so does what is put together in order.
+    assert_eq!(played(opened(&[&a, &b, &b, &c, &a])).0, all);
+    assert_eq!(played(opened(&[&[a, b, c].concat()])).0, all);
+}
+
+fn replay_of(files: [&Vec<u8>; 3]) -> Replay {
+    opened(&files.map(Vec::as_slice))
+}
+
+#[test]
+fn a_missing_part_is_joined_at_the_next_keyframe() {
+    let [a, b, c] = parts();
+    let gone = "A Close B Close ";
+    let there = "A Established B Established ";
+    for (files, missing) in [
+        (vec![a.as_slice(), c.as_slice()], 2..=2),
+        (vec![&[a.clone(), c.clone()].concat()], 2..=2),
+    ] {
+        let (all, tracker, replay) = played(opened(&files));
+        assert_eq!(losses(&all), ["part 2 of the recording is missing"]);
+        assert_eq!(states(&tracker), [there, gone, there]);
+        let recorded = replay.recordings().next().unwrap();
+        assert_eq!(recorded.missing, [missing]);
+        let answers: Vec<Timestamp> = all
+            .iter()
+            .filter(|told| matches!(told.body, Body::Lookup { .. }))
+            .map(|told| told.at)
+            .collect();
+        assert!(answers.len() >= 2);
+        let is_then = |at: &Timestamp| *at == at_us(20_500);
+        assert!(answers.iter().all(is_then), "at the keyframe's time");
+    }
+    // The first are missing.
+    let (all, tracker, replay) = played(opened(&[&c]));
+    assert!(losses(&all).is_empty());
+    assert!(matches!(&all[0].body, Body::Poll(poll) if poll.first && poll.complete));
+    assert_eq!(states(&tracker), [there, there]);
+    assert_eq!(replay.recordings().next().unwrap().missing, [1..=2]);
+    let (all, ..) = played(opened(&[&b, &c]));
+    assert!(losses(&all).is_empty());
+}
+
+#[test]
+fn in_step_questions_are_dropped() {
+    let [a, ..] = parts();
+    let mut replay = opened(&[&a]);
+    let first = replay.next_observation().unwrap().unwrap();
+    replay.answer([Ask::Confirm(open(9)[0].id)]);
+    assert!(matches!(first.body, Body::Poll(_)));
+    assert_eq!(replay.next_observation().unwrap(), None);
+    assert!(replay.is_ended());
+}
+
+#[test]
+fn what_was_lost_in_the_middle_is_made_good_by_the_next_keyframe() {
+    let (one, two) = (open(1), open(2));
+    let both = [one, two].concat();
+    let lost = Observation {
+        source: SourceName::Recording,
+        ..said(
+            2000,
+            Body::Lost {
+                count: Some(3),
+                why: "the disk was too slow".into(),
+            },
+        )
+    };
+    let story = [look(1000, true, &both, &[]), lost, keyframe(3000, &one)];
+    let (_, tracker, _) = played(opened(&[&written(&header("r", 1, 0), &story, true)]));
+    assert_eq!(
+        states(&tracker),
+        ["A Established B Established ", "A Close B Close "]
+    );
+    // The same where a line can't be read.
+    let whole = written(&header("r", 1, 0), &story, true);
+    let text = String::from_utf8(whole).unwrap();
+    let damaged = text.replacen("\"type\":\"lost\"", "\"type\":\"lo", 1);
+    let (all, tracker, _) = played(opened(&[damaged.as_bytes()]));
+    assert_eq!(losses(&all), ["lines of the recording can't be read"]);
+    assert_eq!(
+        states(&tracker),
+        ["A Established B Established ", "A Close B Close "]
+    );
+}
+
+#[test]
+fn recordings_one_after_the_other_are_one_stream_with_a_gap() {
+    let (one, two) = (open(1), open(2));
+    let both = [one, two].concat();
+    let hours = 3 * 3600 * 1000;
+    let first = written(&header("r", 1, 0), &[look(1000, true, &both, &[])], true);
+    let later = |recording: &str, ms: u64| {
+        let story = [look(ms * 1000 + 5000, true, &one, &[])];
+        written(&header(recording, 1, ms), &story, true)
+    };
+    let second = later("s", hours);
+    for files in [
+        vec![first.as_slice(), second.as_slice()],
+        vec![&second, &first],
+        vec![&[first.clone(), second.clone()].concat()],
+    ] {
+        let (all, tracker, replay) = played(opened(&files));
+        assert_eq!(replay.recordings().len(), 1);
+        assert_eq!(losses(&all), ["nothing was recorded for 3 h"]);
+        assert_eq!(
+            states(&tracker),
+            ["A Established B Established ", "A Close B Close "],
+            "what the later one's first look lacks is gone"
+        );
+    }
+    // Overlapping, or with another filter, or of another boot, they are two.
+    let story = [look(500, true, &one, &[])];
+    let overlapping = written(&header("s", 1, 0), &story, true);
+    assert_eq!(opened(&[&first, &overlapping]).recordings().len(), 2);
+    let other_boot = Header {
+        boot_id: Some("another".into()),
+        ..header("s", 1, hours)
+    };
+    let other_boot = written(
+        &other_boot,
+        &[look(hours * 1000 + 5000, true, &one, &[])],
+        true,
+    );
+    assert_eq!(opened(&[&first, &other_boot]).recordings().len(), 2);
+    // In one file, what goes back in time is left out and said.
+    let (all, ..) = played(opened(&[&[second, first].concat()]));
+    assert!(losses(&all)[0].contains("overlap in time"), "{all:?}");
+    assert!(all.windows(2).all(|pair| pair[0].at <= pair[1].at));
+}
+
+/// A recording of another host whose clock began elsewhere: it is `ahead` of ours.
+fn of_another_host(ahead: u64, story: &[Observation]) -> Vec<u8> {
+    let header = Header {
+        host: "db".into(),
+        boot_id: Some("another".into()),
+        netns: Some(1),
+        clock: Anchor {
+            monotonic_ns: at(0).nanos() + ahead,
+            realtime_ns: REALTIME + at(0).nanos(),
+        },
+        ..header("other", 1, 0)
+    };
+    let story: Vec<Observation> = story
+        .iter()
+        .map(|told| {
+            let mut told = told.clone();
+            told.shift(ahead.cast_signed());
+            told
+        })
+        .collect();
+    written(&header, &story, true)
+}
+
+#[test]
+fn hosts_are_merged_on_the_axis_of_the_first() {
+    let (one, two) = (open(1), open(2));
+    let ours = [
+        look(1000, true, &one, &[]),
+        gone(4000, &one[0]),
+        gone(5000, &one[1]),
+    ];
+    let theirs = [look(2000, true, &two, &[]), gone(4000, &two[0])];
+    let first = written(&header("r", 1, 0), &ours, true);
+    let second = of_another_host(5_000_000_000_000, &theirs);
+    let (all, _, replay) = played(opened(&[&first, &second]));
+    let order: Vec<(u16, Timestamp)> = all.iter().map(|told| (told.host, told.at)).collect();
+    let expected = [(0, 1), (1, 2), (0, 4), (1, 4), (0, 5)];
+    assert_eq!(order, expected.map(|(host, ms)| (host, at(ms))));
+    assert_eq!(
+        replay.recordings().nth(1).unwrap().shift,
+        -5_000_000_000_000
+    );
+
+    let merged = |offsets: &[(Option<&str>, i64)]| {
+        let offsets = offsets.iter().map(|(of, by)| Offset {
+            of: of.map(str::to_owned),
+            by: *by,
+        });
+        let options = Options {
+            offsets: offsets.collect(),
+        };
+        let inputs = vec![
+            input("a.jsonl", first.clone()),
+            input("b.jsonl", second.clone()),
+        ];
+        Replay::open(inputs, &options)
+    };
+    let shifts =
+        |replay: Replay| -> Vec<i64> { replay.recordings().map(|one| one.shift).collect() };
+    let base = -5_000_000_000_000;
+    for offsets in [
+        &[(None, -7)][..],
+        &[(Some("db"), -7)],
+        &[(Some("b.jsonl"), -7)],
+        &[(Some("db"), -4), (None, -3)],
+    ] {
+        assert_eq!(shifts(merged(offsets).unwrap()), [0, base - 7]);
+    }
+    assert_eq!(shifts(merged(&[(Some("web"), 9)]).unwrap()), [9, base]);
+    let refused = merged(&[(Some("mail"), 1)]).map(|_| ()).unwrap_err();
+    let text = refused.to_string();
+    assert!(
+        text.contains("'mail'") && text.contains("web") && text.contains("b.jsonl"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_recording_from_before_the_first_ones_boot_is_on_the_axis_too() {
+    // An hour before the first one's clock began.
+    let hour = 3600 * 1_000_000_000_u64;
+    let early = Header {
+        boot_id: Some("before".into()),
+        clock: Anchor {
+            monotonic_ns: at(0).nanos(),
+            realtime_ns: REALTIME - hour,
+        },
+        ..header("early", 1, 0)
+    };
+    let (one, two) = (open(1), open(2));
+    let early = written(
+        &early,
+        &[look(1000, true, &two, &[]), gone(2000, &two[0])],
+        true,
+    );
+    let late = written(&header("r", 1, 0), &[look(1000, true, &one, &[])], true);
+    let (all, ..) = played(opened(&[&late, &early]));
+    assert_eq!(
+        all.iter().map(|told| told.host).collect::<Vec<_>>(),
+        [1, 1, 0]
+    );
+    assert_eq!(all[1].at.since(all[0].at), Duration::from_millis(1));
+    assert_eq!(
+        all[2].at.since(all[0].at).as_nanos(),
+        u128::from(hour + at(0).nanos())
+    );
+}
+
+/// Bytes that grow.
+#[derive(Default)]
+struct Growing {
+    bytes: Mutex<Vec<u8>>,
+    /// More than there is, until it is whole.
+    whole_at: AtomicU64,
+}
+
+impl Bytes for Growing {
+    fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<usize> {
+        Bytes::read_at(&*self.bytes.lock().unwrap(), into, offset)
+    }
+
+    fn is_whole(&self) -> bool {
+        self.bytes.lock().unwrap().len() as u64 >= self.whole_at.load(Ordering::SeqCst)
+    }
+}
+
+#[test]
+fn what_grows_has_nothing_now_and_then_more() {
+    let whole = recording(40);
+    let growing = Arc::new(Growing::default());
+    growing.whole_at.store(whole.len() as u64, Ordering::SeqCst);
+    let header_end = whole.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+    growing.bytes.lock().unwrap().extend(&whole[..header_end]);
+    let bytes: Arc<dyn Bytes> = growing.clone();
+    let pipe = Input {
+        name: "pipe".into(),
+        bytes,
+    };
+    let mut growing_replay = Replay::open(vec![pipe], &Options::default()).unwrap();
+    let mut all = Vec::new();
+    for chunk in whole[header_end..].chunks(37) {
+        while let Some(observation) = growing_replay.next_observation().unwrap() {
+            all.push(observation);
+        }
+        assert!(!growing_replay.is_ended());
+        growing.bytes.lock().unwrap().extend(chunk);
+    }
+    while let Some(observation) = growing_replay.next_observation().unwrap() {
+        all.push(observation);
+    }
+    assert!(growing_replay.is_ended());
+    assert_eq!(all, played(opened(&[&whole])).0);
+}
+
+#[test]
+fn what_is_no_recording_is_refused_by_name_with_a_cure() {
+    let folder = std::env::temp_dir().join(format!("tcpwatch-replay-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let file = |name: &str, text: &[u8]| {
+        let path = folder.join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let newer = written(&header("r", 1, 0), &[], false);
+    let newer = String::from_utf8(newer)
+        .unwrap()
+        .replace("\"version\":1", "\"version\":9");
+    for (path, says) in [
+        (file("empty", b""), "it is empty"),
+        (file("binary", b"\x7fELF\0\0\n"), "not a recording"),
+        (file("newer", newer.as_bytes()), "use a newer one"),
+        (file("cut", b"{\"type\":\"header\",\"for"), "cut short"),
+        (folder.clone(), "it is a directory"),
+        (folder.join("nowhere"), "can't open it"),
+    ] {
+        let opened = Input::open(&path, || {})
+            .and_then(|input| Replay::open(vec![input], &Options::default()));
+        let text = opened.map(|_| ()).unwrap_err().to_string();
+        let name = path.display().to_string();
+        assert!(text.starts_with(&name) && text.contains(says), "{text}");
+    }
+    std::fs::remove_dir_all(&folder).unwrap();
+    let nothing = Replay::open(Vec::new(), &Options::default());
+    assert!(matches!(nothing, Err(ReplayError::Nothing)));
+}
+
+/// A player that has read all.
+fn player(recording: &[u8]) -> Player {
+    let world = World::new(opened(&[recording]), TimeZone::UTC);
+    let mut player = Player::new(world).unwrap();
+    while !player.read_on(1000).unwrap() {}
+    player.seek(player.begin()).unwrap();
+    player
+}
+
+/// Everything that is known of a world.
+fn told(tracker: &Tracker) -> String {
+    let mut text = format!("{:?}\n", tracker.totals());
+    for connection in tracker.connections() {
+        let _ = writeln!(text, "{connection:?}");
+    }
+    text
+}
+
+/// The world at a time, from the start.
+fn fresh(recording: &[u8], until: Timestamp) -> Tracker {
+    let mut world = World::new(opened(&[recording]), TimeZone::UTC);
+    while world.take(Some(until)).unwrap().is_some() {}
+    world.tracker().clone()
+}
+
+/// Numbers without order, the same each time.
+fn shuffled(count: usize, below: u64) -> Vec<u64> {
+    let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut next = || {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        seed % below
+    };
+    (0..count).map(|_| next()).collect()
+}
+
+#[test]
+fn wherever_it_jumps_it_finds_the_world_of_a_fresh_run() {
+    let recording = recording(2000);
+    let mut player = player(&recording);
+    assert!(player.checkpoints().0 > 4);
+    for us in shuffled(30, 2_100_000) {
+        let to = at_us(us).clamp(player.begin(), player.end());
+        player.seek(at_us(us)).unwrap();
+        assert_eq!(player.position(), to);
+        assert_eq!(
+            told(player.world().tracker()),
+            told(&fresh(&recording, to)),
+            "at {us} us"
+        );
+    }
+}
+
+#[test]
+fn steps_meet_every_transition_once_forth_and_back() {
+    let recording = recording(400);
+    let mut expected = Vec::new();
+    let mut world = World::new(opened(&[&recording]), TimeZone::UTC);
+    while world.take(None).unwrap().is_some() {
+        if !world.changes().is_empty() && expected.last() != Some(&world.at()) {
+            expected.push(world.at());
+        }
+    }
+    let all = Stops::All(Filter::default());
+    let mut player = player(&recording);
+    let mut met = vec![player.position()];
+    loop {
+        let before = player.position();
+        player.next(&all).unwrap();
+        if player.position() == before {
+            break;
+        }
+        met.push(player.position());
+    }
+    assert_eq!(met, expected);
+    assert_eq!(told(player.world().tracker()), told(world.tracker()));
+    let mut back = vec![player.position()];
+    while player.position() > player.begin() {
+        player.previous(&all).unwrap();
+        back.push(player.position());
+    }
+    back.reverse();
+    assert_eq!(back, expected);
+    let start = player.begin();
+    assert_eq!(
+        told(player.world().tracker()),
+        told(&fresh(&recording, start))
+    );
+}
+
+#[test]
+fn steps_of_one_connection_meet_only_its_own() {
+    let recording = recording(700);
+    let mut player = player(&recording);
+    let stops = Stops::Of(ConnId(301));
+    let mut met = Vec::new();
+    for _ in 0..4 {
+        player.next(&stops).unwrap();
+        met.push(player.position());
+    }
+    let us = 300_000;
+    assert_eq!(
+        met[..3],
+        [at_us(us + 100), at_us(us + 300), at_us(us + 700)]
+    );
+    assert_eq!(met[3], player.end(), "no more");
+    player.previous(&stops).unwrap();
+    assert_eq!(player.position(), met[2]);
+    player.seek(at_us(us + 200)).unwrap();
+    player.previous(&stops).unwrap();
+    assert_eq!(player.position(), met[0]);
+}
+
+#[test]
+fn time_passes_as_far_as_it_is_let() {
+    let recording = recording(100);
+    let mut player = player(&recording);
+    let to = at_us(50_250);
+    assert!(!player.advance(to, 5).unwrap());
+    assert!(player.position() < to);
+    assert!(player.advance(to, 10_000).unwrap());
+    assert_eq!(player.position(), to);
+    assert_eq!(told(player.world().tracker()), told(&fresh(&recording, to)));
+    assert!(player.advance(at(9_999_999), 10_000).unwrap());
+    assert_eq!(player.position(), player.end());
+}
+
+#[test]
+fn nothing_behind_until_is_known() {
+    let recording = recording(100);
+    let mut player = Player::new(World::new(opened(&[&recording]), TimeZone::UTC)).unwrap();
+    player.end_at(at_us(50_250));
+    assert!(player.read_on(100_000).unwrap());
+    assert!(player.is_all().unwrap() && player.is_cut_by_wish().unwrap());
+    assert_eq!(player.end(), at_us(50_100));
+    player.seek(at(99)).unwrap();
+    assert_eq!(player.position(), at_us(50_100));
+}
+
+#[test]
+fn a_player_follows_what_grows() {
+    let whole = recording(200);
+    let growing = Arc::new(Growing::default());
+    growing.whole_at.store(whole.len() as u64, Ordering::SeqCst);
+    let half = whole.len() / 2;
+    growing.bytes.lock().unwrap().extend(&whole[..half]);
+    let bytes: Arc<dyn Bytes> = growing.clone();
+    let pipe = Input {
+        name: "pipe".into(),
+        bytes,
+    };
+    let replay = Replay::open(vec![pipe], &Options::default()).unwrap();
+    let mut player = Player::new(World::new(replay, TimeZone::UTC)).unwrap();
+    assert!(player.read_on(100_000).unwrap());
+    assert!(!player.is_all().unwrap());
+    let before = player.end();
+    player.seek(before).unwrap();
+    growing.bytes.lock().unwrap().extend(&whole[half..]);
+    assert!(player.read_on(100_000).unwrap());
+    assert!(player.is_all().unwrap() && player.end() > before);
+    player.seek(player.end()).unwrap();
+    let (_, tracker, _) = played(opened(&[&whole]));
+    assert_eq!(told(player.world().tracker()), told(&tracker));
+    player.seek(before).unwrap();
+    assert_eq!(told(player.world().tracker()), told(&fresh(&whole, before)));
+}
+
+#[test]
+fn checkpoints_do_not_grow_with_the_recording() {
+    let (few, _) = player(&recording(2000)).checkpoints();
+    assert!(few > 4);
+    let (_, held) = player(&recording(12_000)).checkpoints();
+    assert!(
+        held > DEFAULT_RETENTION && held <= HELD * DEFAULT_RETENTION,
+        "{held}"
+    );
+    let quiet = (1..200_000).map(|us| {
+        let body = Body::Unchanged {
+            until: at_us(us),
+            look: Look::Whole,
+        };
+        said(us, body)
+    });
+    let quiet: Vec<Observation> = quiet.collect();
+    let (many, _) = player(&written(&header("r", 1, 0), &quiet, true)).checkpoints();
+    assert!((CHECKPOINTS / 4..=CHECKPOINTS).contains(&many), "{many}");
+}
+
+#[test]
+#[ignore = "a million observations: for a release build"]
+fn any_position_of_a_million_observations_is_reached_in_a_second() {
+    let recording = recording(250_000);
+    let began = Instant::now();
+    let mut player = player(&recording);
+    let load = began.elapsed();
+    let mut slowest = Duration::ZERO;
+    for us in shuffled(100, 250_000_000) {
+        let began = Instant::now();
+        player.seek(at_us(us)).unwrap();
+        slowest = slowest.max(began.elapsed());
+    }
+    let mut slowest_step = Duration::ZERO;
+    for us in shuffled(20, 250_000_000) {
+        player.seek(at_us(us)).unwrap();
+        let began = Instant::now();
+        player.previous(&Stops::All(Filter::default())).unwrap();
+        slowest_step = slowest_step.max(began.elapsed());
+    }
+    println!(
+        "{} MB, first load {load:?}, slowest seek {slowest:?}, slowest step back \
+         {slowest_step:?}, checkpoints {:?}",
+        recording.len() >> 20,
+        player.checkpoints()
+    );
+    assert!(slowest < Duration::from_secs(1) && slowest_step < Duration::from_secs(1));
+}
