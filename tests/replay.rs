@@ -11,7 +11,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use tape::{REALTIME, at, at_us, gone, header, keyframe, look, open, recording, said, written};
@@ -19,6 +19,7 @@ use tcpwatch::model::filter::Filter;
 use tcpwatch::model::{Ask, Body, Look, Observation, SourceName, Timestamp};
 use tcpwatch::record::{Anchor, Bytes, Header};
 use tcpwatch::run::replay::player::{CHECKPOINTS, HELD, Player, Stops, World};
+use tcpwatch::source::clock;
 use tcpwatch::source::replay::{Input, Offset, Options, Replay, ReplayError};
 use tcpwatch::timeline::{ConnId, DEFAULT_RETENTION, Tracker};
 
@@ -621,21 +622,21 @@ fn checkpoints_do_not_grow_with_the_recording() {
 #[ignore = "a million observations: for a release build"]
 fn any_position_of_a_million_observations_is_reached_in_a_second() {
     let recording = recording(250_000);
-    let began = Instant::now();
+    let began = clock::now();
     let mut player = player(&recording);
-    let load = began.elapsed();
+    let load = clock::now().since(began);
     let mut slowest = Duration::ZERO;
     for us in shuffled(100, 250_000_000) {
-        let began = Instant::now();
+        let began = clock::now();
         player.seek(at_us(us)).unwrap();
-        slowest = slowest.max(began.elapsed());
+        slowest = slowest.max(clock::now().since(began));
     }
     let mut slowest_step = Duration::ZERO;
     for us in shuffled(20, 250_000_000) {
         player.seek(at_us(us)).unwrap();
-        let began = Instant::now();
+        let began = clock::now();
         player.previous(&Stops::All(Filter::default())).unwrap();
-        slowest_step = slowest_step.max(began.elapsed());
+        slowest_step = slowest_step.max(clock::now().since(began));
     }
     println!(
         "{} MB, first load {load:?}, slowest seek {slowest:?}, slowest step back \
@@ -644,4 +645,43 @@ fn any_position_of_a_million_observations_is_reached_in_a_second() {
         player.checkpoints()
     );
     assert!(slowest < Duration::from_secs(1) && slowest_step < Duration::from_secs(1));
+}
+
+/// What the program prints with these arguments.
+fn printed(arguments: &[&str]) -> String {
+    let done = std::process::Command::new(env!("CARGO_BIN_EXE_tcpwatch"))
+        .args(arguments)
+        .output()
+        .unwrap();
+    assert_eq!(done.status.code(), Some(0), "{done:?}");
+    String::from_utf8(done.stdout).unwrap()
+}
+
+#[test]
+fn what_was_printed_live_is_printed_again() {
+    for format in ["json", "text"] {
+        let name = format!("tcpwatch-live-{format}-{}.jsonl", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        let file = path.to_str().unwrap();
+        let lab = [
+            "lab", "close", "--step", "50ms", "--format", format, "--record", file,
+        ];
+        let live = printed(&lab);
+        let again = printed(&["replay", "--format", format, file]);
+        // What the experiment came to is no observation.
+        let live: Vec<&str> = live.lines().collect();
+        let (conclusion, live) = live.split_last().unwrap();
+        assert!(conclusion.contains("close"), "{conclusion}");
+        assert_eq!(again.lines().collect::<Vec<_>>(), live, "{format}");
+        // From a moment on, the end is the same; a port that nobody has, nothing.
+        let late = printed(&["replay", "--format", format, "--from=-200ms", file]);
+        let lines: Vec<&str> = late.lines().collect();
+        assert!(
+            lines.len() < live.len() && lines.last() == live.last(),
+            "{late}"
+        );
+        let none = printed(&["replay", "--format", format, "--port", "1", file]);
+        assert!(!none.contains("ESTABLISHED"), "{none}");
+        std::fs::remove_file(path).unwrap();
+    }
 }

@@ -3,6 +3,8 @@
 //! Snapshots are read by people before they are accepted: does this tell somebody at three in the
 //! morning what is going on?
 
+#![allow(clippy::unwrap_used, reason = "a test may fail loudly")]
+
 #[path = "common/build.rs"]
 mod build;
 #[path = "common/tape.rs"]
