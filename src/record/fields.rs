@@ -34,9 +34,10 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// The next field, `None` behind the last one.
+    /// The next field, `None` behind the last one. Its name is as it stands there, and may be no
+    /// text at all.
     #[inline]
-    pub(super) fn next(&mut self) -> Result<Option<(&'a str, Value<'a>)>, Malformed> {
+    pub(super) fn next(&mut self) -> Result<Option<(&'a [u8], Value<'a>)>, Malformed> {
         let mut rest = skip_space(self.rest);
         match rest {
             [b'}', tail @ ..] if skip_space(tail).is_empty() => return Ok(None),
@@ -49,7 +50,7 @@ impl<'a> Fields<'a> {
             return Err(Malformed);
         };
         let length = string_length(rest)?;
-        let name = str::from_utf8(&rest[..length]).map_err(|_| Malformed)?;
+        let name = &rest[..length];
         let [b':', rest @ ..] = skip_space(&rest[length + 1..]) else {
             return Err(Malformed);
         };
@@ -211,7 +212,7 @@ mod tests {
         let mut fields = Fields::of(line.as_bytes())?;
         let mut names = Vec::new();
         while let Some((name, _)) = fields.next()? {
-            names.push(name.to_owned());
+            names.push(String::from_utf8(name.to_vec()).unwrap());
         }
         Ok(names)
     }

@@ -37,8 +37,22 @@ pub(super) fn source(word: &str) -> Option<SourceName> {
     SOURCES.into_iter().find(|source| source.token() == word)
 }
 
+/// Nearly every line has one. Bytes, since the compiler makes a tree of them.
 pub(super) fn state(word: &str) -> Option<TcpState> {
-    TcpState::ALL.into_iter().find(|state| state.name() == word)
+    Some(match word.as_bytes() {
+        b"ESTABLISHED" => TcpState::Established,
+        b"SYN_SENT" => TcpState::SynSent,
+        b"SYN_RECV" => TcpState::SynRecv,
+        b"FIN_WAIT1" => TcpState::FinWait1,
+        b"FIN_WAIT2" => TcpState::FinWait2,
+        b"TIME_WAIT" => TcpState::TimeWait,
+        b"CLOSE" => TcpState::Close,
+        b"CLOSE_WAIT" => TcpState::CloseWait,
+        b"LAST_ACK" => TcpState::LastAck,
+        b"LISTEN" => TcpState::Listen,
+        b"CLOSING" => TcpState::Closing,
+        _ => return None,
+    })
 }
 
 const FILES: [(File, &str); 4] = [
