@@ -28,6 +28,7 @@ mod turned;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::RangeBounds;
+use std::rc::Rc;
 
 use crate::model::observation::HostFacts;
 use crate::model::{
@@ -275,8 +276,7 @@ pub struct Tracker {
     /// Closed connections, oldest first.
     settled: VecDeque<ConnId>,
     /// Those that were dropped, for whoever has asked for them.
-    #[expect(clippy::vec_box, reason = "they are boxed already")]
-    retired: Option<Vec<Box<Connection>>>,
+    retired: Option<Vec<Rc<Connection>>>,
     retention: usize,
     next: u64,
     /// Met in the observation at hand and not yet shown: their sides are not decided.
@@ -390,7 +390,7 @@ impl Tracker {
     }
 
     /// The connections that were dropped since this was last asked, in that order.
-    pub fn retired(&mut self) -> impl Iterator<Item = Box<Connection>> + '_ {
+    pub fn retired(&mut self) -> impl Iterator<Item = Rc<Connection>> + '_ {
         self.retired
             .iter_mut()
             .flat_map(|retired| retired.drain(..))

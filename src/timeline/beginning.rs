@@ -3,6 +3,8 @@
 //! The trap: what was there before is not born now. Only a look that should have shown a socket
 //! and did not, or an event, makes it newborn; and a look of another host proves nothing.
 
+use std::rc::Rc;
+
 use crate::model::tcp::passed_between;
 use crate::model::{Ask, Sample, TcpState, Timestamp};
 use crate::timeline::ingest::Sight;
@@ -162,7 +164,7 @@ impl Tracker {
         self.totals.seen += 1;
         let mut connection = Connection::new(id, sample.id.scope, sample.id.tuple, at);
         connection.previous = replaced.map(|end| end.conn);
-        self.connections.insert(Box::new(connection));
+        self.connections.insert(Rc::new(connection));
         self.unopened.push(id);
         EndRef {
             conn: id,

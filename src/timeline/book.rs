@@ -4,9 +4,13 @@
 //! finding one must not be a walk down a tree of all. Numbers are given in sequence, so sixty-four
 //! neighbours share a page, and few pages make a flat tree that stays in the cache. The trap: a
 //! connection can outlive its neighbours by days, so a page of which one is left must be small.
+//!
+//! A copy of a book shares its connections with it until either changes one: a pause, and each place
+//! that replay can go back to, is such a copy, and most of what it holds never changes again.
 
 use std::collections::BTreeMap;
 use std::ops::{Bound, RangeBounds};
+use std::rc::Rc;
 
 use crate::timeline::{ConnId, Connection};
 
@@ -15,7 +19,7 @@ const PAGE: u64 = 64;
 #[derive(Clone, Debug)]
 struct Page {
     filled: u32,
-    places: Box<[Option<Box<Connection>>; PAGE as usize]>,
+    places: Box<[Option<Rc<Connection>>; PAGE as usize]>,
 }
 
 /// Connections in the order of their numbers.
@@ -30,7 +34,7 @@ const fn place(id: ConnId) -> (u64, usize) {
 }
 
 impl Book {
-    pub(super) fn insert(&mut self, connection: Box<Connection>) {
+    pub(super) fn insert(&mut self, connection: Rc<Connection>) {
         let (number, place) = place(connection.id);
         let page = self.pages.entry(number).or_insert_with(|| Page {
             filled: 0,
@@ -51,10 +55,11 @@ impl Book {
     #[inline]
     pub(super) fn get_mut(&mut self, id: &ConnId) -> Option<&mut Connection> {
         let (number, place) = place(*id);
-        self.pages.get_mut(&number)?.places[place].as_deref_mut()
+        let shared = self.pages.get_mut(&number)?.places[place].as_mut()?;
+        Some(Rc::make_mut(shared))
     }
 
-    pub(super) fn remove(&mut self, id: &ConnId) -> Option<Box<Connection>> {
+    pub(super) fn remove(&mut self, id: &ConnId) -> Option<Rc<Connection>> {
         let (number, place) = place(*id);
         let page = self.pages.get_mut(&number)?;
         let connection = page.places[place].take()?;
@@ -144,14 +149,14 @@ mod tests {
     use super::*;
     use crate::model::{Endpoint, FourTuple, Scope, Timestamp};
 
-    fn connection(id: u64) -> Box<Connection> {
+    fn connection(id: u64) -> Rc<Connection> {
         let end = Endpoint::new([127, 0, 0, 1].into(), 1);
         let tuple = FourTuple {
             local: end,
             remote: end,
         };
         let at = Timestamp::from_nanos(0);
-        Box::new(Connection::new(ConnId(id), Scope::default(), tuple, at))
+        Rc::new(Connection::new(ConnId(id), Scope::default(), tuple, at))
     }
 
     fn book(ids: &[u64]) -> Book {
