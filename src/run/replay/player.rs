@@ -26,8 +26,8 @@ use crate::view::wants;
 pub const CHECKPOINTS: usize = 64;
 /// So many times the tracker's retention is kept in all checkpoints together.
 pub const HELD: usize = 8;
-/// Observations between two checkpoints at first: some ten milliseconds of reading.
-const SPACING: u64 = 1 << 14;
+/// Observations between two checkpoints at first.
+const SPACING: u64 = 1024;
 /// Observations between two places that are kept on the way to the last step back.
 const NEARBY: u64 = 8192;
 /// Stops that are remembered for the way back.
