@@ -205,6 +205,24 @@ fn losses_and_the_second_best_source() {
 }
 
 #[test]
+fn a_recording_beside_it_is_shown_where_there_is_room() {
+    let mut story = closed_by_a();
+    let corner = |story: &mut Story, width| {
+        let picture = story.draw(16_000, width, 24);
+        let first = picture.lines().next().unwrap_or_default().to_owned();
+        first.trim_end().trim_end_matches('"').trim_end().to_owned()
+    };
+    assert!(!corner(&mut story, 80).contains("REC"));
+    story.app.show_recorded(Some(5_432_100));
+    assert!(corner(&mut story, 80).ends_with(" REC 5.4 MB  LIVE"));
+    assert!(corner(&mut story, 40).ends_with("  LIVE"));
+    assert!(corner(&mut story, 40).contains(" REC"));
+    assert!(!corner(&mut story, 32).contains("REC"));
+    story.app.show_recorded(None);
+    assert!(!corner(&mut story, 80).contains("REC"));
+}
+
+#[test]
 fn all_sources_are_told_how_they_do() {
     let mut story = zoo();
     let running = |period, cost, why: Option<&str>| {
