@@ -332,7 +332,7 @@ impl Recorder {
     pub fn finish(mut self) -> Ended {
         self.end();
         let lost = self.lost;
-        let mut ended = self.ended.take().unwrap_or_else(|| Ended {
+        let mut ended = self.ended.take().unwrap_or(Ended {
             summary: None,
             failure: Some(RecordError::Stuck),
         });

@@ -154,8 +154,9 @@ fn a_full_queue_is_a_loss_in_its_place_and_never_a_wait() {
 
 /// A batch with one observation, in the memory that a vector takes for one.
 fn weight_of_one() -> usize {
-    let mut batch = Vec::new();
-    batch.push(note(0));
+    let mut batch: Vec<Observation> = Vec::new();
+    let first = note(0);
+    batch.push(first);
     batch.capacity() * size_of::<Observation>() + beside(&note(0))
 }
 
