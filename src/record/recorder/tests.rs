@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::SyncSender;
 
 use super::*;
+use crate::model::Keyframe;
 use crate::record::{FORMAT, FilterText, Item, Reader, VERSION};
 
 type Held = Arc<Mutex<Vec<u8>>>;
@@ -195,6 +196,34 @@ fn a_batch_weighs_what_it_holds() {
     stage.recorder.tap(&note(0));
     assert!(stage.recorder.weight() >= 512 * size_of::<Observation>());
     stage.open = None;
+}
+
+#[test]
+fn a_keyframe_that_nobody_waits_for_is_not_written() {
+    let mut stage = stage();
+    stage.open = None;
+    let at = note(1).at;
+    let samples = Vec::new();
+    let keyframe = Observation {
+        at,
+        host: 0,
+        source: SourceName::SockDiag,
+        body: Body::Keyframe(Keyframe { begun: at, samples }),
+    };
+    for told in [note(0), keyframe, note(2)] {
+        stage.recorder.tap(&told);
+    }
+    stage.recorder.hand_over();
+    let summary = stage.recorder.finish().summary.unwrap();
+    assert_eq!(summary.observations, 2);
+    assert_eq!(read(&stage.held), (vec![note(0), note(2)], true));
+}
+
+#[test]
+fn what_is_said_of_the_room_is_true() {
+    // docs/recording.md gives both numbers.
+    assert_eq!(size_of::<Observation>(), 288);
+    assert!((460_000..470_000).contains(&(ROOM / 288)));
 }
 
 #[test]
