@@ -9,6 +9,7 @@ pub mod json;
 pub mod palette;
 pub mod plain;
 pub mod report;
+pub mod size;
 mod source;
 pub mod text;
 pub mod tui;

@@ -205,6 +205,24 @@ fn losses_and_the_second_best_source() {
 }
 
 #[test]
+fn a_recording_beside_it_is_shown_where_there_is_room() {
+    let corner = |ports: &str, bytes: Option<u64>| {
+        let mut story = Story::on_port(ports).running();
+        story.app.show_recorded(bytes);
+        let picture = story.screen(80, 24, 1000).to_string();
+        let first = picture.lines().next().unwrap_or_default();
+        first.trim_matches(['"', ' ']).to_owned()
+    };
+    let size = Some(5_432_100);
+    assert!(corner("50008", size).ends_with(" REC 5.4 MB  LIVE"));
+    assert!(!corner("50008", None).contains("REC"));
+    // A long filter leaves room for less, and none.
+    let many: Vec<String> = (0..9).map(|n| (50_001 + 2 * n).to_string()).collect();
+    assert!(corner(&many[..8].join(","), size).ends_with(" REC  LIVE"));
+    assert!(!corner(&many.join(","), size).contains("REC"));
+}
+
+#[test]
 fn all_sources_are_told_how_they_do() {
     let mut story = zoo();
     let running = |period, cost, why: Option<&str>| {

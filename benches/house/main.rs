@@ -26,7 +26,7 @@ use tcpwatch::model::filter::{Filter, PortSet};
 use tcpwatch::model::{Cookie, Look, Observation, Sample, Scope, SourceName, TcpState, Timestamp};
 use tcpwatch::source::proc_net::parse;
 use tcpwatch::source::sock_diag::{SockDiag, wire};
-use tcpwatch::source::table::Table;
+use tcpwatch::source::table::{Seen, Table};
 use tcpwatch::source::{Poller, Request, clock};
 use tcpwatch::timeline::Tracker;
 use tcpwatch::view::json;
@@ -155,11 +155,13 @@ fn sources(recording: &Recording, rounds: usize) -> anyhow::Result<String> {
             Some(DUMP),
             || {
                 out.clear();
+                let (since, at) = (recording.at, recording.at);
+                let seen = Seen { since, at };
                 take(rows, || {
                     table.begin();
                     recording.decode(|row| {
                         if let Some(cookie) = row.sample.id.cookie {
-                            table.row(cookie, &row.sample, row.device, recording.at);
+                            table.row(cookie, &row.sample, row.device, seen);
                         }
                     });
                     let (begun, at) = (recording.at, recording.at);

@@ -18,7 +18,7 @@ mod said;
 mod writer;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::Duration;
@@ -33,7 +33,8 @@ pub use said::sources;
 use writer::Writer;
 
 /// So many bytes of observations may wait. An event takes 288, so that it is more than four seconds
-/// of a hundred thousand events a second.
+/// of a hundred thousand events a second. Once it is full, nothing more is taken until half of it is
+/// free: a gap now and then, and not one after the other.
 pub const ROOM: usize = 128 << 20;
 /// So many observations are handed over at once, at most.
 const BATCH: usize = 512;
@@ -90,13 +91,17 @@ pub struct Summary {
     pub bytes: u64,
     /// How many files were begun.
     pub files: u32,
+    /// How many of them were removed again as the oldest, and their bytes.
+    pub files_removed: u32,
+    /// Of those.
+    pub bytes_removed: u64,
 }
 
 /// How a recording ended.
 #[derive(Debug)]
 pub struct Ended {
-    /// What it came to.
-    pub summary: Summary,
+    /// What it came to. Of a thread that is stuck nothing is known.
+    pub summary: Option<Summary>,
     /// Why it ended before it should have.
     pub failure: Option<RecordError>,
 }
@@ -138,12 +143,14 @@ pub struct Recorder {
     waiting: Arc<AtomicUsize>,
     room: usize,
     batch: Vec<Observation>,
-    weight: usize,
+    /// Bytes that the batch holds outside of itself.
+    beside: usize,
     /// What found no room, and the stamp of the last of it.
     losing: Option<(u64, Timestamp)>,
     lost: u64,
     news: Vec<News>,
     ask_keyframe: Sender<()>,
+    written: Arc<AtomicU64>,
     ended: Option<Ended>,
 }
 
@@ -180,6 +187,7 @@ impl Recorder {
         let (give_back, spare) = mpsc::sync_channel(4);
         let (ask_keyframe, asked) = mpsc::channel();
         let waiting = Arc::new(AtomicUsize::new(0));
+        let written = Arc::new(AtomicU64::new(0));
         let writer = Writer {
             place,
             rotation,
@@ -189,6 +197,7 @@ impl Recorder {
             give_back,
             asked,
             waiting: Arc::clone(&waiting),
+            written: Arc::clone(&written),
         };
         thread::Builder::new()
             .name("recorder".into())
@@ -201,11 +210,12 @@ impl Recorder {
             waiting,
             room: ROOM,
             batch: Vec::new(),
-            weight: 0,
+            beside: 0,
             losing: None,
             lost: 0,
             news: Vec::new(),
             ask_keyframe,
+            written,
             ended: None,
         })
     }
@@ -222,7 +232,7 @@ impl Recorder {
         if self.ended.is_some() {
             return;
         }
-        self.weight += weight(observation);
+        self.beside += beside(observation);
         self.batch.push(observation.clone());
         if self.batch.len() >= BATCH {
             self.hand_over();
@@ -235,12 +245,21 @@ impl Recorder {
             return;
         }
         let waiting = self.waiting.load(Ordering::Relaxed);
+        let room = match self.losing {
+            None => self.room,
+            Some(_) => self.room / 2,
+        };
         // What is too much for the whole room goes alone.
-        if waiting > 0 && waiting + self.weight > self.room {
+        if waiting > 0 && waiting + self.weight() > room {
             self.lose();
         } else {
             self.send();
         }
+    }
+
+    /// The memory that the batch takes, with the room in it that is not used.
+    fn weight(&self) -> usize {
+        self.batch.capacity() * size_of::<Observation>() + self.beside
     }
 
     fn lose(&mut self) {
@@ -250,14 +269,15 @@ impl Recorder {
         let (count, until) = self.losing.unwrap_or_default();
         let count = count + self.batch.len() as u64;
         let until = self.batch.drain(..).fold(until, |t, told| t.max(told.at));
-        self.weight = 0;
+        self.beside = 0;
         self.losing = Some((count, until));
     }
 
     fn send(&mut self) {
+        let weight = self.weight();
+        self.beside = 0;
         let mut batch =
             std::mem::replace(&mut self.batch, self.spare.try_recv().unwrap_or_default());
-        let weight = std::mem::take(&mut self.weight);
         if let Some((count, at)) = self.losing.take() {
             batch.insert(0, loss(count, at));
             self.lost += count;
@@ -297,6 +317,11 @@ impl Recorder {
         }
     }
 
+    /// Bytes that are written, of all files together.
+    pub fn written(&self) -> u64 {
+        self.written.load(Ordering::Relaxed)
+    }
+
     /// Why the recording has ended, when it has, before it should.
     pub fn failure(&self) -> Option<&RecordError> {
         self.ended.as_ref()?.failure.as_ref()
@@ -307,11 +332,13 @@ impl Recorder {
     pub fn finish(mut self) -> Ended {
         self.end();
         let lost = self.lost;
-        let mut ended = self.ended.take().unwrap_or_else(|| Ended {
-            summary: Summary::default(),
+        let mut ended = self.ended.take().unwrap_or(Ended {
+            summary: None,
             failure: Some(RecordError::Stuck),
         });
-        ended.summary.lost = lost;
+        if let Some(summary) = &mut ended.summary {
+            summary.lost = lost;
+        }
         ended
     }
 
@@ -351,17 +378,17 @@ fn loss(count: u64, at: Timestamp) -> Observation {
     }
 }
 
-/// The memory that an observation takes while it waits.
-fn weight(observation: &Observation) -> usize {
-    let rows = match &observation.body {
+/// The memory that an observation takes beside its own size.
+fn beside(observation: &Observation) -> usize {
+    match &observation.body {
         Body::Poll(poll) => {
-            (poll.appeared.len() + poll.changed.len()) * size_of::<Sample>()
-                + poll.missing.len() * size_of::<SockId>()
+            (poll.appeared.capacity() + poll.changed.capacity()) * size_of::<Sample>()
+                + poll.missing.capacity() * size_of::<SockId>()
         }
-        Body::Keyframe(keyframe) => keyframe.samples.len() * size_of::<Sample>(),
+        Body::Keyframe(keyframe) => keyframe.samples.capacity() * size_of::<Sample>(),
+        Body::Note { text, .. } => text.len(),
         _ => 0,
-    };
-    size_of::<Observation>() + rows
+    }
 }
 
 #[cfg(test)]

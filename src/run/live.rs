@@ -99,6 +99,9 @@ pub(super) trait Show {
         complain(&record::in_words(news));
     }
 
+    /// So many bytes are recorded by now, unless it has ended.
+    fn recorded(&mut self, _bytes: Option<u64>) {}
+
     /// What an experiment came to.
     fn conclusion(
         &mut self,
@@ -177,7 +180,7 @@ pub(super) fn run(
         questions,
         show: show.as_mut(),
         shown,
-        is_screen: config.format == Format::Tui,
+        config,
         recorder,
         experimenter,
     };
@@ -205,7 +208,7 @@ struct Main<'a> {
     questions: Sender<Vec<Ask>>,
     show: &'a mut dyn Show,
     shown: Shown,
-    is_screen: bool,
+    config: &'a Live,
     recorder: Option<Recorder>,
     experimenter: Option<Experimenter>,
 }
@@ -305,6 +308,10 @@ impl Main<'_> {
     fn hear_the_recorder(&mut self) {
         while let Some(news) = self.recorder.as_mut().and_then(Recorder::news) {
             self.show.recording(&news);
+        }
+        if let Some(recorder) = &self.recorder {
+            let goes_on = recorder.failure().is_none();
+            self.show.recorded(goes_on.then(|| recorder.written()));
         }
     }
 
@@ -456,8 +463,11 @@ impl Main<'_> {
         self.show.conclude()?;
         if let Some(recorder) = self.recorder.take() {
             match self.shown {
-                Shown::Nothing => record::end(recorder, &self.tracker)?,
-                Shown::Wanted => record::end_beside(recorder, !self.is_screen),
+                Shown::Nothing => record::end(self.config, recorder, &self.tracker)?,
+                Shown::Wanted => {
+                    let was_told = self.config.format != Format::Tui;
+                    record::end_beside(self.config, recorder, was_told, &self.tracker);
+                }
             }
         }
         Ok(self

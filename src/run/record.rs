@@ -14,7 +14,7 @@ use crate::cli::Live;
 use crate::lab::judge::Conclusion;
 use crate::model::{Ask, Body, Observation, SourceName, SourceState, Timestamp};
 use crate::record::recorder::{
-    Ended, News, Plan, Recorder, Summary, Surroundings, Target, sources,
+    Ended, News, Plan, RecordError, Recorder, Summary, Surroundings, Target, sources,
 };
 use crate::record::{Anchor, FORMAT, FilterText, Header, VERSION};
 use crate::run::lines::{READER_CHECK, reader_is_gone};
@@ -24,6 +24,7 @@ use crate::source::{clock, host};
 use crate::timeline::{Change, Tracker};
 use crate::view::duration::brief;
 use crate::view::plain::plain;
+use crate::view::size::size;
 use crate::view::text;
 use crate::view::tui::Input;
 
@@ -115,65 +116,90 @@ pub(super) fn in_words(news: &News) -> String {
 }
 
 /// The end of a recording beside a live view, which has told what went wrong unless it was a screen.
-pub(super) fn end_beside(recorder: Recorder, was_told: bool) {
+pub(super) fn end_beside(config: &Live, recorder: Recorder, was_told: bool, tracker: &Tracker) {
     let had_failed = recorder.failure().is_some();
-    if let Some(failure) = recorder.finish().failure
+    let ended = recorder.finish();
+    if let Some(failure) = &ended.failure
         && !(had_failed && was_told)
     {
         complain(&format!("recording ended: {failure}"));
     }
+    say_what_it_came_to(config, &ended, tracker);
 }
 
 /// The end of `tcpwatch record`.
-pub(super) fn end(recorder: Recorder, tracker: &Tracker) -> anyhow::Result<()> {
-    let Ended { summary, failure } = recorder.finish();
-    match failure {
-        Some(failure) if failure.is_closed_pipe() => {
-            return Err(io::Error::from(io::ErrorKind::BrokenPipe).into());
-        }
-        Some(failure) => {
-            complain(&summed_up(&summary, tracker));
-            return Err(failure.into());
-        }
-        None => complain(&summed_up(&summary, tracker)),
+pub(super) fn end(config: &Live, recorder: Recorder, tracker: &Tracker) -> anyhow::Result<()> {
+    let ended = recorder.finish();
+    if ended
+        .failure
+        .as_ref()
+        .is_some_and(RecordError::is_closed_pipe)
+    {
+        return Err(io::Error::from(io::ErrorKind::BrokenPipe).into());
     }
-    Ok(())
+    say_what_it_came_to(config, &ended, tracker);
+    ended.failure.map_or(Ok(()), |failure| Err(failure.into()))
 }
 
-fn summed_up(summary: &Summary, tracker: &Tracker) -> String {
-    let totals = tracker.totals();
-    let counted = |count: u64, one: &str| match count {
-        1 => format!("1 {one}"),
-        n => format!("{n} {one}s"),
-    };
-    let lost = match (summary.lost, totals.losses) {
-        (0, 0) => "nothing was lost".to_owned(),
-        (0, seen) => format!("sources lost something {}", counted(seen, "time")),
-        (lost, 0) => format!("the recording lost {}", counted(lost, "observation")),
+fn say_what_it_came_to(config: &Live, ended: &Ended, tracker: &Tracker) {
+    if let Some(summary) = &ended.summary {
+        let to = target_of(config);
+        let is_whole = ended.failure.is_none();
+        let losses = tracker.totals().losses;
+        let seen = tracker.totals().seen;
+        complain(&summed_up(&to, summary, is_whole, seen, losses));
+    }
+}
+
+/// The name of what is recorded to.
+fn target_of(config: &Live) -> String {
+    match config.record.as_ref().map(|plan| &plan.target) {
+        Some(Target::File(path)) => plain(&path.display().to_string()).to_string(),
+        Some(Target::Stdout) | None => "standard output".to_owned(),
+    }
+}
+
+/// What a recording came to. Of one that did not come to its end only what is written is known.
+fn summed_up(to: &str, summary: &Summary, is_whole: bool, seen: u64, losses: u64) -> String {
+    let lost = match (summary.lost, losses) {
+        (0, 0) if is_whole => "; nothing was lost".to_owned(),
+        (0, 0) => String::new(),
+        (0, seen) => format!("; sources lost something {}", counted(seen, "time")),
+        (lost, 0) => format!("; the recording lost {}", counted(lost, "observation")),
         (lost, seen) => format!(
-            "the recording lost {}, and sources something {}",
+            "; the recording lost {}, and sources something {}",
             counted(lost, "observation"),
             counted(seen, "time")
         ),
     };
     format!(
-        "recorded {} of {}, {} in {}; {lost}",
+        "recorded {} of {} to {to}: {}{lost}",
         counted(summary.observations, "observation"),
-        counted(totals.seen, "connection"),
-        bytes(summary.bytes),
-        counted(summary.files.into(), "file"),
+        counted(seen, "connection"),
+        files(summary),
     )
 }
 
-/// A size to three figures.
-fn bytes(count: u64) -> String {
-    let (unit, name) = match count {
-        0..1_000 => return format!("{count} bytes"),
-        1_000..1_000_000 => (1_000, "kB"),
-        1_000_000..1_000_000_000 => (1_000_000, "MB"),
-        _ => (1_000_000_000, "GB"),
-    };
-    format!("{}.{} {name}", count / unit, count % unit * 10 / unit)
+fn counted(count: u64, one: &str) -> String {
+    match count {
+        1 => format!("1 {one}"),
+        n => format!("{n} {one}s"),
+    }
+}
+
+fn files(summary: &Summary) -> String {
+    let written = size(summary.bytes);
+    let begun = counted(summary.files.into(), "file");
+    if summary.files_removed == 0 {
+        return format!("{written} in {begun}");
+    }
+    let kept = u64::from(summary.files.saturating_sub(summary.files_removed));
+    let left = size(summary.bytes.saturating_sub(summary.bytes_removed));
+    format!(
+        "{left} in {} that were kept, of {written} in {begun} ({} removed)",
+        counted(kept, "file"),
+        summary.files_removed,
+    )
 }
 
 /// Shows nothing of what is seen.
@@ -187,7 +213,7 @@ pub(super) struct NoShow {
 impl NoShow {
     pub(super) fn open(config: &Live, opening: &[Observation]) -> Self {
         let target = config.record.as_ref().map(|plan| &plan.target);
-        complain(&first_line(config, target, opening));
+        complain(&first_line(config, opening));
         Self {
             to_stdout: target == Some(&Target::Stdout),
             told_until: opening.iter().map(|told| told.at).max().unwrap_or_default(),
@@ -196,16 +222,12 @@ impl NoShow {
     }
 }
 
-fn first_line(config: &Live, target: Option<&Target>, opening: &[Observation]) -> String {
+fn first_line(config: &Live, opening: &[Observation]) -> String {
     let filter = config.filter.to_string();
     let what = if filter.is_empty() {
         "all connections"
     } else {
         &filter
-    };
-    let to = match target {
-        Some(Target::File(path)) => path.display().to_string(),
-        Some(Target::Stdout) | None => "standard output".to_owned(),
     };
     let mut how: Vec<String> = Vec::new();
     let mut events = "events off".to_owned();
@@ -225,7 +247,7 @@ fn first_line(config: &Live, target: Option<&Target>, opening: &[Observation]) -
     format!(
         "recording {} to {} ({})",
         plain(what),
-        plain(&to),
+        target_of(config),
         how.join(", ")
     )
 }
@@ -284,5 +306,48 @@ impl Show for NoShow {
 
     fn conclude(&mut self) -> anyhow::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn summary() -> Summary {
+        Summary {
+            observations: 12,
+            bytes: 5_432_100,
+            files: 1,
+            ..Summary::default()
+        }
+    }
+
+    #[test]
+    fn what_a_recording_came_to_is_said_and_no_more() {
+        let said = |summary: &Summary, is_whole, losses| {
+            summed_up("night.jsonl", summary, is_whole, 1, losses)
+        };
+        assert_eq!(
+            said(&summary(), true, 0),
+            "recorded 12 observations of 1 connection to night.jsonl: 5.4 MB in 1 file; nothing \
+             was lost"
+        );
+        assert_eq!(
+            said(&summary(), false, 0),
+            "recorded 12 observations of 1 connection to night.jsonl: 5.4 MB in 1 file"
+        );
+        let rotated = Summary {
+            files: 7,
+            files_removed: 4,
+            bytes_removed: 4_000_000,
+            lost: 3,
+            ..summary()
+        };
+        assert_eq!(
+            said(&rotated, true, 1),
+            "recorded 12 observations of 1 connection to night.jsonl: 1.4 MB in 3 files that were \
+             kept, of 5.4 MB in 7 files (4 removed); the recording lost 3 observations, and sources \
+             something 1 time"
+        );
     }
 }

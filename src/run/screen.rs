@@ -110,6 +110,10 @@ impl Show for ScreenShow {
         self.is_stale = true;
     }
 
+    fn recorded(&mut self, bytes: Option<u64>) {
+        self.app.show_recorded(bytes);
+    }
+
     fn patience(&self, now: Timestamp) -> Duration {
         let wait = if self.is_stale { FRAME } else { TICK };
         self.drawn

@@ -205,20 +205,20 @@ impl Feed {
                 return Ok(());
             }
             let next = begun.plus(self.pace.period());
-            due = Some(next);
+            let soonest = begun.plus(self.pace.least());
             loop {
-                let wait = next.since(clock::now());
-                match asks.recv_timeout(wait) {
+                // A keyframe does not wait for the next look, which can be an hour away. Whoever
+                // asks for one after the other is held to what looks may cost; who asks
+                // twice in that time gets one.
+                let is_early = self.keyframe_asked && soonest < next;
+                let until = if is_early { soonest } else { next };
+                due = (!is_early).then_some(next);
+                match asks.recv_timeout(until.since(clock::now())) {
                     Ok(batch) => {
                         let mut out = Vec::new();
                         self.answer(&batch, &mut out)?;
                         if !out.is_empty() && !send(out) {
                             return Ok(());
-                        }
-                        if batch.contains(&Ask::Keyframe) {
-                            // Not when a look would be due, which can be an hour away.
-                            due = None;
-                            break;
                         }
                     }
                     Err(RecvTimeoutError::Timeout) => break,
@@ -256,5 +256,105 @@ fn turned_off(error: &SourceError, why: &mut Option<String>) -> Observation {
         at: clock::now(),
         source: SourceName::SockDiag,
         body: Body::Source(SourceState::Off { why: reason }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::{Arc, mpsc};
+
+    use super::*;
+    use crate::model::Keyframe;
+
+    /// A source whose looks cost that much.
+    struct Costly(Duration, Arc<AtomicU32>);
+
+    impl Poller for Costly {
+        fn name(&self) -> SourceName {
+            SourceName::Proc
+        }
+
+        fn look(&mut self, _: &mut Vec<Observation>) -> Result<(), SourceError> {
+            let begun = clock::thread_cpu();
+            while clock::thread_cpu().saturating_sub(begun) < self.0 {
+                std::hint::spin_loop();
+            }
+            Ok(())
+        }
+
+        fn look_at_all(&mut self, out: &mut Vec<Observation>) -> Result<(), SourceError> {
+            self.look(out)?;
+            self.1.fetch_add(1, Ordering::SeqCst);
+            let begun = clock::now();
+            out.push(Observation {
+                host: 0,
+                at: begun,
+                source: SourceName::Proc,
+                body: Body::Keyframe(Keyframe {
+                    begun,
+                    samples: Vec::new(),
+                }),
+            });
+            Ok(())
+        }
+
+        fn confirm(&mut self, _: &[SockId], _: &mut Vec<Observation>) -> Result<(), SourceError> {
+            Ok(())
+        }
+    }
+
+    fn is_keyframe(told: &Observation) -> bool {
+        matches!(told.body, Body::Keyframe(_))
+    }
+
+    fn feed(cost: Duration) -> (Feed, Arc<AtomicU32>) {
+        let count = Arc::default();
+        let feed = Feed {
+            choice: Choice::Only(SourceName::Proc),
+            request: Request::default(),
+            poller: Box::new(Costly(cost, Arc::clone(&count))),
+            pace: Pace::new(Duration::from_secs(3600)),
+            asked: Duration::from_secs(3600),
+            why: None,
+            announced: None,
+            keyframe_asked: false,
+        };
+        (feed, count)
+    }
+
+    #[test]
+    fn one_keyframe_does_for_all_who_ask() {
+        let (feed, count) = feed(Duration::ZERO);
+        let (ask, asks) = mpsc::channel();
+        for _ in 0..100 {
+            ask.send(vec![Ask::Keyframe]).unwrap();
+        }
+        // It does not wait for the next look, an hour away.
+        feed.run(&asks, |batch| !batch.iter().any(is_keyframe))
+            .unwrap();
+        assert_eq!(count.load(Ordering::SeqCst), 1);
+        assert_eq!(asks.try_iter().count(), 0, "asks that are left over");
+    }
+
+    #[test]
+    fn keyframes_are_held_to_what_looks_may_cost() {
+        let cost = Duration::from_millis(2);
+        let (feed, _) = feed(cost);
+        let (ask, asks) = mpsc::channel();
+        ask.send(vec![Ask::Keyframe]).unwrap();
+        let mut came = Vec::new();
+        feed.run(&asks, |batch| {
+            if batch.iter().any(is_keyframe) {
+                came.push(clock::now());
+                // Whoever asks again at once.
+                ask.send(vec![Ask::Keyframe]).unwrap();
+            }
+            came.len() < 6
+        })
+        .unwrap();
+        // Five times a fortieth of a second; from the end of one to that of the next.
+        let time = came[5].since(came[0]);
+        assert!(time >= cost * 20 * 5 - cost * 10, "{time:?}");
     }
 }

@@ -35,8 +35,12 @@ impl Pace {
 
     /// The distance of two looks.
     pub fn period(&self) -> Duration {
-        let due = self.cost.unwrap_or_default() * SHARE;
-        self.asked.max(due.min(SLOWEST))
+        self.asked.max(self.least())
+    }
+
+    /// The least distance of two looks, however often somebody wants one.
+    pub fn least(&self) -> Duration {
+        (self.cost.unwrap_or_default() * SHARE).min(SLOWEST)
     }
 }
 

@@ -12,7 +12,7 @@ use std::io::{self, Read};
 use crate::model::{
     Answer, Body, FourTuple, Look, Observation, Sample, SockId, SourceName, TcpState, Timestamp,
 };
-use crate::source::table::Table;
+use crate::source::table::{Seen, Table};
 use crate::source::{Poller, Request, SourceError, clock, host};
 use parse::Table as Text;
 
@@ -56,10 +56,10 @@ impl ProcNet {
         self.text.clear();
         let begun = clock::now();
         File::open(path)?.read_to_end(&mut self.text)?;
-        // Timers count from here, so that an age is never too high. They are off by what the
+        // Timers count from here, so that an age is never too high. They are late by what the
         // reading took, which varies.
         let at = clock::now();
-        self.table.timers_wobble_by(at.since(begun));
+        let seen = Seen { since: begun, at };
         let Self {
             request,
             table,
@@ -76,7 +76,7 @@ impl ProcNet {
                 _ => filter.keeps(tuple),
             };
             if wanted {
-                table.row(key(&sample), &sample, 0, at);
+                table.row(key(&sample), &sample, 0, seen);
             }
         });
         Ok(unreadable)

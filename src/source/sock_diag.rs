@@ -192,7 +192,7 @@ impl SockDiag {
         multipath.look(request.scope, clock::now());
         let mut losses = Losses::default();
         let filter = &request.filter;
-        let mut take = |row: &wire::Row, at| {
+        let mut take = |row: &wire::Row, seen| {
             let id = &row.sample.id;
             let wanted = match row.sample.state {
                 TcpState::Listen => filter.keeps_listener(&id.tuple.local),
@@ -207,9 +207,9 @@ impl SockDiag {
                         multipath: true,
                         ..row.sample
                     };
-                    table.row(cookie, &sample, row.device, at);
+                    table.row(cookie, &sample, row.device, seen);
                 } else {
-                    table.row(cookie, &row.sample, row.device, at);
+                    table.row(cookie, &row.sample, row.device, seen);
                 }
             }
         };
@@ -268,9 +268,9 @@ impl SockDiag {
             answer.mark(|tuple| self.multipath.has(tuple));
         }
         if answers.iter().any(lookup::Answered::is_lost_listener) {
-            self.dumper.listeners(scope, &mut |row, at| {
+            self.dumper.listeners(scope, &mut |row, seen| {
                 for answer in &mut answers {
-                    answer.seen_listening(row, at);
+                    answer.seen_listening(row, seen.at);
                 }
             })?;
         }

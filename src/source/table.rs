@@ -17,7 +17,9 @@ use crate::model::{
 };
 
 /// Timers are kept as deadlines; the kernel's jiffies make one wobble by less than this.
-pub(in crate::source) const TIMER_WOBBLE: Duration = Duration::from_millis(20);
+const TIMER_WOBBLE: Duration = Duration::from_millis(20);
+/// A deadline that was said so late is put right: it would be wrong for long.
+const LATE: Duration = Duration::from_millis(250);
 /// Lengths of queues, and timers that every acknowledgement moves, are said once in this time.
 const BUSY_PERIOD: Duration = Duration::from_secs(1);
 /// Looks without news are reported once in this time.
@@ -25,9 +27,19 @@ const UNCHANGED_PERIOD: Duration = Duration::from_secs(1);
 /// A missing socket that nobody asks for is forgotten after this time.
 const UNASKED: Duration = Duration::from_secs(10);
 
+/// When a socket was seen. What the kernel said of its timer is the time that was left at some
+/// moment between the two: the deadline that is made of it is late by that much at most.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen {
+    /// It was not asked for before.
+    pub since: Timestamp,
+    /// The answer was there.
+    pub at: Timestamp,
+}
+
 struct Entry {
     said: Sample,
-    said_at: Timestamp,
+    seen: Seen,
     device: u32,
     generation: u64,
     missing_since: Option<Timestamp>,
@@ -46,7 +58,6 @@ pub struct Table<K> {
     any_look_done: bool,
     appeared: Vec<Sample>,
     changed: Vec<Sample>,
-    wobble: Duration,
     unchanged_whole: Quiet,
     unchanged_without_time_wait: Quiet,
 }
@@ -71,7 +82,6 @@ impl<K: Eq + Hash + Copy + Ord> Table<K> {
             any_look_done: false,
             appeared: Vec::new(),
             changed: Vec::new(),
-            wobble: TIMER_WOBBLE,
             unchanged_whole: Quiet::default(),
             unchanged_without_time_wait: Quiet::default(),
         }
@@ -128,11 +138,6 @@ impl<K: Eq + Hash + Copy + Ord> Table<K> {
         }
     }
 
-    /// Deadlines come this much less surely than the kernel's jiffies make them.
-    pub fn timers_wobble_by(&mut self, more: Duration) {
-        self.wobble = TIMER_WOBBLE + more;
-    }
-
     /// A look begins.
     pub fn begin(&mut self) {
         self.generation += 1;
@@ -144,12 +149,12 @@ impl<K: Eq + Hash + Copy + Ord> Table<K> {
 
     /// The look shows a socket.
     #[inline]
-    pub fn row(&mut self, key: K, sample: &Sample, device: u32, at: Timestamp) {
+    pub fn row(&mut self, key: K, sample: &Sample, device: u32, seen: Seen) {
         let waits = usize::from(sample.state == TcpState::TimeWait);
         let Some(entry) = self.entries.get_mut(&key) else {
             self.seen += 1;
             self.time_waits_seen += waits;
-            self.insert(key, sample, device, at);
+            self.insert(key, sample, device, seen);
             self.appeared.push(*sample);
             return;
         };
@@ -161,17 +166,17 @@ impl<K: Eq + Hash + Copy + Ord> Table<K> {
         entry.missing_since = None;
         // A socket can be bound to a device at any time, and no other field tells.
         entry.device = device;
-        if differs(&entry.said, sample, entry.said_at, at, self.wobble) {
+        if differs((&entry.said, entry.seen), (sample, seen)) {
             entry.said = *sample;
-            entry.said_at = at;
+            entry.seen = seen;
             self.changed.push(*sample);
         }
     }
 
-    fn insert(&mut self, key: K, sample: &Sample, device: u32, at: Timestamp) {
+    fn insert(&mut self, key: K, sample: &Sample, device: u32, seen: Seen) {
         let entry = Entry {
             said: *sample,
-            said_at: at,
+            seen,
             device,
             generation: self.generation,
             missing_since: None,
@@ -293,8 +298,8 @@ impl<K: Eq + Hash + Copy + Ord> Table<K> {
     }
 
     /// A question was answered: the socket is there, like this.
-    pub fn found(&mut self, key: K, sample: &Sample, device: u32, at: Timestamp) {
-        self.insert(key, sample, device, at);
+    pub fn found(&mut self, key: K, sample: &Sample, device: u32, seen: Seen) {
+        self.insert(key, sample, device, seen);
     }
 
     /// A question was answered: the socket is gone.
@@ -324,13 +329,8 @@ fn is_covered(said: &Sample, look: Look, at: Timestamp) -> bool {
 
 /// Whether the new sight is worth saying. What every segment of a busy connection moves is said
 /// at once when it comes or goes, and else once a second.
-pub(in crate::source) fn differs(
-    said: &Sample,
-    new: &Sample,
-    said_at: Timestamp,
-    at: Timestamp,
-    wobble: Duration,
-) -> bool {
+pub(in crate::source) fn differs(before: (&Sample, Seen), now: (&Sample, Seen)) -> bool {
+    let ((said, said_seen), (new, seen)) = (before, now);
     if said.state != new.state
         || said.inode != new.inode
         || said.uid != new.uid
@@ -342,9 +342,9 @@ pub(in crate::source) fn differs(
     {
         return true;
     }
-    let is_due = at.since(said_at) >= BUSY_PERIOD;
+    let is_due = seen.at.since(said_seen.at) >= BUSY_PERIOD;
     queues_differ(said.queues, new.queues, is_due)
-        || timers_differ(said, new, is_due, wobble) && !both_overdue(said, new, at)
+        || timers_differ(before, now, is_due) && !both_overdue(said, new, seen.at)
 }
 
 /// A mini-socket outlives its time by up to an eighth (the kernel's timers are coarse), and shows
@@ -375,7 +375,8 @@ fn queues_differ(said: Queues, new: Queues, is_due: bool) -> bool {
     }
 }
 
-fn timers_differ(said: &Sample, new: &Sample, is_due: bool, wobble: Duration) -> bool {
+fn timers_differ(before: (&Sample, Seen), now: (&Sample, Seen), is_due: bool) -> bool {
+    let ((said, said_seen), (new, seen)) = (before, now);
     let moved_by_traffic = |sample: &Sample| {
         sample
             .timer
@@ -386,7 +387,13 @@ fn timers_differ(said: &Sample, new: &Sample, is_due: bool, wobble: Duration) ->
     }
     match (said.timer, new.timer) {
         (Some(said), Some(new)) => {
-            said.kind != new.kind || said.deadline.distance(new.deadline) > wobble
+            // Of the later deadline a part may be that it was taken in late.
+            let late = if new.deadline > said.deadline {
+                seen.at.since(seen.since)
+            } else {
+                said_seen.at.since(said_seen.since).min(LATE)
+            };
+            said.kind != new.kind || said.deadline.distance(new.deadline) > TIMER_WOBBLE + late
         }
         (said, new) => said.is_some() != new.is_some(),
     }
@@ -399,6 +406,10 @@ mod tests {
 
     fn ms(millis: u64) -> Timestamp {
         Timestamp::from_nanos(1_000_000_000_000).plus(Duration::from_millis(millis))
+    }
+
+    const fn at_once(at: Timestamp) -> Seen {
+        Seen { since: at, at }
     }
 
     fn sample(cookie: u64, state: TcpState) -> Sample {
@@ -506,7 +517,7 @@ mod tests {
             self.table.begin();
             for sample in rows {
                 let cookie = sample.id.cookie.unwrap();
-                self.table.row(cookie, sample, 0, ms(at));
+                self.table.row(cookie, sample, 0, at_once(ms(at)));
             }
             self.table
                 .finish(look, ms(at), ms(at + 1), complete, &mut out);
@@ -744,7 +755,7 @@ mod tests {
         watched.poll(100, &[]);
         watched.table.gone(&Cookie(1));
         let found = sample(2, TcpState::FinWait2);
-        watched.table.found(Cookie(2), &found, 3, ms(110));
+        watched.table.found(Cookie(2), &found, 3, at_once(ms(110)));
         assert_eq!(watched.table.len(), 1);
         assert_eq!(watched.table.device(&Cookie(2)), 3);
         assert_eq!(news(watched.whole(200, &[found])), None);
@@ -756,7 +767,9 @@ mod tests {
     fn a_socket_bound_later_is_asked_for_by_its_device() {
         let mut watched = Watched::after(&[established(1)]);
         watched.table.begin();
-        watched.table.row(Cookie(1), &established(1), 4, ms(100));
+        watched
+            .table
+            .row(Cookie(1), &established(1), 4, at_once(ms(100)));
         assert_eq!(watched.table.device(&Cookie(1)), 4);
     }
 
@@ -809,6 +822,28 @@ mod tests {
         let mut expected = ids(&rows);
         expected.reverse();
         assert_eq!(watched.poll(100, &[]).missing, expected);
+    }
+
+    #[test]
+    fn a_look_that_was_held_up_moves_no_timer() {
+        let held_up = |at, by| Seen {
+            since: ms(at),
+            at: ms(at + by),
+        };
+        // An hour to go at the start; what a look takes in late is late by as much.
+        let seen = |by| timed(TimerKind::KeepAlive, ms(3_600_000 + by));
+        let differs = |(said, new): ((u64, Seen), (u64, Seen))| {
+            differs((&seen(said.0), said.1), (&seen(new.0), new.1))
+        };
+        assert!(!differs(((0, held_up(0, 0)), (40, held_up(100, 40)))));
+        assert!(!differs(((40, held_up(0, 40)), (0, held_up(100, 0)))));
+        assert!(!differs(((0, held_up(0, 0)), (9000, held_up(100, 9000)))));
+        // That it was held up does not make it any earlier.
+        assert!(differs(((40, held_up(0, 0)), (0, held_up(100, 40)))));
+        assert!(differs(((0, held_up(0, 40)), (40, held_up(100, 0)))));
+        // More than that is a move, and what was said far too late is put right.
+        assert!(differs(((0, held_up(0, 0)), (70, held_up(100, 40)))));
+        assert!(differs(((9000, held_up(0, 9000)), (0, held_up(10_000, 0)))));
     }
 
     #[test]

@@ -203,6 +203,11 @@ impl App {
         self.heard.hear_of_recording(text);
     }
 
+    /// Takes in how much is recorded by now, as long as it goes on.
+    pub const fn show_recorded(&mut self, bytes: Option<u64>) {
+        self.heard.show_recorded(bytes);
+    }
+
     /// Shows a moment of a recording: where the replay stands, and what was heard by then.
     pub fn show_moment(&mut self, playback: Playback, heard: Heard) {
         self.playback = Some(playback);

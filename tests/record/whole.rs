@@ -83,7 +83,8 @@ fn a_recording_holds_every_life_and_explains_itself() {
         let lives: Vec<_> = (0..20).map(|_| live(&server)).collect();
         let last = recording.finish();
         assert!(last.starts_with("tcpwatch: recorded "), "{last}");
-        assert!(last.contains(" of 20 connections, "), "{last}");
+        let named = format!(" of 20 connections to {}: ", text(&file));
+        assert!(last.contains(&named), "{last}");
         assert!(last.ends_with(" in 1 file; nothing was lost"), "{last}");
         let tape = Tape::whole(&file);
         let header = &tape.header;

@@ -30,6 +30,12 @@ pub enum RecordError {
         /// What it is.
         what: &'static str,
     },
+    /// Standard output is nothing that keeps it.
+    #[error(
+        "standard output is a terminal, and a recording goes into a file or a pipe (-o FILE, or \
+         -o - | zstd > FILE)"
+    )]
+    Terminal,
     /// Only files have successors.
     #[error("{}: is no regular file, and only those rotate (leave out --max-size and --max-age)", shown(.0))]
     CannotRotate(PathBuf),

@@ -1,10 +1,12 @@
 //! When a keyframe is worth its bytes, and when a file is full.
 //!
 //! A file changes at a keyframe, so that each can be read alone; and a keyframe has to be asked
-//! for and comes a moment later. So it is asked for early: at three quarters of the size, or sooner
-//! when so much is written that the rest would not last. The trap: where all sockets take more
-//! room than a file may have, each new file would be full at once. It is full only when it holds
-//! as much again as it began with.
+//! for and comes a moment later. So it is asked for early: at three quarters of the size, or from
+//! the half on when so much is written that the rest would not last until it comes. The traps:
+//! where all sockets take more room than a file may have, each new file would be full at once, so
+//! that the limit counts from behind a keyframe that is large. And where a file's worth is written
+//! faster than a keyframe comes, none would be early enough: below half of the size none is asked
+//! for, or every file would end as soon as it has begun.
 
 use std::time::Duration;
 
@@ -17,7 +19,7 @@ const WORTH: u64 = 1_000_000;
 const AT_LEAST: Duration = Duration::from_secs(3600);
 /// What was asked for and has not come is asked for again.
 const AGAIN: Duration = Duration::from_secs(2);
-/// A keyframe is here that long after it was asked for, mostly much sooner.
+/// So long the first keyframe is thought to take until it is here. How long they do is measured.
 const LEAD: Duration = Duration::from_millis(500);
 /// The rate of writing is measured over this time.
 const WINDOW: Duration = Duration::from_millis(100);
@@ -34,6 +36,10 @@ pub(super) struct Keyframes {
     newest_size: u64,
     since: u64,
     asked: Option<Timestamp>,
+    /// How long they take from the question on.
+    lead: Duration,
+    /// Somebody else wants one.
+    is_needed: bool,
     /// It was asked for because the file is full.
     turns: bool,
     rate: Rate,
@@ -51,6 +57,8 @@ impl Keyframes {
             newest_size: 0,
             since: 0,
             asked: None,
+            lead: LEAD,
+            is_needed: false,
             turns: false,
             rate: Rate::new(now),
         }
@@ -58,19 +66,44 @@ impl Keyframes {
 
     /// Another file begins, with so many bytes, of which all is its keyframe.
     pub(super) fn turn(&mut self, now: Timestamp, beginning: u64) {
+        self.begin(now, beginning);
+        self.came(now, beginning);
+    }
+
+    /// Another file begins, with so many bytes and no keyframe, which is still asked for.
+    pub(super) fn turn_without_keyframe(&mut self, now: Timestamp, beginning: u64) {
+        self.begin(now, beginning);
+        self.is_needed = true;
+    }
+
+    const fn begin(&mut self, now: Timestamp, beginning: u64) {
         self.begun = now;
         self.written = beginning;
         self.beginning = beginning;
         self.turns = false;
-        self.came(now, beginning);
     }
 
     /// A keyframe of so many bytes was written.
-    pub(super) const fn came(&mut self, now: Timestamp, size: u64) {
+    pub(super) fn came(&mut self, now: Timestamp, size: u64) {
+        if let Some(asked) = self.asked.take() {
+            // Down slowly: what has taken long will again.
+            self.lead = now.since(asked).max(self.lead / 2);
+        }
         self.newest = now;
         self.newest_size = size;
         self.since = 0;
+        self.is_needed = false;
+    }
+
+    /// One is wanted for another reason than ours. What was asked for before may be lost.
+    pub(super) const fn want(&mut self) {
+        self.is_needed = true;
         self.asked = None;
+    }
+
+    /// Whether one was asked for, or will be, and has not come.
+    pub(super) const fn is_awaited(&self) -> bool {
+        self.asked.is_some() || self.is_needed
     }
 
     /// So many bytes were written.
@@ -84,6 +117,7 @@ impl Keyframes {
     pub(super) fn is_wanted(&mut self, now: Timestamp) -> bool {
         self.turns |= self.is_full(now);
         let wanted = self.turns
+            || self.is_needed
             || self.since > WORTH.max(4 * self.newest_size)
             || now.since(self.newest) >= AT_LEAST;
         let is_new = self.asked.is_none_or(|asked| now.since(asked) >= AGAIN);
@@ -100,9 +134,8 @@ impl Keyframes {
 
     /// Whether no keyframe came for so long that the file has to end without one.
     pub(super) fn must_turn(&self) -> bool {
-        self.rotation.max_size.is_some_and(|most| {
-            self.written >= most.saturating_mul(2) && self.written >= 4 * self.beginning
-        })
+        self.limit()
+            .is_some_and(|limit| self.written >= limit.saturating_mul(2))
     }
 
     fn is_full(&self, now: Timestamp) -> bool {
@@ -110,12 +143,21 @@ impl Keyframes {
             .rotation
             .max_age
             .is_some_and(|most| now.since(self.begun) >= most);
-        let is_long = self.rotation.max_size.is_some_and(|most| {
-            let soon = self.written.saturating_add(self.rate.within(LEAD));
-            let is_near = soon >= most || self.written >= most / 4 * 3;
-            is_near && self.written >= 2 * self.beginning
+        let is_long = self.limit().is_some_and(|limit| {
+            let room = limit - self.beginning;
+            let used = self.written - self.beginning;
+            let soon = used.saturating_add(self.rate.within(self.lead));
+            used >= room / 4 * 3 || used >= room / 2 && soon >= room
         });
         is_old || is_long
+    }
+
+    /// How long the file may grow: as said, and behind a keyframe that takes more than half of
+    /// that, by as much again, or by what was said.
+    fn limit(&self) -> Option<u64> {
+        let most = self.rotation.max_size?;
+        let behind = self.beginning.saturating_add(self.beginning.min(most));
+        Some(most.max(behind))
     }
 
     /// How long until age alone fills the file.
@@ -232,10 +274,69 @@ mod tests {
         let mut keyframes = with_size(100_000);
         keyframes.turn(at(1), 150_000);
         assert!(!keyframes.is_wanted(at(1)));
-        keyframes.wrote(149_000, at(2));
+        keyframes.wrote(74_999, at(2));
         assert!(!keyframes.is_wanted(at(2)));
-        keyframes.wrote(1000, at(3));
+        keyframes.wrote(1, at(3));
         assert!(keyframes.is_wanted(at(3)));
+        // Much larger than a file may be: there is as much room behind it all the same.
+        let mut keyframes = with_size(100_000);
+        keyframes.turn(at(1), 10_000_000);
+        assert!(!keyframes.is_wanted(at(1)) && !keyframes.must_turn());
+        keyframes.wrote(75_000, at(3));
+        assert!(keyframes.is_wanted(at(3)));
+    }
+
+    #[test]
+    fn however_much_is_written_a_file_is_at_least_half_full() {
+        let mut keyframes = with_size(64 << 10);
+        for turn in 0..20 {
+            let mut in_it = 5000;
+            keyframes.turn(at(1000 * turn), in_it);
+            // Ten megabytes a second, and keyframes that take 5 ms.
+            for ms in 1..1000 {
+                keyframes.wrote(10_000, at(1000 * turn + ms));
+                in_it += 10_000;
+                if keyframes.is_wanted(at(1000 * turn + ms)) {
+                    break;
+                }
+            }
+            assert!(in_it >= 32 << 10, "{in_it}");
+        }
+    }
+
+    #[test]
+    fn how_long_a_keyframe_takes_is_learned() {
+        let mut keyframes = with_size(1_000_000);
+        for second in 0..8 {
+            keyframes.turn(at(1000 * second), 0);
+            keyframes.want();
+            assert!(keyframes.is_wanted(at(1000 * second)));
+            keyframes.came(at(1000 * second + 5), 0);
+        }
+        // A megabyte a second: more than half a second of room is left, and 5 ms are enough.
+        for ms in 1..=7 {
+            keyframes.wrote(100_000, at(8000 + 100 * ms));
+            assert!(!keyframes.turns_with_keyframe(at(8000 + 100 * ms)), "{ms}");
+        }
+    }
+
+    #[test]
+    fn one_is_awaited_until_it_comes() {
+        let mut keyframes = Keyframes::new(Rotation::default(), at(0));
+        assert!(!keyframes.is_awaited());
+        keyframes.want();
+        assert!(keyframes.is_awaited());
+        assert!(keyframes.is_wanted(at(1)));
+        assert!(!keyframes.is_wanted(at(2)), "asked for twice");
+        assert!(keyframes.is_awaited());
+        // What was asked for can have been lost with the rest.
+        keyframes.want();
+        assert!(keyframes.is_wanted(at(3)));
+        keyframes.came(at(4), 100);
+        assert!(!keyframes.is_awaited());
+        assert!(!keyframes.is_wanted(at(5)));
+        keyframes.turn_without_keyframe(at(6), 100);
+        assert!(keyframes.is_awaited());
     }
 
     #[test]

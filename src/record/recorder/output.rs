@@ -5,9 +5,10 @@
 //! where it can be.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Seek, SeekFrom, Write};
 
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{OFlags, fcntl_getfl};
 
 /// What lines are written to.
 pub trait Sink: Send {
@@ -56,6 +57,26 @@ pub(super) struct Stream {
     pub(super) file: File,
     /// Standard output can be a file.
     pub(super) is_on_disk: bool,
+    /// Where writing began, in a file that we may cut: what is appended to is somebody else's too.
+    pub(super) begins_at: Option<u64>,
+}
+
+impl Stream {
+    /// What is behind standard output.
+    pub(super) fn over(mut file: File) -> io::Result<Self> {
+        let is_on_disk = file.metadata()?.is_file();
+        let is_appended_to = fcntl_getfl(&file)?.contains(OFlags::APPEND);
+        let begins_at = if is_on_disk && !is_appended_to {
+            Some(file.stream_position()?)
+        } else {
+            None
+        };
+        Ok(Self {
+            file,
+            is_on_disk,
+            begins_at,
+        })
+    }
 }
 
 impl Sink for Stream {
@@ -74,6 +95,18 @@ impl Sink for Stream {
     fn sync(&mut self) -> io::Result<()> {
         if self.is_on_disk {
             self.file.sync_data()?;
+        }
+        Ok(())
+    }
+
+    fn cut(&mut self, length: u64) -> io::Result<()> {
+        let Some(begins_at) = self.begins_at else {
+            return Ok(());
+        };
+        // What stands behind was there before.
+        if self.file.stream_position()? == self.file.metadata()?.len() {
+            self.file.set_len(begins_at + length)?;
+            self.file.seek(SeekFrom::Start(begins_at + length))?;
         }
         Ok(())
     }
@@ -158,6 +191,34 @@ mod tests {
             self.0.lock().unwrap().truncate(length as usize);
             Ok(())
         }
+    }
+
+    #[test]
+    fn half_a_line_is_cut_off_a_file_unless_it_is_appended_to() {
+        let path = std::env::temp_dir().join(format!("tcpwatch-cut-{}", std::process::id()));
+        let open = |append| {
+            let mut options = File::options();
+            options.read(true).write(true).append(append);
+            options.create(true).truncate(!append).open(&path).unwrap()
+        };
+        let left = |mut stream: Stream| {
+            stream.write(b"whole\nhal").unwrap();
+            stream.cut(6).unwrap();
+            stream.write(b".").unwrap();
+            std::fs::read_to_string(&path).unwrap()
+        };
+        let mut file = open(false);
+        file.write_all(b"before\n").unwrap();
+        assert_eq!(left(Stream::over(file).unwrap()), "before\nwhole\n.");
+        let appended = left(Stream::over(open(true)).unwrap());
+        assert_eq!(appended, "before\nwhole\n.whole\nhal.");
+        // What stands behind is not ours.
+        let mut file = open(false);
+        file.write_all(b"something that was there before").unwrap();
+        file.seek(SeekFrom::Start(0)).unwrap();
+        let behind = left(Stream::over(file).unwrap());
+        assert_eq!(behind, "whole\nhal.that was there before");
+        std::fs::remove_file(&path).unwrap();
     }
 
     #[test]

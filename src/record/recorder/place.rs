@@ -2,15 +2,19 @@
 //!
 //! A file is made anew, for its owner alone, or refused when it is there. Told to overwrite, we
 //! write a new file beside it and rename it once its first lines are on the disk: until then the
-//! old one is whole.
+//! old one is whole. Later files of a recording are made so too: none is ever seen empty.
 //!
 //! The traps: a name can be a link, and a link is replaced and never followed to be overwritten.
 //! And what is removed as the oldest of a recording must still be the file that we made.
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
 
 use crate::record::recorder::Plan;
 use crate::record::recorder::error::RecordError;
@@ -47,8 +51,8 @@ pub(super) struct Opened {
 
 struct Made {
     identity: Identity,
-    /// It is still under this name, and takes that of another.
-    temporary: Option<PathBuf>,
+    /// It is still under this name, and is to take its own, or that of another.
+    temporary: Option<(PathBuf, Existing)>,
 }
 
 impl Opened {
@@ -66,8 +70,8 @@ impl Opened {
         let Some(made) = &mut self.made else {
             return Ok(());
         };
-        if let Some(temporary) = &made.temporary {
-            fs::rename(temporary, &self.path)?;
+        if let Some((temporary, existing)) = &made.temporary {
+            take_name(temporary, &self.path, *existing)?;
             made.temporary = None;
         }
         match File::open(folder(&self.path)).and_then(|folder| folder.sync_all()) {
@@ -80,7 +84,7 @@ impl Opened {
     /// Nothing was written: it goes again.
     pub(super) fn discard(&self) {
         if let Some(made) = &self.made {
-            let path = made.temporary.as_ref().unwrap_or(&self.path);
+            let path = made.temporary.as_ref().map_or(&self.path, |(path, _)| path);
             // What can't be removed is empty, and stays.
             let _ = remove(path, made.identity);
         }
@@ -185,11 +189,16 @@ impl Place {
         self.open(path)
     }
 
-    /// Opens the file of that part.
+    /// Opens the file of that part. It has its name when its first lines are there.
     pub(super) fn open_part(&self, part: u32) -> Result<Opened, RecordError> {
-        match &self.path {
-            Some(path) => self.open(&name_of_part(path, part)),
-            None => stdout(),
+        let Some(first) = &self.path else {
+            return stdout();
+        };
+        let path = name_of_part(first, part);
+        match fs::symlink_metadata(&path) {
+            Ok(_) => self.open_existing(&path),
+            // What is wrong with the folder is said when a file is made in it.
+            Err(_) => beside(&path, Existing::Refuse),
         }
     }
 
@@ -211,7 +220,9 @@ impl Place {
         let is_link = fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink());
         let found = match fs::metadata(path) {
             Ok(found) => found,
-            Err(_) if is_link && self.existing == Existing::Replace => return replace(path),
+            Err(_) if is_link && self.existing == Existing::Replace => {
+                return beside(path, Existing::Replace);
+            }
             Err(error) if is_link && error.kind() == io::ErrorKind::NotFound => {
                 return Err(RecordError::Dangling(path.to_owned()));
             }
@@ -236,7 +247,7 @@ impl Place {
             }
             stream(path)
         } else if self.existing == Existing::Replace {
-            replace(path)
+            beside(path, Existing::Replace)
         } else {
             Err(RecordError::Exists(path.to_owned()))
         }
@@ -255,7 +266,11 @@ fn make(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-fn own(file: File, path: &Path, temporary: Option<PathBuf>) -> Result<Opened, RecordError> {
+fn own(
+    file: File,
+    path: &Path,
+    temporary: Option<(PathBuf, Existing)>,
+) -> Result<Opened, RecordError> {
     let metadata = file
         .metadata()
         .map_err(|error| cannot_create(path, error))?;
@@ -269,8 +284,8 @@ fn own(file: File, path: &Path, temporary: Option<PathBuf>) -> Result<Opened, Re
     })
 }
 
-/// A new file beside the one whose name it is to take.
-fn replace(path: &Path) -> Result<Opened, RecordError> {
+/// A new file beside the name that it is to take, and what may be there by then.
+fn beside(path: &Path, existing: Existing) -> Result<Opened, RecordError> {
     let mut name = std::ffi::OsString::from(".");
     name.push(path.file_name().unwrap_or_default());
     name.push(format!(".{}.new", std::process::id()));
@@ -283,7 +298,22 @@ fn replace(path: &Path) -> Result<Opened, RecordError> {
         other => other,
     };
     let file = made.map_err(|error| cannot_create(path, error))?;
-    own(file, path, Some(temporary))
+    own(file, path, Some((temporary, existing)))
+}
+
+/// The file takes its name. Where the file system can't do that without replacing, it is looked
+/// first.
+fn take_name(temporary: &Path, path: &Path, existing: Existing) -> io::Result<()> {
+    if existing == Existing::Replace {
+        return fs::rename(temporary, path);
+    }
+    match renameat_with(CWD, temporary, CWD, path, RenameFlags::NOREPLACE) {
+        Err(Errno::INVAL | Errno::NOSYS) if fs::symlink_metadata(path).is_err() => {
+            fs::rename(temporary, path)
+        }
+        Err(Errno::INVAL | Errno::NOSYS) => Err(io::ErrorKind::AlreadyExists.into()),
+        other => Ok(other?),
+    }
 }
 
 /// A pipe or a device. A pipe that nobody reads yet is waited for.
@@ -296,6 +326,7 @@ fn stream(path: &Path) -> Result<Opened, RecordError> {
         sink: Box::new(Stream {
             file,
             is_on_disk: false,
+            begins_at: None,
         }),
         path: path.to_owned(),
         made: None,
@@ -303,14 +334,11 @@ fn stream(path: &Path) -> Result<Opened, RecordError> {
 }
 
 fn stdout() -> Result<Opened, RecordError> {
+    refuse_terminal(rustix::stdio::stdout())?;
     let path = PathBuf::from("standard output");
     let opened = rustix::io::dup(rustix::stdio::stdout())
         .map_err(io::Error::from)
-        .and_then(|fd| {
-            let file = File::from(fd);
-            let is_on_disk = file.metadata()?.is_file();
-            Ok(Stream { file, is_on_disk })
-        });
+        .and_then(|fd| Stream::over(File::from(fd)));
     match opened {
         Ok(stream) => Ok(Opened {
             sink: Box::new(stream),
@@ -319,6 +347,14 @@ fn stdout() -> Result<Opened, RecordError> {
         }),
         Err(error) => Err(cannot_create(&path, error)),
     }
+}
+
+/// Lines without end would pour over what is on it, and nobody reads them there.
+fn refuse_terminal(output: impl AsFd) -> Result<(), RecordError> {
+    if rustix::termios::isatty(output) {
+        return Err(RecordError::Terminal);
+    }
+    Ok(())
 }
 
 fn cannot_create(path: &Path, error: io::Error) -> RecordError {
@@ -380,6 +416,58 @@ fn refuse_later_files(first: &Path) -> Result<(), RecordError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustix::pty::{OpenptFlags, openpt};
+
+    #[test]
+    fn a_terminal_is_refused() {
+        let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        assert!(matches!(
+            refuse_terminal(terminal),
+            Err(RecordError::Terminal)
+        ));
+        refuse_terminal(File::open("/dev/null").unwrap()).unwrap();
+    }
+
+    fn names(folder: &Path) -> Vec<String> {
+        let mut names: Vec<String> = fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_later_file_has_its_name_when_it_is_whole() {
+        let folder = std::env::temp_dir().join(format!("tcpwatch-part-{}", std::process::id()));
+        fs::create_dir(&folder).unwrap();
+        let place = Place {
+            path: Some(folder.join("n.jsonl")),
+            existing: Existing::Refuse,
+            rotates: true,
+        };
+        let mut opened = place.open_part(2).unwrap();
+        let all = names(&folder);
+        assert!(
+            all.len() == 1 && all[0].starts_with(".n.2.jsonl."),
+            "{all:?}"
+        );
+        opened.settle().unwrap();
+        assert_eq!(names(&folder), ["n.2.jsonl"]);
+        // One that fails leaves nothing, and what is taken stays as it is.
+        place.open_part(3).unwrap().discard();
+        assert_eq!(names(&folder), ["n.2.jsonl"]);
+        assert!(matches!(place.open_part(2), Err(RecordError::Exists(_))));
+        // Also what came while the file was made.
+        let mut late = place.open_part(3).unwrap();
+        fs::write(folder.join("n.3.jsonl"), "theirs").unwrap();
+        let error = late.settle().unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+        late.discard();
+        assert_eq!(names(&folder), ["n.2.jsonl", "n.3.jsonl"]);
+        assert_eq!(fs::read(folder.join("n.3.jsonl")).unwrap(), b"theirs");
+        fs::remove_dir_all(&folder).unwrap();
+    }
 
     #[test]
     fn a_part_has_its_number_before_the_ending() {

@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::SyncSender;
 
 use super::*;
+use crate::model::Keyframe;
 use crate::record::{FORMAT, FilterText, Item, Reader, VERSION};
 
 type Held = Arc<Mutex<Vec<u8>>>;
@@ -119,8 +120,8 @@ fn read(held: &Held) -> (Vec<Observation>, bool) {
 #[test]
 fn a_full_queue_is_a_loss_in_its_place_and_never_a_wait() {
     let mut stage = stage();
-    // Room for three.
-    stage.recorder.room = 3 * weight(&note(0)) + 1;
+    // Room for three batches of one, and for one when there was none.
+    stage.recorder.room = 3 * weight_of_one() + 1;
     // The disk stands still in the middle of the header.
     stage.waits.recv().unwrap();
     for number in 0..10 {
@@ -140,7 +141,8 @@ fn a_full_queue_is_a_loss_in_its_place_and_never_a_wait() {
     assert_eq!(stage.recorder.news(), Some(News::Lost(7)));
     let ended = stage.recorder.finish();
     assert!(ended.failure.is_none());
-    assert_eq!((ended.summary.observations, ended.summary.lost), (4, 7));
+    let summary = ended.summary.unwrap();
+    assert_eq!((summary.observations, summary.lost), (4, 7));
     assert_eq!(stage.asked.load(Ordering::SeqCst), 1);
     let (told, has_end) = read(&stage.held);
     assert!(has_end);
@@ -149,6 +151,79 @@ fn a_full_queue_is_a_loss_in_its_place_and_never_a_wait() {
         .chain([loss(7, note(9).at), note(10)])
         .collect();
     assert_eq!(told, expected);
+}
+
+/// A batch with one observation, in the memory that a vector takes for one.
+fn weight_of_one() -> usize {
+    let mut batch: Vec<Observation> = Vec::new();
+    let first = note(0);
+    batch.push(first);
+    batch.capacity() * size_of::<Observation>() + beside(&note(0))
+}
+
+#[test]
+fn who_has_lost_goes_on_when_half_of_the_room_is_free() {
+    let mut stage = stage();
+    stage.recorder.room = 10 * weight_of_one();
+    stage.waits.recv().unwrap();
+    for number in 0..12 {
+        stage.recorder.tap(&note(number));
+        stage.recorder.hand_over();
+    }
+    assert_eq!(stage.recorder.news(), Some(News::Losing));
+    // Less than half of it is free: one gap, and not one for each piece of room.
+    let held = stage.recorder.waiting.load(Ordering::Relaxed);
+    for left in (0..=held).rev().step_by(weight_of_one() / 2) {
+        let is_half = left + weight_of_one() <= stage.recorder.room / 2;
+        stage.recorder.waiting.store(left, Ordering::Relaxed);
+        stage.recorder.tap(&note(20));
+        stage.recorder.hand_over();
+        assert_eq!(stage.recorder.news().is_some(), is_half, "{left} of {held}");
+        if is_half {
+            break;
+        }
+    }
+    stage.recorder.waiting.store(held, Ordering::Relaxed);
+    stage.open = None;
+    assert!(stage.recorder.finish().failure.is_none());
+    assert_eq!(stage.asked.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn a_batch_weighs_what_it_holds() {
+    let mut stage = stage();
+    stage.recorder.batch = Vec::with_capacity(512);
+    stage.recorder.tap(&note(0));
+    assert!(stage.recorder.weight() >= 512 * size_of::<Observation>());
+    stage.open = None;
+}
+
+#[test]
+fn a_keyframe_that_nobody_waits_for_is_not_written() {
+    let mut stage = stage();
+    stage.open = None;
+    let at = note(1).at;
+    let samples = Vec::new();
+    let keyframe = Observation {
+        at,
+        host: 0,
+        source: SourceName::SockDiag,
+        body: Body::Keyframe(Keyframe { begun: at, samples }),
+    };
+    for told in [note(0), keyframe, note(2)] {
+        stage.recorder.tap(&told);
+    }
+    stage.recorder.hand_over();
+    let summary = stage.recorder.finish().summary.unwrap();
+    assert_eq!(summary.observations, 2);
+    assert_eq!(read(&stage.held), (vec![note(0), note(2)], true));
+}
+
+#[test]
+fn what_is_said_of_the_room_is_true() {
+    // docs/recording.md gives both numbers.
+    assert_eq!(size_of::<Observation>(), 288);
+    assert!((460_000..470_000).contains(&(ROOM / 288)));
 }
 
 #[test]
@@ -161,7 +236,7 @@ fn what_is_lost_last_is_said_at_the_end() {
     stage.recorder.tap(&note(1));
     stage.recorder.hand_over();
     stage.open = None;
-    assert_eq!(stage.recorder.finish().summary.lost, 1);
+    assert_eq!(stage.recorder.finish().summary.unwrap().lost, 1);
     let (told, _) = read(&stage.held);
     assert_eq!(told, [note(0), loss(1, note(1).at)]);
 }

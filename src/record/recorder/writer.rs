@@ -8,9 +8,8 @@
 //! by us; so they are written before there are many of them.
 
 use std::collections::VecDeque;
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, TryRecvError};
 use std::time::Duration;
 
@@ -41,6 +40,8 @@ pub(super) struct Writer {
     /// A keyframe is wanted for another reason than ours.
     pub(super) asked: Receiver<()>,
     pub(super) waiting: Arc<AtomicUsize>,
+    /// Bytes of all files, to be shown.
+    pub(super) written: Arc<AtomicU64>,
 }
 
 impl Writer {
@@ -63,7 +64,10 @@ impl Writer {
 
     fn tell(&self, summary: Summary, failure: Option<RecordError>) {
         // Who has gone does not want to know.
-        let _ = self.outbox.send(Told::Ended(Ended { summary, failure }));
+        let _ = self.outbox.send(Told::Ended(Ended {
+            summary: Some(summary),
+            failure,
+        }));
         (self.surroundings.wake)();
     }
 
@@ -108,7 +112,8 @@ struct Writing<'a> {
     lines: Vec<u8>,
     output: Output,
     file: Opened,
-    finished: VecDeque<Finished>,
+    /// With their lengths.
+    finished: VecDeque<(Finished, u64)>,
     keyframes: Keyframes,
     said: Said,
     synced: Timestamp,
@@ -211,6 +216,10 @@ impl<'a> Writing<'a> {
         now: Timestamp,
     ) -> Result<(), RecordError> {
         let is_keyframe = matches!(observation.body, Body::Keyframe(_));
+        if is_keyframe && !self.keyframes.is_awaited() {
+            // Asked for twice. It says nothing that is not there already.
+            return Ok(());
+        }
         if is_keyframe && self.keyframes.turns_with_keyframe(now) {
             self.turn(observation, now)?;
         } else {
@@ -249,7 +258,7 @@ impl<'a> Writing<'a> {
     /// The next file begins, with all that who reads it alone has to know.
     fn turn(&mut self, keyframe: &Observation, now: Timestamp) -> Result<(), RecordError> {
         self.write_out()?;
-        let anchor = self.begin_next(keyframe.at)?;
+        let anchor = self.next_header(keyframe.at)?;
         for observation in self.said.again(keyframe.at, anchor) {
             self.encoder.observation(&observation, &mut self.lines);
         }
@@ -257,13 +266,13 @@ impl<'a> Writing<'a> {
         let beginning = self.lines.len() as u64;
         self.keyframes.turn(now, beginning);
         self.say_when_cramped(beginning);
-        self.settle()
+        self.go_on_in_the_next()
     }
 
     /// No complete look came in all that time.
     fn turn_without_keyframe(&mut self, at: Timestamp, now: Timestamp) -> Result<(), RecordError> {
         self.write_out()?;
-        self.begin_next(at)?;
+        self.next_header(at)?;
         let lost = Observation {
             at,
             host: 0,
@@ -274,52 +283,67 @@ impl<'a> Writing<'a> {
             },
         };
         self.encoder.observation(&lost, &mut self.lines);
-        self.keyframes.turn(now, self.lines.len() as u64);
-        self.settle()
+        self.keyframes
+            .turn_without_keyframe(now, self.lines.len() as u64);
+        self.go_on_in_the_next()
     }
 
-    /// Makes the next file before the one at hand is ended: where there can't be another, the last
-    /// one is one that broke off. What is in `lines` then is the new one's.
-    fn begin_next(&mut self, at: Timestamp) -> Result<Anchor, RecordError> {
-        let part = self.header.part + 1;
-        let mut next = self.writer.place.open_part(part)?;
-        let mut last = Vec::new();
-        self.encoder.end(self.newest, "rotated", &mut last);
-        let ended = self
-            .output
-            .write(&last)
-            .and_then(|()| self.output.sync())
-            .map_err(|error| self.cannot_write(error));
-        if let Err(error) = ended {
-            next.discard();
-            return Err(error);
-        }
-        let sink = next.take_sink();
-        let before = std::mem::replace(&mut self.file, next);
-        self.finished.extend(before.finished());
-        let output = std::mem::replace(&mut self.output, Output::new(sink));
-        self.summary.bytes += output.written();
-        self.header.part = part;
+    /// What is in `lines` from here on is the next file's.
+    fn next_header(&mut self, at: Timestamp) -> Result<Anchor, RecordError> {
+        self.header.part += 1;
         self.header.clock = back_to(at, self.writer.anchor());
         self.header.sources = self.said.sources();
         self.header_line()?;
         Ok(self.header.clock)
     }
 
-    /// The first lines of a file go to the disk, and the file gets its name; those that are too
-    /// many go.
-    fn settle(&mut self) -> Result<(), RecordError> {
-        let written = self.write_out();
-        let settled = written.and_then(|()| {
-            self.output
-                .sync()
-                .and_then(|()| self.file.settle())
-                .map_err(|error| self.cannot_write(error))
-        });
+    /// The next file is whole on the disk before the one at hand is ended, and has its name only
+    /// then: a kill leaves no empty one, and where there can't be another, the last one is one that
+    /// broke off.
+    fn go_on_in_the_next(&mut self) -> Result<(), RecordError> {
+        let mut next = self.writer.place.open_part(self.header.part)?;
+        let mut output = Output::new(next.take_sink());
+        let begun = output
+            .write(&self.lines)
+            .and_then(|()| output.sync())
+            .map_err(|error| cannot_write(&next, error))
+            .and_then(|()| self.end_part())
+            .and_then(|()| next.settle().map_err(|error| cannot_write(&next, error)));
+        self.lines.clear();
+        if let Err(error) = begun {
+            next.discard();
+            return Err(error);
+        }
+        let before = std::mem::replace(&mut self.file, next);
+        let bytes = std::mem::replace(&mut self.output, output).written();
+        self.finished
+            .extend(before.finished().map(|file| (file, bytes)));
+        self.summary.bytes += bytes;
         self.summary.files += 1;
-        settled?;
         self.synced = self.writer.now();
         self.remove_the_oldest();
+        Ok(())
+    }
+
+    /// The file at hand is at its end, and others follow.
+    fn end_part(&mut self) -> Result<(), RecordError> {
+        let mut last = Vec::new();
+        Encoder::default().end(self.newest, "rotated", &mut last);
+        self.output
+            .write(&last)
+            .and_then(|()| self.output.sync())
+            .map_err(|error| cannot_write(&self.file, error))
+    }
+
+    /// The first lines of the first file go to the disk, and the file gets its name.
+    fn settle(&mut self) -> Result<(), RecordError> {
+        self.write_out()?;
+        self.output
+            .sync()
+            .and_then(|()| self.file.settle())
+            .map_err(|error| cannot_write(&self.file, error))?;
+        self.summary.files = 1;
+        self.synced = self.writer.now();
         Ok(())
     }
 
@@ -329,13 +353,19 @@ impl<'a> Writing<'a> {
         };
         // The one at hand is one of them.
         while self.finished.len() >= most.max(1) as usize {
-            let Some(oldest) = self.finished.pop_front() else {
+            let Some((oldest, bytes)) = self.finished.pop_front() else {
                 return;
             };
-            if let Err(error) = oldest.remove() {
-                let path = shown(oldest.path());
-                self.writer
-                    .notice(format!("{path}: can't remove it: {error}"));
+            match oldest.remove() {
+                Ok(()) => {
+                    self.summary.files_removed += 1;
+                    self.summary.bytes_removed += bytes;
+                }
+                Err(error) => {
+                    let path = shown(oldest.path());
+                    self.writer
+                        .notice(format!("{path}: can't remove it: {error}"));
+                }
             }
         }
     }
@@ -355,9 +385,11 @@ impl<'a> Writing<'a> {
     }
 
     fn ask(&mut self, now: Timestamp) {
-        // One keyframe does for all who asked.
-        let is_asked = self.writer.asked.try_iter().count() > 0;
-        if self.keyframes.is_wanted(now) || is_asked {
+        if self.writer.asked.try_iter().count() > 0 {
+            // One does for all who asked.
+            self.keyframes.want();
+        }
+        if self.keyframes.is_wanted(now) {
             (self.writer.surroundings.ask_keyframe)();
         }
     }
@@ -365,7 +397,9 @@ impl<'a> Writing<'a> {
     fn write_out(&mut self) -> Result<(), RecordError> {
         let written = self.output.write(&self.lines);
         self.lines.clear();
-        written.map_err(|error| self.cannot_write(error))
+        let bytes = self.summary.bytes + self.output.written();
+        self.writer.written.store(bytes, Ordering::Relaxed);
+        written.map_err(|error| cannot_write(&self.file, error))
     }
 
     fn sync_if_due(&mut self, now: Timestamp) -> Result<(), RecordError> {
@@ -374,20 +408,24 @@ impl<'a> Writing<'a> {
         }
         self.write_out()?;
         self.synced = now;
-        self.output.sync().map_err(|error| self.cannot_write(error))
+        self.output
+            .sync()
+            .map_err(|error| cannot_write(&self.file, error))
     }
 
     fn end(&mut self, why: &str) -> Result<(), RecordError> {
         let at = self.newest.max(self.writer.now());
         self.encoder.end(at, why, &mut self.lines);
         self.write_out()?;
-        self.output.sync().map_err(|error| self.cannot_write(error))
+        self.output
+            .sync()
+            .map_err(|error| cannot_write(&self.file, error))
     }
+}
 
-    fn cannot_write(&self, error: std::io::Error) -> RecordError {
-        let path: PathBuf = self.file.path.clone();
-        RecordError::Write { path, error }
-    }
+fn cannot_write(file: &Opened, error: std::io::Error) -> RecordError {
+    let path = file.path.clone();
+    RecordError::Write { path, error }
 }
 
 /// The same moment on both clocks, a little earlier.

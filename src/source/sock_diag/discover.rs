@@ -11,13 +11,14 @@ use netlink_sys::{Socket, SocketAddr};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 
 use crate::model::filter::Filter;
-use crate::model::{Look, Scope, Timestamp};
+use crate::model::{Look, Scope};
 use crate::source::clock;
 use crate::source::sock_diag::wire::{
     CONNECTION_STATES, Datagram, Families, LISTEN_STATES, Row, TIME_WAIT_STATE, dump_request,
     read_dump,
 };
 use crate::source::sock_diag::{DiagError, bytecode};
+use crate::source::table::Seen;
 
 /// Twice what the kernel puts into a datagram of a dump.
 const ROOM: usize = 64 << 10;
@@ -137,7 +138,7 @@ impl Dumper {
         &mut self,
         scope: Scope,
         look: Look,
-        take: &mut impl FnMut(&Row, Timestamp),
+        take: &mut impl FnMut(&Row, Seen),
     ) -> Result<Datagram, DiagError> {
         let states = match look {
             Look::Whole => CONNECTION_STATES,
@@ -153,7 +154,7 @@ impl Dumper {
     pub(super) fn listeners(
         &mut self,
         scope: Scope,
-        take: &mut impl FnMut(&Row, Timestamp),
+        take: &mut impl FnMut(&Row, Seen),
     ) -> Result<Datagram, DiagError> {
         let filter = std::mem::take(&mut self.listeners);
         let read = self.both_families(LISTEN_STATES, &filter, scope, "dump of listeners", take);
@@ -167,7 +168,7 @@ impl Dumper {
         filter: &[u8],
         scope: Scope,
         operation: &'static str,
-        take: &mut impl FnMut(&Row, Timestamp),
+        take: &mut impl FnMut(&Row, Seen),
     ) -> Result<Datagram, DiagError> {
         if self.manner == Manner::Together {
             match self.dump(Families::Both, states, filter, scope, operation, take) {
@@ -199,18 +200,24 @@ impl Dumper {
         filter: &[u8],
         scope: Scope,
         operation: &'static str,
-        take: &mut impl FnMut(&Row, Timestamp),
+        take: &mut impl FnMut(&Row, Seen),
     ) -> Result<Datagram, DiagError> {
         self.sequence = self.sequence.wrapping_add(1);
         let request = dump_request(families, states, filter, self.sequence);
+        // The kernel fills the first datagram when it is asked, and each other one while the one
+        // before is received.
+        let mut since = clock::now();
         send(&self.socket, &request, operation)?;
+        let mut filling = since;
         let mut whole = Datagram::default();
         while !whole.done {
             let length = receive(&self.socket, &mut self.buffer, operation)?;
             let at = clock::now();
+            let seen = Seen { since, at };
+            since = std::mem::replace(&mut filling, at);
             let datagram = self.buffer.get(..length).unwrap_or_default();
             let read = read_dump(datagram, self.sequence, scope, at, operation, |row| {
-                take(row, at);
+                take(row, seen);
             })?;
             whole.done = read.done;
             whole.unreadable += read.unreadable;
@@ -381,7 +388,7 @@ mod tests {
     /// The tuples that a dumper shows of one port, with their families folded.
     fn tuples(dumper: &mut Dumper) -> BTreeSet<String> {
         let mut seen = BTreeSet::new();
-        let mut take = |row: &Row, _: Timestamp| {
+        let mut take = |row: &Row, _: Seen| {
             seen.insert(format!("{:?} {}", row.sample.id.tuple, row.sample.state));
         };
         let scope = Scope::default();

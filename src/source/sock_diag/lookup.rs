@@ -15,7 +15,7 @@ use crate::source::sock_diag::DiagError;
 use crate::source::sock_diag::discover::{open_socket, send};
 use crate::source::sock_diag::mailbox::Mailbox;
 use crate::source::sock_diag::wire::{Message, Row, lookup_request, messages, row, set_sequence};
-use crate::source::table::Table;
+use crate::source::table::{Seen, Table};
 
 /// The answers to this many fit into the default receive queue with room to spare (166 of the
 /// longest kind overrun it).
@@ -73,7 +73,11 @@ impl Answered {
         match (&self.answer, self.asked.cookie) {
             (Answer::Found(sample), _) => {
                 if let Some(cookie) = sample.id.cookie {
-                    table.found(cookie, sample, self.device, self.at);
+                    let seen = Seen {
+                        since: self.begun,
+                        at: self.at,
+                    };
+                    table.found(cookie, sample, self.device, seen);
                 }
             }
             (Answer::Gone | Answer::Other(_), Some(cookie)) => table.gone(&cookie),

@@ -13,6 +13,7 @@ use crate::model::{SourceName, SourceState};
 use crate::timeline::Listener;
 use crate::view::duration;
 use crate::view::plain::plain;
+use crate::view::size::size;
 use crate::view::source::{brief_words, words};
 use crate::view::tui::View;
 use crate::view::tui::playback::{self, corner, draw_bar};
@@ -59,6 +60,8 @@ fn first_line(buffer: &mut Buffer, area: Rect, view: &View<'_>, filter: &str) {
         Span::styled(" tcpwatch", view.theme.strong()),
         Span::raw(format!("  {}", plain(what))),
     ]);
+    let free = usize::from(area.width).saturating_sub(title.width());
+    let mode = with_recording(mode, view, free);
     let mode_width = u16::try_from(mode.chars().count())
         .unwrap_or(0)
         .min(area.width);
@@ -70,6 +73,20 @@ fn first_line(buffer: &mut Buffer, area: Rect, view: &View<'_>, filter: &str) {
     }
     title.render(Rect::new(area.x, area.y, room, 1), buffer);
     buffer.set_stringn(area.x + room, area.y, &mode, mode_width.into(), style);
+}
+
+/// What is recorded beside it, in front of the corner: as much of that as there is room for.
+fn with_recording(mode: String, view: &View<'_>, room: usize) -> String {
+    let Some(bytes) = view.heard.recorded() else {
+        return mode;
+    };
+    [
+        format!(" REC {} {mode}", size(bytes)),
+        format!(" REC {mode}"),
+    ]
+    .into_iter()
+    .find(|text| text.chars().count() < room)
+    .unwrap_or(mode)
 }
 
 /// In full, or else in brief, or else cut off.

@@ -32,6 +32,8 @@ pub struct Heard {
     clock: WallClock,
     /// What the recording beside it says, when something is wrong with it.
     recording: Option<String>,
+    /// Bytes of it, as long as it goes on.
+    recorded: Option<u64>,
 }
 
 impl Heard {
@@ -43,6 +45,7 @@ impl Heard {
             notes: VecDeque::new(),
             clock: WallClock::new(zone),
             recording: None,
+            recorded: None,
         }
     }
 
@@ -87,6 +90,14 @@ impl Heard {
 
     pub(super) fn hear_of_recording(&mut self, text: String) {
         self.recording = Some(text);
+    }
+
+    pub(super) const fn show_recorded(&mut self, bytes: Option<u64>) {
+        self.recorded = bytes;
+    }
+
+    pub(super) const fn recorded(&self) -> Option<u64> {
+        self.recorded
     }
 
     pub(super) fn recording(&self) -> Option<&str> {

@@ -11,7 +11,7 @@ use crate::model::{
     Timestamp,
 };
 use crate::source::sock_diag::wire::{lookup_request, row};
-use crate::source::table::{TIMER_WOBBLE, differs};
+use crate::source::table::{Seen, differs};
 
 /// Where `idiag_expires` stands in `struct inet_diag_msg`: it runs down by itself.
 const EXPIRES: std::ops::Range<usize> = 52..56;
@@ -23,7 +23,7 @@ pub(super) struct End {
     /// What it is bound to, as far as it was seen.
     pub(super) device: u32,
     request: Vec<u8>,
-    said: Option<(Sample, Timestamp)>,
+    said: Option<(Sample, Seen)>,
     /// The newest answer.
     bytes: Vec<u8>,
     /// The same bytes again are no news, whenever they come.
@@ -134,11 +134,15 @@ impl End {
         moved: bool,
     ) -> Taken {
         let asked = self.id;
+        let seen = Seen {
+            since: begun,
+            at: now,
+        };
         self.leaving = false;
         self.rename(sample.id.cookie, device);
         let is_news = self
             .said
-            .is_none_or(|(said, at)| differs(&said, sample, at, now, TIMER_WOBBLE));
+            .is_none_or(|(said, before)| differs((&said, before), (sample, seen)));
         if !is_news {
             self.settled = self.said.is_some_and(|(said, _)| {
                 sample.timer.is_none() && said.timer.is_none() && said.queues == sample.queues
@@ -147,7 +151,7 @@ impl End {
             return Taken::Quiet { moved };
         }
         let stepped = self.said().is_none_or(|said| said.state != sample.state);
-        self.said = Some((*sample, now));
+        self.said = Some((*sample, seen));
         self.settled = sample.timer.is_none();
         let unchanged = self.quiet.take();
         let told = lookup(asked, begun, unchanged, Answer::Found(*sample), now);
