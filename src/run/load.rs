@@ -17,7 +17,8 @@ use crate::cli::when::{Extent, When};
 use crate::diagnosis::causality::{Clocks, Finding, Pair};
 use crate::model::filter::Filter;
 use crate::model::{Body, FourTuple, Observation, SourceName, SourceState, Timestamp};
-use crate::source::replay::{Input, Options, Recorded, Replay};
+use crate::run::replay::tell_the_just_begun;
+use crate::source::replay::{Ending, Input, Options, Recorded, Replay, allow_files};
 use crate::timeline::{ConnId, Connection, Side, Totals, Tracker};
 use crate::view::plain::plain;
 use crate::view::report::{
@@ -41,12 +42,14 @@ pub(super) struct Loaded {
 impl Loaded {
     /// Reads all of what is asked for.
     pub(super) fn new(chosen: &Chosen) -> anyhow::Result<Self> {
+        allow_files(chosen.files.len());
         let inputs: Result<Vec<Input>, _> = chosen
             .files
             .iter()
             .map(|file| Input::open_whole(file))
             .collect();
         let replay = Replay::open(inputs?, &chosen.options)?;
+        tell_the_just_begun(&replay);
         let window = window(chosen, &replay)?;
         let wanted = Wanted::new(chosen, &replay, window);
         let mut survey = Survey::new(&replay);
@@ -406,6 +409,16 @@ impl Survey {
     }
 }
 
+fn read(recorded: &Recorded, stopped: bool) -> Read {
+    match &recorded.ending {
+        Ending::Said(why) if &**why == "stopped" => Read::Ended,
+        Ending::Said(why) => Read::Said(why.clone()),
+        _ if stopped => Read::Partly,
+        Ending::GoesOn(part) => Read::GoesOn(*part),
+        Ending::Unsaid => Read::CutOff(recorded.torn as u64),
+    }
+}
+
 fn recording(
     recorded: &Recorded,
     sources: Vec<(SourceName, SourceState)>,
@@ -430,13 +443,7 @@ fn recording(
         netns: header.netns,
         filter: header.filter.text.clone(),
         sources,
-        read: if recorded.ended {
-            Read::Ended
-        } else if stopped {
-            Read::Partly
-        } else {
-            Read::CutOff(recorded.torn as u64)
-        },
+        read: read(recorded, stopped),
         shift: recorded.shift,
         skipped: vec![
             (
@@ -470,6 +477,11 @@ fn recording(
                 skipped.disordered,
             ),
             ("missing_parts", "parts that are not there", missing),
+            (
+                "just_begun",
+                "files without a first line: just begun when the recorder was stopped",
+                recorded.just_begun.len() as u64,
+            ),
         ],
     }
 }

@@ -16,7 +16,7 @@ use crate::run::live::Flow;
 use crate::run::replay::player::{Player, Stops, World};
 use crate::run::replay::{News, filter, until};
 use crate::source::clock;
-use crate::source::replay::Replay;
+use crate::source::replay::{Ending, Recorded, Replay};
 use crate::view::tui::playback::{End, Finale, Playback, Speed, Standing, Travel};
 use crate::view::tui::terminal::{Guard, restore, spawn_keys};
 use crate::view::tui::{App, Input, Reaction, draw};
@@ -148,7 +148,8 @@ impl Screen {
         };
         self.player.seek(from)?;
         let whole = self.player.end().since(self.player.begin());
-        if whole < SPAN {
+        // What grows will not stay that short.
+        if whole < SPAN && self.player.known().is_whole() {
             self.app.show_span(whole);
         }
         self.moved = clock::now();
@@ -315,16 +316,31 @@ impl Screen {
     }
 }
 
+fn end(one: &Recorded) -> End {
+    match &one.ending {
+        Ending::Said(why) if &**why == "stopped" => End::Stopped,
+        Ending::Said(why) => End::Said(why.clone()),
+        Ending::GoesOn(part) => End::GoesOn(*part),
+        Ending::Unsaid => End::CutOff,
+    }
+}
+
 /// What there is to be said of the end.
 fn finale(player: &mut Player) -> anyhow::Result<Finale> {
     let is_by_wish = player.is_cut_by_wish()?;
     let known = player.known();
     let why = if is_by_wish {
         End::Asked
-    } else if known.recordings().all(|one| one.ended) {
-        End::Stopped
     } else {
-        End::CutOff
+        // The worst of them.
+        let ends = known.recordings().map(end);
+        ends.max_by_key(|end| match end {
+            End::Stopped | End::Asked => 0,
+            End::Said(_) => 1,
+            End::GoesOn(_) => 2,
+            End::CutOff => 3,
+        })
+        .unwrap_or(End::CutOff)
     };
     let unread = known.recordings().map(|one| one.skipped.lines()).sum();
     Ok(Finale { why, unread })
