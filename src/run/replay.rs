@@ -3,7 +3,7 @@
 //! As lines, they come at once, and are those that were printed live. On the screen time can go
 //! back ([`player`]).
 
-mod extent;
+pub(in crate::run) mod extent;
 mod lines;
 pub mod player;
 mod screen;
@@ -13,11 +13,12 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use anyhow::{Context, bail};
 use jiff::tz::TimeZone;
 
-use crate::cli::when::{Extent, When};
+use crate::cli::when::{Extent, Use, When};
 use crate::cli::{Format, Replaying};
 use crate::model::Timestamp;
 use crate::model::filter::Filter;
 use crate::run::live::{Message, TO_END};
+use crate::run::replay::extent::extent;
 use crate::run::{Outcome, complain, signals};
 use crate::source::replay::{Ending, Input, Replay, allow_files};
 use crate::view::plain::plain;
@@ -86,10 +87,14 @@ fn filter(config: &Replaying, replay: &Replay) -> Filter {
 fn resolve(
     when: Option<&When>,
     extent: &Extent,
+    what_for: Use,
     option: &str,
 ) -> anyhow::Result<Option<Timestamp>> {
-    when.map(|when| when.resolve(extent).with_context(|| option.to_owned()))
-        .transpose()
+    when.map(|when| {
+        when.resolve(extent, what_for)
+            .with_context(|| option.to_owned())
+    })
+    .transpose()
 }
 
 /// `--until`, which must leave something to be seen.
@@ -98,11 +103,11 @@ fn until(
     replay: &mut Replay,
     zone: TimeZone,
 ) -> anyhow::Result<Option<Timestamp>> {
-    let (extent, is_open) = whole_extent(replay, zone);
-    if is_open && matches!(config.until, Some(When::BeforeEnd(_))) {
+    let extent = extent(replay, &[config.until.as_ref()], zone)?;
+    if extent.grows && matches!(config.until, Some(When::BeforeEnd(_))) {
         bail!("--until: what comes from a pipe has no end yet to count from");
     }
-    let until = resolve(config.until.as_ref(), &extent, "--until")?;
+    let until = resolve(config.until.as_ref(), &extent, Use::Until, "--until")?;
     let first = replay.peek()?;
     if let (Some(until), Some(first)) = (until, first)
         && until < first
@@ -113,14 +118,6 @@ fn until(
         );
     }
     Ok(until)
-}
-
-/// By the headers and the last lines; and whether there is a recording whose end is not known.
-fn whole_extent(replay: &Replay, zone: TimeZone) -> (Extent, bool) {
-    let ends: Option<Vec<Timestamp>> = replay.recordings().map(|one| one.last).collect();
-    let is_open = ends.is_none() || !replay.is_whole();
-    let end = ends.into_iter().flatten().max().unwrap_or_default();
-    (extent::extent(replay, end, zone), is_open)
 }
 
 /// Says which files hold nothing, although the others can be read.

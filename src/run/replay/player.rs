@@ -17,7 +17,7 @@ use jiff::tz::TimeZone;
 use crate::cli::when::Extent;
 use crate::model::filter::Filter;
 use crate::model::{Body, Observation, Timestamp};
-use crate::run::replay::extent::{anchor, extent};
+use crate::run::replay::extent::anchor;
 use crate::source::replay::{Replay, ReplayError};
 use crate::timeline::{Change, ConnId, DEFAULT_RETENTION, Tracker};
 use crate::view::tui::Heard;
@@ -277,9 +277,16 @@ impl Player {
         self.begin
     }
 
-    /// The last moment that is known.
+    /// The last moment that is known: also that of the last line, which is no observation.
     pub fn end(&self) -> Timestamp {
-        self.frontier.at.max(self.begin)
+        let newest = self.frontier.at.max(self.begin);
+        let all = self.frontier.replay.recordings();
+        match all.map(|one| one.newest).max() {
+            Some(end) if self.frontier.is_ended() => {
+                newest.max(self.until.map_or(end, |until| end.min(until)))
+            }
+            _ => newest,
+        }
     }
 
     /// What is known of the recordings, as far as they were read.
@@ -306,10 +313,12 @@ impl Player {
 
     /// What a time is resolved with.
     pub fn extent(&self, zone: TimeZone) -> Extent {
-        let extent = extent(&self.frontier.replay, self.end(), zone);
         Extent {
-            anchor: self.frontier.heard.anchor().or(extent.anchor),
-            ..extent
+            begin: self.first_of_all(),
+            end: self.end(),
+            grows: !self.frontier.replay.is_whole(),
+            anchors: self.frontier.heard.anchors().clone(),
+            zone,
         }
     }
 

@@ -10,7 +10,7 @@ use anyhow::Context;
 use jiff::tz::TimeZone;
 
 use crate::cli::Replaying;
-use crate::cli::when::When;
+use crate::cli::when::{Use, When};
 use crate::model::Timestamp;
 use crate::run::live::Flow;
 use crate::run::replay::player::{Player, Stops, World};
@@ -143,7 +143,7 @@ impl Screen {
     fn begin(&mut self) -> anyhow::Result<()> {
         let extent = self.player.extent(self.zone.clone());
         let from = match self.from.take() {
-            Some(from) => from.resolve(&extent).context("--from")?,
+            Some(from) => from.resolve(&extent, Use::From).context("--from")?,
             None => self.player.begin(),
         };
         self.player.seek(from)?;
@@ -301,16 +301,19 @@ impl Screen {
 
     fn go_to(&mut self, typed: String) -> anyhow::Result<()> {
         let extent = self.player.extent(self.zone.clone());
-        let when: Result<When, String> = typed.parse();
-        let at = when.and_then(|when| when.resolve(&extent).map_err(|error| error.to_string()));
-        match at {
-            Ok(at) => self.player.seek(at)?,
+        let at = match typed.parse::<When>() {
+            Ok(when) => when.resolve(&extent, Use::Shown),
             Err(error) => {
                 // A line has little room.
                 let brief = error.split(" (allowed").next().unwrap_or_default();
                 let brief = format!("{brief} (14:02:11.5, +10s, -5m)");
                 self.app.refuse_time(typed, brief);
+                return Ok(());
             }
+        };
+        match at {
+            Ok(at) => self.player.seek(at)?,
+            Err(error) => self.app.refuse_time(typed, error.to_string()),
         }
         Ok(())
     }
