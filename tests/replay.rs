@@ -16,11 +16,11 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use tape::{REALTIME, at, at_us, gone, header, keyframe, look, open, recording, said, written};
 use tcpwatch::model::filter::Filter;
-use tcpwatch::model::{Ask, Body, Look, Observation, SourceName, Timestamp};
-use tcpwatch::record::{Anchor, Bytes, Header};
+use tcpwatch::model::{Ask, Body, Look, Observation, SourceName, SourceState, Timestamp};
+use tcpwatch::record::{Anchor, Bytes, Encoder, Header};
 use tcpwatch::run::replay::player::{CHECKPOINTS, HELD, Player, Stops, World};
 use tcpwatch::source::clock;
-use tcpwatch::source::replay::{Input, Offset, Options, Replay, ReplayError};
+use tcpwatch::source::replay::{Ending, Input, Offset, Options, Replay, ReplayError};
 use tcpwatch::timeline::{ConnId, DEFAULT_RETENTION, Tracker};
 
 fn input(name: &str, bytes: Vec<u8>) -> Input {
@@ -108,7 +108,7 @@ fn parts_are_one_stream_in_any_order() {
     assert_eq!(all.len(), 4, "in step, keyframes say nothing new");
     assert_eq!(states(&tracker).len(), 3);
     let recorded = replay.recordings().next().unwrap();
-    assert!(recorded.ended && recorded.missing.is_empty() && recorded.files.len() == 3);
+    assert!(recorded.is_ended() && recorded.missing.is_empty() && recorded.files.len() == 3);
     assert_eq!(recorded.last, Some(at(22)));
     for order in [[&a, &c, &b], [&b, &a, &c], [&c, &b, &a], [&b, &c, &a]] {
         assert_eq!(played(replay_of(order)).0, all);
@@ -116,6 +116,154 @@ fn parts_are_one_stream_in_any_order() {
     // A part that is given twice counts once; so does what is put together in order.
     assert_eq!(played(opened(&[&a, &b, &b, &c, &a])).0, all);
     assert_eq!(played(opened(&[&[a, b, c].concat()])).0, all);
+}
+
+/// Two parts as the recorder writes them: the second begins with what was said, and a keyframe, or
+/// without one when none came in time; and the same without a seam.
+fn rotated(with_keyframe: bool) -> ([Vec<u8>; 2], Vec<u8>) {
+    let one = open(1);
+    let facts = |us: u64| {
+        let period = Duration::from_millis(100);
+        let running = SourceState::Running {
+            period,
+            cost: None,
+            why: None,
+        };
+        let realtime_ns = REALTIME + at_us(us).nanos();
+        [
+            said(us, Body::Source(running)),
+            said(us, Body::Clock { realtime_ns }),
+        ]
+    };
+    let lost = Observation {
+        source: SourceName::Recording,
+        ..said(
+            10_000,
+            Body::Lost {
+                count: None,
+                why: "no complete look came in time: this file begins without a keyframe".into(),
+            },
+        )
+    };
+    let first = [
+        facts(500).to_vec(),
+        vec![look(1000, true, &[], &[]), look(2000, false, &one, &[])],
+    ]
+    .concat();
+    // Of the moment of the keyframe, and behind it: new.
+    let later = [
+        facts(10_000)[1].clone(),
+        gone(11_000, &one[0]),
+        facts(12_000)[0].clone(),
+        keyframe(12_500, &one[1..]),
+        gone(13_000, &one[1]),
+    ];
+    let again = match with_keyframe {
+        true => [facts(10_000).to_vec(), vec![keyframe(10_000, &one)]].concat(),
+        false => vec![lost],
+    };
+    let mut part = written(&header("r", 1, 0), &first, false);
+    Encoder::default().end(at(2), "rotated", &mut part);
+    let second = written(&header("r", 2, 10), &[&again[..], &later].concat(), true);
+    let whole = written(&header("r", 1, 0), &[&first[..], &later].concat(), true);
+    ([part, second], whole)
+}
+
+#[test]
+fn a_rotated_recording_is_the_same_as_one_that_was_not() {
+    for with_keyframe in [true, false] {
+        let ([one, two], whole) = rotated(with_keyframe);
+        let (all, ..) = played(opened(&[&whole]));
+        assert_eq!(all.len(), 8);
+        assert_eq!(played(opened(&[&one, &two])).0, all);
+        assert_eq!(played(opened(&[&[one, two.clone()].concat()])).0, all);
+        // Alone, a part says all that it has.
+        let (alone, ..) = played(opened(&[&two]));
+        assert_eq!(alone.len(), if with_keyframe { 7 } else { 6 });
+    }
+}
+
+#[test]
+fn how_a_recording_ends_is_told_as_it_is() {
+    let ([one, two], whole) = rotated(true);
+    let ending = |files: &[&[u8]]| {
+        let (_, _, replay) = played(opened(files));
+        replay.recordings().next().unwrap().ending.clone()
+    };
+    assert_eq!(ending(&[&whole]), Ending::Said("stopped".into()));
+    assert_eq!(ending(&[&one, &two]), Ending::Said("stopped".into()));
+    assert_eq!(ending(&[&one]), Ending::GoesOn(2));
+    assert_eq!(ending(&[&one, b""]), Ending::Unsaid, "part 2 is there");
+    assert_eq!(ending(&[&whole[..whole.len() - 1]]), Ending::Unsaid);
+    let mut full = whole;
+    Encoder::default().end(at(20), "the disk was full", &mut full);
+    assert_eq!(ending(&[&full]), Ending::Said("the disk was full".into()));
+}
+
+#[test]
+fn a_file_that_was_just_begun_does_not_hinder_the_others() {
+    let [a, b, c] = parts();
+    let (all, ..) = played(opened(&[&a, &b, &c]));
+    for begun in [&b""[..], b"{\"type\":\"header\",\"for"] {
+        let (with, _, replay) = played(opened(&[&a, begun, &b, &c]));
+        assert_eq!(with, all);
+        let recorded = replay.recordings().next().unwrap();
+        assert_eq!(recorded.just_begun, [PathBuf::from("file1")]);
+    }
+    // What is no recording at all is refused all the same.
+    let inputs = [a, b"GIF89a\n".to_vec()].map(|bytes| input("x", bytes));
+    assert!(Replay::open(inputs.into(), &Options::default()).is_err());
+}
+
+#[test]
+fn a_recording_of_another_host_behind_ours_is_left_out_and_said() {
+    let ours = written(
+        &header("r", 1, 0),
+        &[look(1000, true, &open(1), &[]), gone(9000, &open(1)[0])],
+        true,
+    );
+    let theirs = of_another_host(0, &[look(3000, true, &open(2), &[])]);
+    let other_netns = Header {
+        netns: Some(8),
+        ..header("t", 1, 20)
+    };
+    let other_netns = written(&other_netns, &[look(21_000, true, &open(2), &[])], true);
+    for other in [theirs, other_netns] {
+        let (all, tracker, replay) = played(opened(&[&[ours.clone(), other].concat()]));
+        let said = losses(&all);
+        assert!(
+            said.len() == 1 && said[0].contains("give it as a file of its own"),
+            "{said:?}"
+        );
+        assert_eq!(states(&tracker).len(), 1, "nothing is mixed");
+        let recorded = replay.recordings().next().unwrap();
+        assert_eq!(
+            recorded.skipped,
+            Default::default(),
+            "a header's own fields are known"
+        );
+    }
+}
+
+#[test]
+fn many_files_hold_no_buffer_each() {
+    let story = [look(1000, true, &open(1), &[])];
+    let parts = (1..=2000).map(|part| {
+        let ms = u64::from(part);
+        let bytes = written(&header("r", part, ms), &story, false);
+        input(&part.to_string(), bytes)
+    });
+    let replay = Replay::open(parts.collect(), &Options::default()).unwrap();
+    // A buffer is 256 KiB: 2000 of them would be half a gigabyte, and a copy as much again.
+    let copies: Vec<Replay> = (0..64).map(|_| replay.clone()).collect();
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let held = status.lines().find(|line| line.starts_with("RssAnon"));
+    let kilobytes = held.unwrap().split_whitespace().nth(1).unwrap();
+    assert!(
+        kilobytes.parse::<u64>().unwrap() < 300_000,
+        "{kilobytes} kB"
+    );
+    drop(copies);
 }
 
 fn replay_of(files: [&Vec<u8>; 3]) -> Replay {

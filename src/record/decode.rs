@@ -44,7 +44,7 @@ pub(super) enum Said {
     /// A file begins: another line follows its rules.
     Header,
     /// The recording has ended in good order.
-    End { at: Timestamp },
+    End { at: Timestamp, why: Box<str> },
     /// A socket and its number.
     Socket { number: u64, id: Named },
     /// A look, whose rows follow.
@@ -131,8 +131,8 @@ pub(super) fn line(
         sockets,
     };
     let said = decoder.said();
-    // What is in a record that is not read is part of it.
-    if said.is_ok() {
+    // What is in a record that is not read is part of it; a header's reader counts its own.
+    if matches!(&said, Ok(said) if *said != Said::Header) {
         *unknown += strange;
     }
     said
@@ -215,7 +215,10 @@ impl<S: Sockets> Decoder<'_, S> {
                 needed(self.raw.source)?;
                 self.whole(SourceName::SockDiag, Body::Lost { count, why })
             }
-            "end" => Ok(Said::End { at: self.at()? }),
+            "end" => Ok(Said::End {
+                at: self.at()?,
+                why: self.raw.why.as_deref().unwrap_or_default().into(),
+            }),
             "header" => Ok(Said::Header),
             _ => Err(Unread::Unknown),
         }

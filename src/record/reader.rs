@@ -59,8 +59,13 @@ pub enum Item {
     Observation(Observation),
     /// Another file begins here: recordings may be put together by `cat`.
     Header(Box<Header>),
-    /// The recording was ended in good order.
-    End(Timestamp),
+    /// The file was ended in good order.
+    End {
+        /// When.
+        at: Timestamp,
+        /// What it says of why; "rotated" when the recording goes on in the next part.
+        why: Box<str>,
+    },
 }
 
 /// What was not read, and what was not in order. All but the last three are in the observations
@@ -145,6 +150,14 @@ impl Reader {
             },
             said: 0,
         })
+    }
+
+    /// The same, whose observations are of the recording of that number. To be said before any was
+    /// given.
+    #[must_use]
+    pub const fn of_host(mut self, host: u16) -> Self {
+        self.host = host;
+        self
     }
 
     /// The first line.
@@ -237,9 +250,9 @@ impl Reader {
                 self.cut_off();
                 self.begin(head);
             }
-            Said::End { at } => {
+            Said::End { at, why } => {
                 self.cut_off();
-                self.end(at);
+                self.end(at, why);
             }
             // Their readers are in `next_item`.
             Said::Header | Said::Nothing => {}
@@ -305,13 +318,14 @@ impl Reader {
 
     /// The end in good order. Its time is believed as an observation's is; a jump that nothing
     /// confirms is not the recording's end.
-    fn end(&mut self, at: Timestamp) {
+    fn end(&mut self, at: Timestamp, why: Box<str>) {
         self.judge_the_doubtful(at);
         self.believe_the_doubtful();
         if at.distance(self.newest) <= APART {
             self.newest = self.newest.max(at);
         }
-        self.give(self.newest, Item::End(self.newest));
+        let at = self.newest;
+        self.give(at, Item::End { at, why });
     }
 
     #[inline]

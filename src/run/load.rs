@@ -13,11 +13,13 @@ use anyhow::{Context, bail};
 use jiff::tz::TimeZone;
 
 use crate::cli::Chosen;
-use crate::cli::when::{Extent, When};
+use crate::cli::when::{Use, When};
 use crate::diagnosis::causality::{Clocks, Finding, Pair};
 use crate::model::filter::Filter;
 use crate::model::{Body, FourTuple, Observation, SourceName, SourceState, Timestamp};
-use crate::source::replay::{Input, Options, Recorded, Replay};
+use crate::run::replay::extent::{anchor, extent};
+use crate::run::replay::tell_the_just_begun;
+use crate::source::replay::{Ending, Input, Options, Recorded, Replay, allow_files};
 use crate::timeline::{ConnId, Connection, Side, Totals, Tracker};
 use crate::view::plain::plain;
 use crate::view::report::{
@@ -41,12 +43,14 @@ pub(super) struct Loaded {
 impl Loaded {
     /// Reads all of what is asked for.
     pub(super) fn new(chosen: &Chosen) -> anyhow::Result<Self> {
+        allow_files(chosen.files.len());
         let inputs: Result<Vec<Input>, _> = chosen
             .files
             .iter()
             .map(|file| Input::open_whole(file))
             .collect();
         let replay = Replay::open(inputs?, &chosen.options)?;
+        tell_the_just_begun(&replay);
         let window = window(chosen, &replay)?;
         let wanted = Wanted::new(chosen, &replay, window);
         let mut survey = Survey::new(&replay);
@@ -90,7 +94,8 @@ impl Loaded {
         &self,
         mut each: impl FnMut(&Shown<'_>) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
-        let mut walk = Walk::new(self.replay.clone(), self.about.window, Some(self.read));
+        let known = Some((self.read, self.about.last));
+        let mut walk = Walk::new(self.replay.clone(), self.about.window, known);
         walk.all(|told| match told {
             Told::Connection(shown) if self.wanted.has(&shown) => each(&shown),
             Told::Connection(_) | Told::Observation(_) => Ok(()),
@@ -100,44 +105,25 @@ impl Loaded {
 
 /// The part of the time that is asked for.
 fn window(chosen: &Chosen, replay: &Replay) -> anyhow::Result<Window> {
-    let extent = extent(replay);
-    let moment = |when: Option<&When>, option: &str| {
-        when.map(|when| when.resolve(&extent).with_context(|| option.to_owned()))
-            .transpose()
+    let (from, to) = (chosen.from.as_ref(), chosen.to.as_ref());
+    let extent = extent(replay, &[from, to], TimeZone::system())?;
+    let moment = |when: Option<&When>, what_for: Use, option: &str| {
+        when.map(|when| {
+            when.resolve(&extent, what_for)
+                .with_context(|| option.to_owned())
+        })
+        .transpose()
     };
     let window = Window {
-        from: moment(chosen.from.as_ref(), "--from")?,
-        to: moment(chosen.to.as_ref(), "the end that was asked for")?,
+        from: moment(from, Use::From, "--from")?,
+        to: moment(to, Use::Until, "the end that was asked for")?,
     };
     if let (Some(from), Some(to)) = (window.from, window.to)
         && from > to
     {
         bail!("--from is after the end that was asked for: nothing lies between");
     }
-    if window.to.is_some_and(|to| to < extent.begin) {
-        bail!("the recording begins after the end that was asked for");
-    }
     Ok(window)
-}
-
-fn extent(replay: &Replay) -> Extent {
-    let begin = replay.recordings().map(|one| one.first).min();
-    let end = replay
-        .recordings()
-        .map(|one| one.last.unwrap_or(one.newest))
-        .max();
-    Extent {
-        begin: begin.unwrap_or_default(),
-        end: end.unwrap_or_default(),
-        anchor: replay.recordings().next().map(anchor),
-        zone: TimeZone::system(),
-    }
-}
-
-fn anchor(recorded: &Recorded) -> (Timestamp, u64) {
-    let clock = recorded.header.clock;
-    let at = Timestamp::from_nanos(clock.monotonic_ns).shifted(recorded.shift);
-    (at, clock.realtime_ns)
 }
 
 /// Which connections are wanted.
@@ -252,8 +238,8 @@ struct Walk {
     replay: Replay,
     tracker: Tracker,
     window: Window,
-    /// Stop after so many observations.
-    most: Option<u64>,
+    /// As a pass before has found: stop after so many observations; when all ends.
+    known: Option<(u64, Timestamp)>,
     /// How many there were.
     read: u64,
     first: Option<Timestamp>,
@@ -265,14 +251,14 @@ struct Walk {
 }
 
 impl Walk {
-    fn new(replay: Replay, window: Window, most: Option<u64>) -> Self {
+    fn new(replay: Replay, window: Window, known: Option<(u64, Timestamp)>) -> Self {
         let mut tracker = Tracker::default();
         tracker.hand_out_the_retired();
         Self {
             replay,
             tracker,
             window,
-            most,
+            known,
             read: 0,
             first: None,
             last: Timestamp::default(),
@@ -283,7 +269,7 @@ impl Walk {
     }
 
     fn all(&mut self, mut tell: impl FnMut(Told<'_>) -> anyhow::Result<()>) -> anyhow::Result<()> {
-        while self.most.is_none_or(|most| self.read < most) {
+        while self.known.is_none_or(|(most, _)| self.read < most) {
             let Some(observation) = self.replay.next_observation()? else {
                 break;
             };
@@ -301,9 +287,7 @@ impl Walk {
             tell(Told::Observation(&observation))?;
         }
         self.totals = self.tracker.totals();
-        if let Some(to) = self.window.to.filter(|_| self.stopped) {
-            self.last = self.last.max(to);
-        }
+        self.last = self.last.max(self.end());
         for connection in self.tracker.connections() {
             let queued = self.queued.get(&connection.id());
             tell(Told::Connection(Shown {
@@ -315,6 +299,19 @@ impl Walk {
             }))?;
         }
         Ok(())
+    }
+
+    /// When what is shown ends: where it was asked for, or when the recorder was stopped.
+    fn end(&self) -> Timestamp {
+        let all = self.replay.recordings().map(|one| one.newest);
+        match (self.known, self.window.to) {
+            (Some((_, end)), _) => end,
+            (None, Some(to)) if self.stopped => to,
+            (None, to) => {
+                let end = all.max().unwrap_or_default();
+                to.map_or(end, |to| end.min(to))
+            }
+        }
     }
 
     fn take(&mut self, observation: &Observation) {
@@ -357,13 +354,8 @@ struct Survey {
 impl Survey {
     fn new(replay: &Replay) -> Self {
         let mut clock = WallClock::new(TimeZone::system());
-        if let Some((at, realtime_ns)) = replay.recordings().next().map(anchor) {
-            clock.note(&Observation {
-                at,
-                host: 0,
-                source: SourceName::Recording,
-                body: Body::Clock { realtime_ns },
-            });
+        if let Some(anchor) = anchor(replay) {
+            clock.note(&anchor);
         }
         Self {
             clock,
@@ -406,6 +398,16 @@ impl Survey {
     }
 }
 
+fn read(recorded: &Recorded, stopped: bool) -> Read {
+    match &recorded.ending {
+        Ending::Said(why) if &**why == "stopped" => Read::Ended,
+        Ending::Said(why) => Read::Said(why.clone()),
+        _ if stopped => Read::Partly,
+        Ending::GoesOn(part) => Read::GoesOn(*part),
+        Ending::Unsaid => Read::CutOff(recorded.torn as u64),
+    }
+}
+
 fn recording(
     recorded: &Recorded,
     sources: Vec<(SourceName, SourceState)>,
@@ -430,13 +432,7 @@ fn recording(
         netns: header.netns,
         filter: header.filter.text.clone(),
         sources,
-        read: if recorded.ended {
-            Read::Ended
-        } else if stopped {
-            Read::Partly
-        } else {
-            Read::CutOff(recorded.torn as u64)
-        },
+        read: read(recorded, stopped),
         shift: recorded.shift,
         skipped: vec![
             (
@@ -470,6 +466,11 @@ fn recording(
                 skipped.disordered,
             ),
             ("missing_parts", "parts that are not there", missing),
+            (
+                "just_begun",
+                "files without a first line: just begun when the recorder was stopped",
+                recorded.just_begun.len() as u64,
+            ),
         ],
     }
 }

@@ -3,6 +3,7 @@
 //! As lines, they come at once, and are those that were printed live. On the screen time can go
 //! back ([`player`]).
 
+pub(in crate::run) mod extent;
 mod lines;
 pub mod player;
 mod screen;
@@ -12,13 +13,14 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use anyhow::{Context, bail};
 use jiff::tz::TimeZone;
 
-use crate::cli::when::{Extent, When};
+use crate::cli::when::{Extent, Use, When};
 use crate::cli::{Format, Replaying};
 use crate::model::Timestamp;
 use crate::model::filter::Filter;
 use crate::run::live::{Message, TO_END};
+use crate::run::replay::extent::extent;
 use crate::run::{Outcome, complain, signals};
-use crate::source::replay::{Input, Replay};
+use crate::source::replay::{Ending, Input, Replay, allow_files};
 use crate::view::plain::plain;
 use crate::view::tui::Input as Key;
 use crate::view::tui::terminal::end_on_panic;
@@ -41,6 +43,7 @@ pub(super) fn replay(config: &Replaying) -> anyhow::Result<Outcome> {
     end_on_panic();
     let (to_main, news) = sync_channel(WAITING_NEWS);
     let replay = open(config, &to_main)?;
+    tell_the_just_begun(&replay);
     let tell = to_main.clone();
     signals::spawn(TO_END, move |message| {
         let news = match message {
@@ -59,6 +62,7 @@ pub(super) fn replay(config: &Replaying) -> anyhow::Result<Outcome> {
 }
 
 fn open(config: &Replaying, to_main: &SyncSender<News>) -> anyhow::Result<Replay> {
+    allow_files(config.files.len());
     let inputs = config.files.iter().map(|file| {
         let more = to_main.clone();
         // When the channel is full, there is news enough.
@@ -83,10 +87,14 @@ fn filter(config: &Replaying, replay: &Replay) -> Filter {
 fn resolve(
     when: Option<&When>,
     extent: &Extent,
+    what_for: Use,
     option: &str,
 ) -> anyhow::Result<Option<Timestamp>> {
-    when.map(|when| when.resolve(extent).with_context(|| option.to_owned()))
-        .transpose()
+    when.map(|when| {
+        when.resolve(extent, what_for)
+            .with_context(|| option.to_owned())
+    })
+    .transpose()
 }
 
 /// `--until`, which must leave something to be seen.
@@ -95,11 +103,11 @@ fn until(
     replay: &mut Replay,
     zone: TimeZone,
 ) -> anyhow::Result<Option<Timestamp>> {
-    let (extent, is_open) = whole_extent(replay, zone);
-    if is_open && matches!(config.until, Some(When::BeforeEnd(_))) {
+    let extent = extent(replay, &[config.until.as_ref()], zone)?;
+    if extent.grows && matches!(config.until, Some(When::BeforeEnd(_))) {
         bail!("--until: what comes from a pipe has no end yet to count from");
     }
-    let until = resolve(config.until.as_ref(), &extent, "--until")?;
+    let until = resolve(config.until.as_ref(), &extent, Use::Until, "--until")?;
     let first = replay.peek()?;
     if let (Some(until), Some(first)) = (until, first)
         && until < first
@@ -112,37 +120,43 @@ fn until(
     Ok(until)
 }
 
-/// By the headers and the last lines; and whether there is a recording whose end is not known.
-fn whole_extent(replay: &Replay, zone: TimeZone) -> (Extent, bool) {
-    let ends: Option<Vec<Timestamp>> = replay.recordings().map(|one| one.last).collect();
-    let is_open = ends.is_none() || !replay.is_whole();
-    let end = ends.into_iter().flatten().max().unwrap_or_default();
-    (player::extent(replay, end, zone), is_open)
+/// Says which files hold nothing, although the others can be read.
+pub(super) fn tell_the_just_begun(replay: &Replay) {
+    for file in replay.recordings().flat_map(|one| &one.just_begun) {
+        complain(&format!(
+            "{} is empty: it was just begun when the recorder was stopped",
+            plain(&file.display().to_string())
+        ));
+    }
 }
 
 /// Says how the recordings ended, where that is not as it should be.
 fn tell_the_end(replay: &Replay) {
     for one in replay.recordings() {
-        let files: Vec<String> = one
-            .files
-            .iter()
-            .map(|file| plain(&file.display().to_string()).into_owned())
-            .collect();
-        let files = files.join(", ");
-        if !one.ended {
-            complain(&format!(
-                "{files}: the recording was cut off: at most the last second is missing"
-            ));
+        let name = one.name();
+        let name = plain(&name);
+        match &one.ending {
+            Ending::Said(why) if &**why == "stopped" => {}
+            Ending::Said(why) => complain(&format!("{name}: the recording ended: {}", plain(why))),
+            Ending::GoesOn(part) => complain(&format!(
+                "{name}: the recording goes on in part {part}, which was not given"
+            )),
+            Ending::Unsaid => complain(&format!(
+                "{name}: the recording ends without its last line: the recorder was stopped at \
+                 once, failed, or still writes"
+            )),
         }
         if one.skipped.lines() > 0 {
             let lines = one.skipped.lines();
-            complain(&format!("{files}: {lines} lines could not be read"));
+            complain(&format!("{name}: {lines} lines could not be read"));
         }
         for missing in &one.missing {
             let (first, last) = (missing.start(), missing.end());
-            complain(&format!(
-                "{files}: of parts {first} to {last} there is nothing"
-            ));
+            complain(&if first == last {
+                format!("{name}: part {first} is missing")
+            } else {
+                format!("{name}: parts {first} to {last} are missing")
+            });
         }
     }
 }

@@ -27,7 +27,7 @@ use std::path::PathBuf;
 use crate::model::{Ask, Observation, Timestamp};
 use crate::record::{Header, OpenError, Skipped};
 
-pub use input::Input;
+pub use input::{Input, allow_files};
 use stream::Stream;
 
 /// How recordings are put together.
@@ -120,6 +120,9 @@ fn cure(error: &io::Error) -> &'static str {
         io::ErrorKind::PermissionDenied => {
             " (recordings are readable for who made them: run this as the same user, or as root)"
         }
+        _ if error.raw_os_error() == Some(rustix::io::Errno::MFILE.raw_os_error()) => {
+            " (more files at once than are allowed: 'ulimit -n 65536' first, or give fewer)"
+        }
         _ => "",
     }
 }
@@ -133,21 +136,51 @@ pub struct Recorded {
     pub files: Vec<PathBuf>,
     /// What could not be read so far.
     pub skipped: Skipped,
-    /// Whether the last line read says that it was ended in good order. Without that it was cut
-    /// off: up to a second may be missing.
-    pub ended: bool,
+    /// What the last line read says of the end.
+    pub ending: Ending,
+    /// Files without a whole first line: they were just begun when the recorder was stopped.
+    pub just_begun: Vec<PathBuf>,
     /// Bytes behind the last whole line: a line that was cut short.
     pub torn: usize,
     /// So many nanoseconds are added to its stamps.
     pub shift: i64,
     /// When it begins, on the common axis.
     pub first: Timestamp,
-    /// The newest moment read so far, on the common axis.
+    /// The newest moment read so far, on the common axis; also that of its last line.
     pub newest: Timestamp,
     /// When it ends, on the common axis, as its last lines say; `None` of what may still grow.
     pub last: Option<Timestamp>,
     /// Parts that are not there, so far.
     pub missing: Vec<RangeInclusive<u32>>,
+}
+
+/// How a recording ends, as far as it was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Nothing says so: the recorder was stopped at once, failed, or still writes.
+    Unsaid,
+    /// It was ended, and its last line says why.
+    Said(Box<str>),
+    /// It goes on in this part, which was not given.
+    GoesOn(u32),
+}
+
+impl Recorded {
+    /// Whether it was ended in good order.
+    pub const fn is_ended(&self) -> bool {
+        matches!(self.ending, Ending::Said(_))
+    }
+
+    /// What to call it in a message: its first file, and how many more there are.
+    pub fn name(&self) -> String {
+        let first = self.files.first();
+        let first = first.map_or_else(String::new, |file| file.display().to_string());
+        match self.files.len().saturating_sub(1) {
+            0 => first,
+            1 => format!("{first} and 1 more file"),
+            more => format!("{first} and {more} more files"),
+        }
+    }
 }
 
 /// How much has been read.

@@ -39,6 +39,7 @@ pub fn age(age: Age) -> String {
 pub fn narrow_age(age: Age) -> String {
     match age.at_most {
         _ if !is_telling(age) => "?".to_owned(),
+        Some(most) if most.is_zero() => narrow(most, To::Nearest),
         None => format!("\u{2265}{}", narrow(age.at_least, To::Down)),
         Some(most) if age.at_least.is_zero() => format!("<{}", narrow(most, To::Up)),
         Some(_) => narrow(age.at_least, To::Nearest),

@@ -43,10 +43,14 @@ pub struct Recording {
 }
 
 /// How far a recording was read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Read {
     /// To its end, which its last line says.
     Ended,
+    /// The same, and its last line says why it ended.
+    Said(Box<str>),
+    /// To the end of a part; it goes on in this one, which was not given.
+    GoesOn(u32),
     /// To its last line, which is no end: the recorder was stopped, or still writes. Behind it are
     /// so many bytes of a line that is cut short.
     CutOff(u64),

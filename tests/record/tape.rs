@@ -189,7 +189,7 @@ impl Tape {
         let (mut told, mut ended) = (Vec::new(), false);
         let mut take = |item| match item {
             Item::Observation(observation) => told.push(observation),
-            Item::End(_) => ended = true,
+            Item::End { .. } => ended = true,
             Item::Header(_) => panic!("a second header"),
         };
         while let Some(item) = reader.next_item().unwrap() {

@@ -420,7 +420,13 @@ fn the_end_is_where_it_can_be() {
     while let Some(item) = reader.next_item().unwrap() {
         last = Some(item);
     }
-    assert_eq!(last, Some(Item::End(at(3000))));
+    assert_eq!(
+        last,
+        Some(Item::End {
+            at: at(3000),
+            why: "stopped".into()
+        })
+    );
 }
 
 proptest! {

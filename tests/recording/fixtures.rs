@@ -39,7 +39,7 @@ fn found(path: &Path) -> Expected {
                 tracker.ingest(&observation);
                 tracker.changes().for_each(drop);
             }
-            Item::End(_) => is_ended = true,
+            Item::End { .. } => is_ended = true,
             Item::Header(_) => {}
         }
     }

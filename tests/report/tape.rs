@@ -184,7 +184,7 @@ impl Tape {
     pub fn ended(&self) -> Vec<u8> {
         let (mut encoder, mut out) = self.encoded();
         let last = self.told.last().map_or(at(0), |told| told.at);
-        encoder.end(last, "asked to", &mut out);
+        encoder.end(last, "stopped", &mut out);
         out
     }
 }

@@ -109,7 +109,7 @@ fn read(held: &Held) -> (Vec<Observation>, bool) {
     while let Some(item) = reader.next_item().unwrap() {
         match item {
             Item::Observation(observation) => told.push(observation),
-            Item::End(_) => ended = true,
+            Item::End { .. } => ended = true,
             Item::Header(_) => panic!("a second header"),
         }
     }

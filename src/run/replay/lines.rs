@@ -9,13 +9,14 @@ use anyhow::bail;
 use jiff::tz::TimeZone;
 
 use crate::cli::Replaying;
-use crate::cli::when::When;
+use crate::cli::when::{Use, When};
 use crate::model::filter::Selection;
 use crate::model::{Body, Observation, Timestamp};
 use crate::run::lines::{LineShow, Output};
 use crate::run::live::{Flow, Show};
+use crate::run::replay::extent::extent;
 use crate::run::replay::player::World;
-use crate::run::replay::{News, filter, resolve, tell_the_end, until, wait, whole_extent};
+use crate::run::replay::{News, filter, resolve, tell_the_end, until, wait};
 use crate::source::replay::Replay;
 
 /// Observations between two looks at whether anybody still reads.
@@ -30,11 +31,11 @@ pub(super) fn print(
     news: &Receiver<News>,
 ) -> anyhow::Result<()> {
     let zone = TimeZone::system();
-    let (extent, is_open) = whole_extent(&replay, zone.clone());
-    if is_open && matches!(config.from, Some(When::BeforeEnd(_))) {
+    let extent = extent(&replay, &[config.from.as_ref()], zone.clone())?;
+    if extent.grows && matches!(config.from, Some(When::BeforeEnd(_))) {
         bail!("--from: what comes from a pipe has no end yet to count from");
     }
-    let from = resolve(config.from.as_ref(), &extent, "--from")?;
+    let from = resolve(config.from.as_ref(), &extent, Use::From, "--from")?;
     let until = until(config, &mut replay, zone.clone())?;
     let Some(opening) = opening(&replay, until, news)? else {
         return Ok(());

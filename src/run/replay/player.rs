@@ -16,7 +16,8 @@ use jiff::tz::TimeZone;
 
 use crate::cli::when::Extent;
 use crate::model::filter::Filter;
-use crate::model::{Body, Observation, SourceName, Timestamp};
+use crate::model::{Body, Observation, Timestamp};
+use crate::run::replay::extent::anchor;
 use crate::source::replay::{Replay, ReplayError};
 use crate::timeline::{Change, ConnId, DEFAULT_RETENTION, Tracker};
 use crate::view::tui::Heard;
@@ -216,6 +217,9 @@ impl Player {
                 // There is nothing to be seen before.
                 self.begin = self.begin.max(self.frontier.at);
             }
+            if self.frontier.taken.is_multiple_of(NEARBY) {
+                keep_near(&mut self.nearby, &self.frontier);
+            }
             let newest = self.checkpoints.last().map_or(0, |world| world.taken);
             if self.frontier.taken - newest >= self.spacing {
                 self.add_checkpoint();
@@ -273,9 +277,16 @@ impl Player {
         self.begin
     }
 
-    /// The last moment that is known.
+    /// The last moment that is known: also that of the last line, which is no observation.
     pub fn end(&self) -> Timestamp {
-        self.frontier.at.max(self.begin)
+        let newest = self.frontier.at.max(self.begin);
+        let all = self.frontier.replay.recordings();
+        match all.map(|one| one.newest).max() {
+            Some(end) if self.frontier.is_ended() => {
+                newest.max(self.until.map_or(end, |until| end.min(until)))
+            }
+            _ => newest,
+        }
     }
 
     /// What is known of the recordings, as far as they were read.
@@ -302,10 +313,12 @@ impl Player {
 
     /// What a time is resolved with.
     pub fn extent(&self, zone: TimeZone) -> Extent {
-        let extent = extent(&self.frontier.replay, self.end(), zone);
         Extent {
-            anchor: self.frontier.heard.anchor().or(extent.anchor),
-            ..extent
+            begin: self.first_of_all(),
+            end: self.end(),
+            grows: !self.frontier.replay.is_whole(),
+            anchors: self.frontier.heard.anchors().clone(),
+            zone,
         }
     }
 
@@ -320,7 +333,12 @@ impl Player {
             self.now = best.clone();
         }
         self.position = to;
-        while self.now.take(Some(to))?.is_some() {}
+        // A step back from there begins close by.
+        while self.now.take(Some(to))?.is_some() {
+            if self.now.taken.is_multiple_of(NEARBY) {
+                keep_near(&mut self.nearby, &self.now);
+            }
+        }
         Ok(())
     }
 
@@ -396,13 +414,33 @@ impl Player {
         known.at.get(behind.checked_sub(1)?).copied()
     }
 
+    /// The latest of the places near the last way that lies before, unless a checkpoint is nearer.
+    fn nearby_before(&self, position: Timestamp) -> Option<World> {
+        let before = |world: &&World| world.at < position;
+        let checkpoint = self.checkpoints.iter().rev().find(before)?.taken;
+        let nearby = self.nearby.iter().filter(before);
+        let nearest = nearby.max_by_key(|world| world.taken)?;
+        (nearest.taken > checkpoint).then(|| nearest.clone())
+    }
+
     /// Looks for the stop before the position, from one checkpoint after the other.
     fn look_back(&mut self, stops: &Stops) -> Result<Option<Timestamp>, ReplayError> {
         let position = self.position;
         let mut until = position;
-        let mut place = self
-            .checkpoints
-            .partition_point(|world| world.at < position);
+        if let Some(from) = self.nearby_before(position) {
+            let begins = from.at;
+            let at = self.stops_between(from, until, stops)?;
+            if let Some(last) = at.back().copied().filter(|last| *last >= self.begin) {
+                self.remembered = Some(Remembered {
+                    stops: stops.clone(),
+                    until,
+                    at,
+                });
+                return Ok(Some(last));
+            }
+            until = begins.plus(std::time::Duration::from_nanos(1));
+        }
+        let mut place = self.checkpoints.partition_point(|world| world.at < until);
         loop {
             let from = self.checkpoint_before(place).clone();
             let begins = from.at;
@@ -432,14 +470,9 @@ impl Player {
     ) -> Result<VecDeque<Timestamp>, ReplayError> {
         let mut met: VecDeque<Timestamp> = VecDeque::new();
         let last = until.minus(std::time::Duration::from_nanos(1));
-        let begin = world.taken;
-        self.nearby.clear();
         while world.take(Some(last))?.is_some() {
-            if (world.taken - begin).is_multiple_of(NEARBY) {
-                if self.nearby.len() == 2 {
-                    self.nearby.pop_front();
-                }
-                self.nearby.push_back(world.clone());
+            if world.taken.is_multiple_of(NEARBY) {
+                keep_near(&mut self.nearby, &world);
             }
             if world.stops_for(stops) && met.back() != Some(&world.at) {
                 if met.len() == REMEMBERED {
@@ -452,31 +485,10 @@ impl Player {
     }
 }
 
-/// The anchor in the header of the first recording.
-fn anchor(replay: &Replay) -> Option<Observation> {
-    let first = replay.recordings().next()?;
-    let clock = first.header.clock;
-    Some(Observation {
-        at: Timestamp::from_nanos(clock.monotonic_ns).shifted(first.shift),
-        host: 0,
-        source: SourceName::Recording,
-        body: Body::Clock {
-            realtime_ns: clock.realtime_ns,
-        },
-    })
-}
-
-/// What a time is resolved with, by the headers.
-pub fn extent(replay: &Replay, end: Timestamp, zone: TimeZone) -> Extent {
-    let anchor = anchor(replay).and_then(|told| match told.body {
-        Body::Clock { realtime_ns } => Some((told.at, realtime_ns)),
-        _ => None,
-    });
-    let begin = replay.recordings().map(|one| one.first).min();
-    Extent {
-        begin: begin.unwrap_or_default(),
-        end,
-        anchor,
-        zone,
+/// Keeps a place, and the one that was kept before it.
+fn keep_near(nearby: &mut VecDeque<World>, world: &World) {
+    if nearby.len() == 2 {
+        nearby.pop_front();
     }
+    nearby.push_back(world.clone());
 }

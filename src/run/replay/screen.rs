@@ -10,13 +10,13 @@ use anyhow::Context;
 use jiff::tz::TimeZone;
 
 use crate::cli::Replaying;
-use crate::cli::when::When;
+use crate::cli::when::{Use, When};
 use crate::model::Timestamp;
 use crate::run::live::Flow;
 use crate::run::replay::player::{Player, Stops, World};
 use crate::run::replay::{News, filter, until};
 use crate::source::clock;
-use crate::source::replay::Replay;
+use crate::source::replay::{Ending, Recorded, Replay};
 use crate::view::tui::playback::{End, Finale, Playback, Speed, Standing, Travel};
 use crate::view::tui::terminal::{Guard, restore, spawn_keys};
 use crate::view::tui::{App, Input, Reaction, draw};
@@ -143,12 +143,13 @@ impl Screen {
     fn begin(&mut self) -> anyhow::Result<()> {
         let extent = self.player.extent(self.zone.clone());
         let from = match self.from.take() {
-            Some(from) => from.resolve(&extent).context("--from")?,
+            Some(from) => from.resolve(&extent, Use::From).context("--from")?,
             None => self.player.begin(),
         };
         self.player.seek(from)?;
         let whole = self.player.end().since(self.player.begin());
-        if whole < SPAN {
+        // What grows will not stay that short.
+        if whole < SPAN && self.player.known().is_whole() {
             self.app.show_span(whole);
         }
         self.moved = clock::now();
@@ -300,18 +301,30 @@ impl Screen {
 
     fn go_to(&mut self, typed: String) -> anyhow::Result<()> {
         let extent = self.player.extent(self.zone.clone());
-        let when: Result<When, String> = typed.parse();
-        let at = when.and_then(|when| when.resolve(&extent).map_err(|error| error.to_string()));
-        match at {
-            Ok(at) => self.player.seek(at)?,
+        let at = match typed.parse::<When>() {
+            Ok(when) => when.resolve(&extent, Use::Shown),
             Err(error) => {
                 // A line has little room.
                 let brief = error.split(" (allowed").next().unwrap_or_default();
                 let brief = format!("{brief} (14:02:11.5, +10s, -5m)");
                 self.app.refuse_time(typed, brief);
+                return Ok(());
             }
+        };
+        match at {
+            Ok(at) => self.player.seek(at)?,
+            Err(error) => self.app.refuse_time(typed, error.to_string()),
         }
         Ok(())
+    }
+}
+
+fn end(one: &Recorded) -> End {
+    match &one.ending {
+        Ending::Said(why) if &**why == "stopped" => End::Stopped,
+        Ending::Said(why) => End::Said(why.clone()),
+        Ending::GoesOn(part) => End::GoesOn(*part),
+        Ending::Unsaid => End::CutOff,
     }
 }
 
@@ -321,10 +334,16 @@ fn finale(player: &mut Player) -> anyhow::Result<Finale> {
     let known = player.known();
     let why = if is_by_wish {
         End::Asked
-    } else if known.recordings().all(|one| one.ended) {
-        End::Stopped
     } else {
-        End::CutOff
+        // The worst of them.
+        let ends = known.recordings().map(end);
+        ends.max_by_key(|end| match end {
+            End::Stopped | End::Asked => 0,
+            End::Said(_) => 1,
+            End::GoesOn(_) => 2,
+            End::CutOff => 3,
+        })
+        .unwrap_or(End::CutOff)
     };
     let unread = known.recordings().map(|one| one.skipped.lines()).sum();
     Ok(Finale { why, unread })

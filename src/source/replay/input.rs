@@ -5,6 +5,8 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
 use crate::record::Bytes;
 use crate::source::replay::ReplayError;
 use crate::source::replay::spool::Spool;
@@ -59,6 +61,25 @@ impl Input {
         })?;
         while !input.bytes.is_whole() && more.recv().is_ok() {}
         Ok(input)
+    }
+}
+
+/// Asks the system for so many open files, where it allows as many: each file given is one. What
+/// it then still refuses is said when it is opened.
+pub fn allow_files(count: usize) {
+    /// For all that is no recording.
+    const OTHERS: u64 = 64;
+    let needed = OTHERS + count as u64;
+    let limit = getrlimit(Resource::Nofile);
+    let is_enough = |most: Option<u64>| most.is_none_or(|most| most >= needed);
+    if !is_enough(limit.current) {
+        let current = if is_enough(limit.maximum) {
+            Some(needed)
+        } else {
+            limit.maximum
+        };
+        // Refused, it stays as it is.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current, ..limit });
     }
 }
 

@@ -4,18 +4,20 @@
 //! The trap: two recordings with different filters are never one stream, however well they follow
 //! each other: what the second does not look for would seem to be gone.
 
-use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
 
 use crate::model::Timestamp;
-use crate::record::{Header, Reader, Skipped};
+use crate::record::{Header, OpenError, Reader, Skipped};
 use crate::source::replay::align::shifts;
 use crate::source::replay::stream::{Part, Stream};
 use crate::source::replay::tail::{last_time, length};
-use crate::source::replay::{Input, Options, Recorded, ReplayError};
+use crate::source::replay::{Ending, Input, Options, Recorded, ReplayError};
 
 /// A file, and what its ends say.
 struct File {
     input: Input,
+    /// Without a buffer of its own.
+    reader: Reader,
     header: Header,
     /// Bytes; `None` of what may still grow.
     length: Option<u64>,
@@ -40,9 +42,12 @@ impl File {
 
 /// Opens all, and sorts them into streams.
 pub(super) fn streams(inputs: Vec<Input>, options: &Options) -> Result<Vec<Stream>, ReplayError> {
-    let files: Result<Vec<File>, ReplayError> = inputs.into_iter().map(file).collect();
-    let groups = one_after_the_other(recordings(files?));
+    let (files, just_begun) = files(inputs)?;
+    let groups = one_after_the_other(recordings(files));
     let mut all: Vec<Recorded> = groups.iter().map(|group| recorded(group)).collect();
+    for file in just_begun {
+        note_just_begun(&mut all, file);
+    }
     let shifts = shifts(&all, options)?;
     for (one, shift) in all.iter_mut().zip(shifts) {
         one.shift = shift;
@@ -59,14 +64,60 @@ pub(super) fn streams(inputs: Vec<Input>, options: &Options) -> Result<Vec<Strea
         .collect()
 }
 
+/// All that have a header, and the names of those that were just begun: when the recorder is
+/// stopped while it goes on in another file, the newest one has no first line yet. When there are
+/// only such files, that is an error.
+fn files(inputs: Vec<Input>) -> Result<(Vec<File>, Vec<PathBuf>), ReplayError> {
+    let mut files = Vec::with_capacity(inputs.len());
+    let mut just_begun = Vec::new();
+    let mut first_error = None;
+    for input in inputs {
+        let name = input.name.clone();
+        match file(input) {
+            Ok(file) => files.push(file),
+            Err(
+                error @ ReplayError::Open {
+                    error: OpenError::Empty | OpenError::HeaderCut,
+                    ..
+                },
+            ) => {
+                just_begun.push(name);
+                first_error.get_or_insert(error);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    match first_error {
+        Some(error) if files.is_empty() => Err(error),
+        _ => Ok((files, just_begun)),
+    }
+}
+
+/// Notes it with the recording whose files have a name like its own, or else with the first.
+fn note_just_begun(all: &mut [Recorded], file: PathBuf) {
+    let stem = |path: &Path| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let stem = name.split('.').next().unwrap_or_default().to_owned();
+        (path.parent().map(Path::to_owned), stem)
+    };
+    let is_alike = |one: &Recorded| one.files.iter().any(|known| stem(known) == stem(&file));
+    let place = all.iter().position(is_alike).unwrap_or(0);
+    if let Some(one) = all.get_mut(place) {
+        one.just_begun.push(file);
+    }
+}
+
 fn file(input: Input) -> Result<File, ReplayError> {
-    let header = reader(&input, 0)?.header().clone();
+    // A copy reads its lines again, and holds none of them meanwhile: there may be many files.
+    let reader = reader(&input, 0)?.clone();
+    let header = reader.header().clone();
     let is_whole = input.bytes.is_whole();
     let length = is_whole.then(|| length(&*input.bytes));
     Ok(File {
         last: length.and_then(|length| last_time(&*input.bytes, length)),
         length,
         header,
+        reader,
         input,
     })
 }
@@ -135,7 +186,8 @@ fn recorded(files: &[File]) -> Recorded {
         header: first.header.clone(),
         files: files.iter().map(|file| file.input.name.clone()).collect(),
         skipped: Skipped::default(),
-        ended: false,
+        ending: Ending::Unsaid,
+        just_begun: Vec::new(),
         torn: 0,
         shift: 0,
         first: first.begins(),
@@ -146,15 +198,12 @@ fn recorded(files: &[File]) -> Recorded {
 }
 
 fn stream(host: u16, files: Vec<File>, about: Recorded) -> Result<Stream, ReplayError> {
-    let parts = files.into_iter().map(|file| {
-        Ok(Part {
-            reader: reader(&file.input, host)?,
-            name: file.input.name,
-            bytes: file.input.bytes,
-            length: file.length,
-        })
+    let mut parts = files.into_iter().map(|file| Part {
+        reader: file.reader.of_host(host),
+        name: file.input.name,
+        bytes: file.input.bytes,
+        length: file.length,
     });
-    let mut parts = parts.collect::<Result<VecDeque<Part>, ReplayError>>()?;
-    let first = parts.pop_front().ok_or(ReplayError::Nothing)?;
-    Ok(Stream::new(host, first, parts, about))
+    let first = parts.next().ok_or(ReplayError::Nothing)?;
+    Ok(Stream::new(host, first, parts.collect(), about))
 }

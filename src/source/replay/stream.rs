@@ -7,7 +7,7 @@
 //! The trap: files that were put together by `cat` show their headers only when they are reached.
 //! What would then go back in time is left out, and said.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::model::{
 };
 use crate::record::{Bytes, Header, Item, Reader, Skipped};
 use crate::source::replay::align::shift_onto;
-use crate::source::replay::{Progress, Recorded, ReplayError};
+use crate::source::replay::{Ending, Progress, Recorded, ReplayError};
 
 /// A file of a stream.
 #[derive(Clone)]
@@ -35,8 +35,10 @@ pub(super) struct Stream {
     host: u16,
     /// The file at hand.
     part: Part,
-    /// The files behind it.
-    rest: VecDeque<Part>,
+    /// The files behind the first one: clones share them, since there may be many.
+    rest: Arc<[Part]>,
+    /// So many of them are behind us, or at hand.
+    begun: usize,
     /// The header of what is read now.
     header: Header,
     head: Option<Observation>,
@@ -44,6 +46,10 @@ pub(super) struct Stream {
     /// Of the files that were read to their end.
     behind: Behind,
     is_in_step: bool,
+    /// Of this moment are the lines that a part begins with and that repeat what was said.
+    repeats: Option<Timestamp>,
+    /// A recording of another host is read, which `cat` has put behind ours: nothing is told.
+    is_elsewhere: bool,
     /// What the keyframe showed that was given last, taken for a first look.
     joined: Option<Joined>,
     /// Nothing before this is told: it would go back in time.
@@ -70,7 +76,7 @@ struct Joined {
 
 impl Stream {
     /// A stream of these files.
-    pub(super) fn new(host: u16, part: Part, rest: VecDeque<Part>, about: Recorded) -> Self {
+    pub(super) fn new(host: u16, part: Part, rest: Arc<[Part]>, about: Recorded) -> Self {
         let header = part.reader.header().clone();
         let mut stream = Self {
             host,
@@ -78,9 +84,12 @@ impl Stream {
             about,
             part,
             rest,
+            begun: 0,
             header,
             head: None,
             behind: Behind::default(),
+            repeats: None,
+            is_elsewhere: false,
             joined: None,
             floor: Timestamp::default(),
             is_ended: false,
@@ -100,11 +109,15 @@ impl Stream {
     }
 
     pub(super) fn is_whole(&self) -> bool {
-        self.part.bytes.is_whole() && self.rest.iter().all(|part| part.bytes.is_whole())
+        self.part.bytes.is_whole() && self.to_come().all(|part| part.bytes.is_whole())
+    }
+
+    fn to_come(&self) -> impl Iterator<Item = &Part> {
+        self.rest.iter().skip(self.begun)
     }
 
     pub(super) fn progress(&self) -> Progress {
-        let at_hand = std::iter::once(&self.part).chain(&self.rest);
+        let at_hand = std::iter::once(&self.part).chain(self.to_come());
         let lengths = at_hand.map(|part| part.length);
         Progress {
             read: self.behind.bytes + self.part.reader.position(),
@@ -170,14 +183,18 @@ impl Stream {
                 item => item,
             };
             let told = match item {
+                Some(Item::Header(header)) => self.meet(*header),
+                Some(_) if self.is_elsewhere => None,
                 Some(Item::Observation(observation)) => self.pass(observation),
-                Some(Item::Header(header)) => self.seam(*header),
-                Some(Item::End(_)) => {
-                    self.about.ended = true;
+                Some(Item::End { at, why }) => {
+                    self.end(at, why);
                     None
                 }
                 None => match self.next_file() {
-                    Some(header) => self.seam(header),
+                    Some(header) => {
+                        self.is_elsewhere = false;
+                        self.seam(header)
+                    }
                     None => {
                         self.count();
                         self.is_ended = true;
@@ -206,7 +223,8 @@ impl Stream {
 
     fn next_file(&mut self) -> Option<Header> {
         self.count();
-        let next = self.rest.pop_front()?;
+        let next = self.rest.get(self.begun)?.clone();
+        self.begun += 1;
         self.behind = Behind {
             skipped: self.about.skipped,
             torn: self.about.torn,
@@ -216,9 +234,61 @@ impl Stream {
         Some(self.part.reader.header().clone())
     }
 
+    /// The last line of a file.
+    fn end(&mut self, at: Timestamp, why: Box<str>) {
+        let at = at.shifted(self.about.shift);
+        self.about.newest = self.about.newest.max(at);
+        self.about.ending = if &*why != "rotated" {
+            Ending::Said(why)
+        } else if self.about.just_begun.is_empty() {
+            Ending::GoesOn(self.header.part.saturating_add(1))
+        } else {
+            Ending::Unsaid
+        };
+    }
+
+    /// A header in the middle of a file: what is of another host is not told.
+    fn meet(&mut self, header: Header) -> Option<Observation> {
+        let was_elsewhere = self.is_elsewhere;
+        self.is_elsewhere = self.is_foreign(&header);
+        if !self.is_elsewhere {
+            return self.seam(header);
+        }
+        (!was_elsewhere).then(|| Observation {
+            at: self.about.newest.max(self.floor),
+            host: self.host,
+            source: SourceName::Recording,
+            body: Body::Lost {
+                count: None,
+                why: format!(
+                    "another recording begins here, of host {}, and is left out: give it as a file \
+                     of its own",
+                    header.host
+                )
+                .into(),
+            },
+        })
+    }
+
+    /// Whether a recording is of another place than the one at hand. What was recorded on the same
+    /// host after another boot is not, as long as it is later.
+    fn is_foreign(&self, header: &Header) -> bool {
+        let ours = &self.header;
+        if header.recording == ours.recording {
+            return false;
+        }
+        if header.boot_id.is_some() && header.boot_id == ours.boot_id {
+            return header.netns != ours.netns;
+        }
+        let onto = shift_onto(&ours.clock, &header.clock);
+        let shift = self.about.shift.saturating_add(onto);
+        let begins = Timestamp::from_nanos(header.clock.monotonic_ns).shifted(shift);
+        header.host != ours.host || begins < self.about.newest
+    }
+
     /// Another file begins, of this recording or of another; gives what is to be said of that.
     fn seam(&mut self, header: Header) -> Option<Observation> {
-        self.about.ended = false;
+        self.about.ending = Ending::Unsaid;
         let before = std::mem::replace(&mut self.header, header);
         let begins = self.begins(&before);
         let ends = self.about.newest.max(self.floor);
@@ -230,6 +300,7 @@ impl Stream {
             1
         };
         if is_same && part == expected {
+            self.repeats = self.is_in_step.then_some(begins);
             return None;
         }
         self.is_in_step = false;
@@ -278,6 +349,9 @@ impl Stream {
         if observation.at < self.floor {
             return None;
         }
+        if self.is_repeated(&observation) {
+            return None;
+        }
         match &mut observation.body {
             Body::Lost { .. } if observation.source == SourceName::Recording => {
                 self.is_in_step = false;
@@ -294,6 +368,26 @@ impl Stream {
             _ => {}
         }
         Some(observation)
+    }
+
+    /// Whether it stands at the begin of a part and says nothing that the parts before have not:
+    /// up to its keyframe, or to the line that says that there is none.
+    fn is_repeated(&mut self, observation: &Observation) -> bool {
+        let Some(begins) = self.repeats.filter(|begins| observation.at == *begins) else {
+            self.repeats = None;
+            return false;
+        };
+        let goes_on = matches!(
+            observation.body,
+            Body::Source(_) | Body::Host(_) | Body::Clock { .. }
+        );
+        self.repeats = goes_on.then_some(begins);
+        goes_on
+            || match &observation.body {
+                Body::Keyframe(_) => true,
+                Body::Lost { count: None, .. } => observation.source == SourceName::Recording,
+                _ => false,
+            }
     }
 
     /// From here on the stream is in step again.

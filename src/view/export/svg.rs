@@ -146,7 +146,7 @@ fn header(draw: &mut Draw, about: &About, summary: &Summary) -> f64 {
             recording.files.join(" "),
             recording.host,
             recording.kernel,
-            read_words(recording.read)
+            read_words(&recording.read)
         ));
     }
     let lost = match summary.totals.losses {

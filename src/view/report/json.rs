@@ -130,11 +130,11 @@ fn recording(recording: &Recording) -> Value {
         .collect();
     let torn = match recording.read {
         Read::CutOff(bytes) => Some(bytes),
-        Read::Ended | Read::Partly => None,
+        Read::Ended | Read::Said(_) | Read::GoesOn(_) | Read::Partly => None,
     };
     let ended = match recording.read {
-        Read::Ended => Some(true),
-        Read::CutOff(_) => Some(false),
+        Read::Ended | Read::Said(_) => Some(true),
+        Read::CutOff(_) | Read::GoesOn(_) => Some(false),
         Read::Partly => None,
     };
     json!({

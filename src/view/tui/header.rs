@@ -23,7 +23,7 @@ use crate::view::tui::theme::Theme;
 pub(super) fn draw(buffer: &mut Buffer, area: Rect, view: &View<'_>, filter: &str) {
     let mut lines = vec![counts_line(view, area.width)];
     let is_news = !view.heard.is_watching() || view.heard.recording().is_some();
-    let finale = view.playback.and_then(|playback| playback.finale);
+    let finale = view.playback.and_then(|playback| playback.finale.as_ref());
     if let Some(end) = finale {
         let text = playback::finale(end);
         lines.insert(0, Line::styled(text, view.theme.strong()));

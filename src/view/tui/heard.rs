@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 use jiff::tz::TimeZone;
 
 use crate::model::{Body, Observation, SourceName, SourceState, Timestamp};
-use crate::view::wall::WallClock;
+use crate::view::wall::{Anchors, WallClock};
 
 /// How many notes are kept.
 const NOTES: usize = 100;
@@ -120,9 +120,9 @@ impl Heard {
         self.clock.date_and_time(at)
     }
 
-    /// The anchor: the same moment on the monotonic clock, and in nanoseconds since 1970.
-    pub const fn anchor(&self) -> Option<(Timestamp, u64)> {
-        self.clock.anchor()
+    /// What moments are dated by.
+    pub const fn anchors(&self) -> &Anchors {
+        self.clock.anchors()
     }
 
     /// The time of day, in fifteen columns.

@@ -60,7 +60,11 @@ fn draw_axis(buffer: &mut Buffer, area: Rect, gutter: u16, view: &View<'_>, axis
             buffer.set_stringn(left + start, area.y, &label, length.into(), bar);
         }
     }
-    let present = if view.is_paused() { "paused" } else { "now" };
+    let present = match view.playback {
+        Some(playback) => playback.standing.at_the_axis(),
+        None if view.is_paused() => "paused",
+        None => "now",
+    };
     let start = area
         .right()
         .saturating_sub(u16::try_from(present.len()).unwrap_or(0));

@@ -1,7 +1,7 @@
 //! Where a replay stands: what the header says of it, and what its keys ask for.
 //!
 //! The screen shows a moment; who moves it is outside. The trap: a recording that ends says nothing
-//! of what came after, so the end says how it ended, and how much may be missing.
+//! of what came after, so the end says how it ended.
 
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use ratatui::text::{Line, Span};
 use crate::model::Timestamp;
 use crate::model::time::nanos_of;
 use crate::timeline::ConnId;
+use crate::view::plain::plain;
 use crate::view::tui::View;
 
 /// Where a replay stands.
@@ -45,8 +46,21 @@ pub enum Standing {
     Ended,
 }
 
+impl Standing {
+    /// What the last column of the time axis is called: it agrees with the corner.
+    pub(super) const fn at_the_axis(self) -> &'static str {
+        match self {
+            Self::Reading(_) => "reading",
+            Self::Playing => "now",
+            Self::Paused => "paused",
+            Self::Waiting => "waiting",
+            Self::Ended => "end",
+        }
+    }
+}
+
 /// How a recording ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finale {
     /// Why there.
     pub why: End,
@@ -55,10 +69,14 @@ pub struct Finale {
 }
 
 /// Why a recording ends where it does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
     /// The recorder was stopped in good order.
     Stopped,
+    /// It was ended, and its last line says why.
+    Said(Box<str>),
+    /// It goes on in this part, which was not given.
+    GoesOn(u32),
     /// It says nothing of an end.
     CutOff,
     /// The user wants no more of it.
@@ -220,16 +238,21 @@ fn share(playback: &Playback, at: Timestamp, columns: u16) -> u16 {
 }
 
 /// Why the recording ends here.
-pub(super) fn finale(finale: Finale) -> String {
-    let why = match finale.why {
-        End::Stopped => "end of the recording: it was stopped in good order",
-        End::CutOff => "the recording was cut off here: at most the last second is missing",
-        End::Asked => "the end that was asked for (--until)",
+pub(super) fn finale(finale: &Finale) -> String {
+    let why = match &finale.why {
+        End::Stopped => "end of the recording: it was stopped in good order".to_owned(),
+        End::Said(why) => format!("end of the recording: {}", plain(why)),
+        End::GoesOn(part) => format!("the recording goes on in part {part}, which was not given"),
+        End::CutOff => "the recording ends here without its last line: the recorder was stopped \
+                        at once, failed, or still writes"
+            .to_owned(),
+        End::Asked => "the end that was asked for (--until)".to_owned(),
     };
+    // A narrow screen cuts off what is behind.
     match finale.unread {
         0 => format!(" {why}"),
-        1 => format!(" {why}; 1 line could not be read"),
-        lines => format!(" {why}; {lines} lines could not be read"),
+        1 => format!(" 1 line could not be read; {why}"),
+        lines => format!(" {lines} lines could not be read; {why}"),
     }
 }
 

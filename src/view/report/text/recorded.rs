@@ -46,15 +46,17 @@ pub(super) fn recorded(out: &mut String, number: Option<usize>, recording: &Reco
     for (name, state) in &recording.sources {
         flow(out, "  source: ", 4, &source::words(*name, state));
     }
-    flow(out, "  ", 2, &read_words(recording.read));
+    flow(out, "  ", 2, &read_words(&recording.read));
     for (_, words, count) in recording.skipped.iter().filter(|(.., count)| *count > 0) {
         flow(out, "  ", 2, &format!("{count} {words}"));
     }
 }
 
-pub(in crate::view) fn read_words(read: Read) -> String {
+pub(in crate::view) fn read_words(read: &Read) -> String {
     match read {
         Read::Ended => "ended in good order".to_owned(),
+        Read::Said(why) => format!("ended: {}", plain(why)),
+        Read::GoesOn(part) => format!("goes on in part {part}, which was not given"),
         Read::CutOff(0) => {
             "cut off: it does not say that it ended (the recorder was stopped at once, or still \
              writes)"
@@ -63,7 +65,7 @@ pub(in crate::view) fn read_words(read: Read) -> String {
         Read::CutOff(bytes) => format!(
             "cut off in the middle of a line ({bytes} byte{} of it): the recorder was stopped at \
              once, or still writes",
-            plural(bytes)
+            plural(*bytes)
         ),
         Read::Partly => "read up to the end of what is shown".to_owned(),
     }
