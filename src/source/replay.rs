@@ -104,6 +104,14 @@ pub enum ReplayError {
         /// The hosts and files that there are.
         given: String,
     },
+    /// An offset of several of the recordings.
+    #[error("--offset: several recordings are of '{of}': name the file ({files})")]
+    SeveralOffered {
+        /// Whose clock was to be corrected.
+        of: String,
+        /// The files of these.
+        files: String,
+    },
     /// An offset without a name, and one recording.
     #[error(
         "--offset: there is one recording only; an offset moves the second (or write HOST=TIME)"
@@ -140,6 +148,8 @@ pub struct Recorded {
     pub torn: usize,
     /// So many nanoseconds are added to its stamps.
     pub shift: i64,
+    /// So many of them because the user has said so.
+    pub given: i64,
     /// When it begins, on the common axis.
     pub first: Timestamp,
     /// The newest moment read so far, on the common axis.
@@ -148,6 +158,13 @@ pub struct Recorded {
     pub last: Option<Timestamp>,
     /// Parts that are not there, so far.
     pub missing: Vec<RangeInclusive<u32>>,
+}
+
+impl Recorded {
+    /// Whether the stamps of both are of one clock, that of one boot.
+    pub fn is_of_the_clock_of(&self, other: &Self) -> bool {
+        align::is_one_clock(&self.header, &other.header)
+    }
 }
 
 /// How much has been read.

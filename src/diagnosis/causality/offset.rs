@@ -64,8 +64,8 @@ impl Crowd {
         self.kept.len()
     }
 
-    /// The offset that satisfies the most of them: the middle of where most of them overlap.
-    pub(super) fn best(&self) -> i64 {
+    /// The offsets that satisfy the most of them: where most of them overlap.
+    pub(super) fn overlap(&self) -> Bounds {
         let edges = || {
             let bounds = self.kept.iter();
             bounds.flat_map(|bounds| [bounds.at_least, bounds.at_most])
@@ -79,12 +79,11 @@ impl Crowd {
             .map(|edge| (satisfied(edge), edge))
             .max_by_key(|&(count, edge)| (count, std::cmp::Reverse(edge.unsigned_abs()), edge));
         let Some((_, edge)) = most else {
-            return 0;
+            return Bounds::NONE;
         };
         let fits = |bounds: &&Bounds| bounds.contains(edge);
         let overlap = self.kept.iter().filter(fits);
-        let overlap = overlap.fold(Bounds::NONE, |all, bounds| all.and(*bounds));
-        choose(overlap, super::NEAR)
+        overlap.fold(Bounds::NONE, |all, bounds| all.and(*bounds))
     }
 }
 

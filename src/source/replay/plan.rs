@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 
 use crate::model::Timestamp;
 use crate::record::{Header, Reader, Skipped};
-use crate::source::replay::align::shifts;
+use crate::source::replay::align::{Shift, shifts};
 use crate::source::replay::stream::{Part, Stream};
 use crate::source::replay::tail::{last_time, length};
 use crate::source::replay::{Input, Options, Recorded, ReplayError};
@@ -45,7 +45,8 @@ pub(super) fn streams(inputs: Vec<Input>, options: &Options) -> Result<Vec<Strea
     let mut all: Vec<Recorded> = groups.iter().map(|group| recorded(group)).collect();
     let shifts = shifts(&all, options)?;
     for (one, shift) in all.iter_mut().zip(shifts) {
-        one.shift = shift;
+        let Shift { all: shift, given } = shift;
+        (one.shift, one.given) = (shift, given);
         one.first = one.first.shifted(shift);
         one.newest = one.first;
         one.last = one.last.map(|last| last.shifted(shift));
@@ -138,6 +139,7 @@ fn recorded(files: &[File]) -> Recorded {
         ended: false,
         torn: 0,
         shift: 0,
+        given: 0,
         first: first.begins(),
         newest: first.begins(),
         last: files.last().and_then(|last| last.last),
