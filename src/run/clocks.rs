@@ -7,9 +7,53 @@
 use crate::diagnosis::causality::{Clocks, Finding, Pair, Words};
 use crate::run::complain;
 use crate::source::replay::{Recorded, Replay};
+use crate::timeline::Tracker;
 use crate::view::duration::brief;
 use crate::view::plain::plain;
 use crate::view::report::ClockWord;
+
+/// What connections say of clocks while they are read once. A copy keeps nothing: places to go back
+/// to are many, and one who reads to the end is enough.
+#[derive(Debug)]
+pub(super) struct Kept(Option<Clocks>);
+
+impl Clone for Kept {
+    fn clone(&self) -> Self {
+        Self(None)
+    }
+}
+
+impl Kept {
+    /// One recording has one clock.
+    pub(super) fn new(replay: &Replay) -> Self {
+        Self((replay.recordings().len() > 1).then(Clocks::default))
+    }
+
+    /// A tracker that hands out what it drops.
+    pub(super) fn tracker() -> Tracker {
+        let mut tracker = Tracker::default();
+        tracker.hand_out_the_retired();
+        tracker
+    }
+
+    /// Takes in what was dropped, which a copy does too: else it would be kept for ever.
+    pub(super) fn take(&mut self, tracker: &mut Tracker) {
+        for connection in tracker.retired() {
+            if let Some(clocks) = &mut self.0 {
+                clocks.take(&connection);
+            }
+        }
+    }
+
+    /// What is to be said, with the connections that are still there.
+    pub(super) fn words(&self, tracker: &Tracker, replay: &Replay) -> Vec<ClockWord> {
+        let Some(mut clocks) = self.0.clone() else {
+            return Vec::new();
+        };
+        tracker.connections().for_each(|one| clocks.take(one));
+        clock_words(&clocks, replay)
+    }
+}
 
 /// What the connections say of each two clocks.
 pub(super) fn clock_words(clocks: &Clocks, replay: &Replay) -> Vec<ClockWord> {

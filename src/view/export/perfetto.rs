@@ -43,6 +43,7 @@ pub(super) fn head(about: &About, summary: &Summary, out: &mut String) -> serde_
         "clock_realtime_ns": clock.map(|(_, realtime)| realtime),
         "recordings": recordings,
         "losses": summary.totals.losses,
+        "clocks": sentences(about),
     });
     out.push_str(&inert(serde_json::to_string(&other)?));
     out.push_str(",\n\"traceEvents\":[\n");
@@ -51,6 +52,16 @@ pub(super) fn head(about: &About, summary: &Summary, out: &mut String) -> serde_
         &json!({"ph": "M", "name": "process_name", "pid": 0, "tid": 0, "args": {"name": "tcpwatch"}}),
         true,
     )
+}
+
+/// What is to be said of the clocks. The page shows texts only.
+fn sentences(about: &About) -> String {
+    let all: Vec<&str> = about
+        .clocks
+        .iter()
+        .map(|word| word.sentence.as_str())
+        .collect();
+    all.join("; ")
 }
 
 pub(super) fn tail(about: &About, summary: &Summary, out: &mut String) -> serde_json::Result<()> {
