@@ -94,11 +94,19 @@ impl Pair {
                     what()
                 )
             }
-            Finding::Stray => format!(
-                "{clocks}: {} of {all} agree, but {broken} {}: paired wrongly, or told out of order",
-                self.connections - broken - self.odd,
-                what()
-            ),
+            Finding::Stray => {
+                let set = if broken == 1 {
+                    ""
+                } else {
+                    ", or a clock was set meanwhile"
+                };
+                format!(
+                    "{clocks}: {} of {all} agree, but {broken} {}: paired wrongly, or told out of \
+                     order{set}",
+                    self.connections - broken - self.odd,
+                    what()
+                )
+            }
             Finding::Apart { offset } => self.of_the_unjoined(offset, words),
         }
     }
