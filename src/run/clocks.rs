@@ -69,6 +69,12 @@ pub(super) fn complain_of(clocks: &[ClockWord]) {
     }
 }
 
+/// The first of what contradicts itself, for a place with room for one.
+pub(super) fn contradiction(clocks: &[ClockWord]) -> Option<String> {
+    let first = clocks.iter().find(|word| !word.agrees())?;
+    Some(first.sentence.clone())
+}
+
 fn word(pair: &Pair, all: &[&Recorded]) -> Option<ClockWord> {
     let (first, second) = (
         all.get(usize::from(pair.hosts.0))?,

@@ -34,7 +34,7 @@ pub(super) fn head(about: &About, summary: &Summary, out: &mut String) -> serde_
             })
         })
         .collect();
-    let other = json!({
+    let mut other = json!({
         "tcpwatch": env!("CARGO_PKG_VERSION"),
         "what": what(about),
         "zero_monotonic_ns": about.first.nanos(),
@@ -43,8 +43,10 @@ pub(super) fn head(about: &About, summary: &Summary, out: &mut String) -> serde_
         "clock_realtime_ns": clock.map(|(_, realtime)| realtime),
         "recordings": recordings,
         "losses": summary.totals.losses,
-        "clocks": sentences(about),
     });
+    if !about.clocks.is_empty() {
+        other["clocks"] = sentences(about).into();
+    }
     out.push_str(&inert(serde_json::to_string(&other)?));
     out.push_str(",\n\"traceEvents\":[\n");
     push(
