@@ -2,6 +2,7 @@
 //! hands the tracker's questions back. Nothing here is worth a unit test of its own; the live
 //! tests run it whole.
 
+mod clocks;
 mod export;
 mod lab;
 mod lines;

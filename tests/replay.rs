@@ -455,6 +455,7 @@ fn hosts_are_merged_on_the_axis_of_the_first() {
         &[(None, -7)][..],
         &[(Some("db"), -7)],
         &[(Some("b.jsonl"), -7)],
+        &[(Some("./b.jsonl"), -7)],
         &[(Some("db"), -4), (None, -3)],
     ] {
         assert_eq!(shifts(merged(offsets).unwrap()), [0, base - 7]);
@@ -466,6 +467,38 @@ fn hosts_are_merged_on_the_axis_of_the_first() {
         text.contains("'mail'") && text.contains("web") && text.contains("b.jsonl"),
         "{text}"
     );
+}
+
+#[test]
+fn an_offset_of_a_host_that_several_recordings_have_is_refused() {
+    let of = |netns: u64| Header {
+        netns: Some(netns),
+        ..header(&format!("r{netns}"), 1, 0)
+    };
+    let sock = open(1);
+    let recording = |netns| written(&of(netns), &[look(1, true, &sock, &[])], true);
+    let merged = |of: &str| {
+        let options = Options {
+            offsets: vec![Offset {
+                of: Some(of.to_owned()),
+                by: 7,
+            }],
+        };
+        let inputs = vec![
+            input("a.jsonl", recording(1)),
+            input("b.jsonl", recording(2)),
+        ];
+        Replay::open(inputs, &options)
+    };
+    let host = header("r", 1, 0).host;
+    let text = merged(&host).map(|_| ()).unwrap_err().to_string();
+    assert!(text.contains("name the file (a.jsonl, b.jsonl)"), "{text}");
+    let replay = merged("./b.jsonl").unwrap();
+    let shifts: Vec<(i64, i64)> = replay
+        .recordings()
+        .map(|one| (one.shift, one.given))
+        .collect();
+    assert_eq!(shifts, [(0, 0), (7, 7)]);
 }
 
 #[test]

@@ -473,6 +473,20 @@ fn clocks_that_contradict_each_other_are_told() {
         (&clocks["broken"], &clocks["agree"]),
         (&1.into(), &false.into())
     );
+    for format in ["csv", "svg", "perfetto", "mermaid"] {
+        let export = ["export", "web.jsonl", "db.jsonl", "--to", format];
+        let told = tcpwatch(&folder, &export);
+        let error = String::from_utf8(told.stderr).unwrap();
+        assert!(error.contains("web and db disagree"), "{format}: {error}");
+        let shown = String::from_utf8(told.stdout).unwrap();
+        let is_in_it = shown.contains("web and db disagree");
+        assert_eq!(is_in_it, format != "csv", "{format}: {shown}");
+    }
+    for format in ["text", "json"] {
+        let replay = ["replay", "web.jsonl", "db.jsonl", "--format", format];
+        let error = String::from_utf8(tcpwatch(&folder, &replay).stderr).unwrap();
+        assert!(error.contains("--offset db=10"), "{format}: {error}");
+    }
     let mend = clocks["offset_ns"].as_i64().unwrap();
     assert!(mend >= 10_000_000, "{clocks}");
     let (text, clocks, _) = report(&["--offset", &format!("{mend}ns")]);

@@ -645,6 +645,7 @@ fn show_replay(name: &str, (player, app): (&Player, &mut App), standing: Standin
         begin: player.begin(),
         end: player.end(),
         finale,
+        clocks: None,
     };
     let world = player.world();
     app.show_moment(playback, world.heard().clone());
@@ -680,6 +681,32 @@ fn a_recording_at_any_moment() {
     assert_eq!(app.update(enter, tracker, now), to);
     app.update(key('?'), tracker, now);
     show_replay("replay_help", (&player, &mut app), Standing::Paused);
+}
+
+#[test]
+fn clocks_that_contradict_each_other_are_said_while_it_plays() {
+    let (mut player, mut app) = replayed();
+    player.seek(tape::at_us(2250)).unwrap();
+    let said = "the clocks of web and db\u{1b}[2J disagree: 1 of 1 connection got a FIN early";
+    let playback = Playback {
+        standing: Standing::Playing,
+        speed: Speed::new(1.0).unwrap(),
+        begin: player.begin(),
+        end: player.end(),
+        finale: None,
+        clocks: Some(said.to_owned()),
+    };
+    let world = player.world();
+    app.show_moment(playback, world.heard().clone());
+    let mut terminal = Terminal::new(TestBackend::new(100, 24)).unwrap();
+    terminal
+        .draw(|frame| draw(frame, &mut app, world.tracker(), player.position()))
+        .unwrap();
+    let shown = terminal.backend().to_string();
+    let line = shown.lines().nth(1).unwrap();
+    assert!(line.contains("the clocks of web and db"), "{line}");
+    assert!(line.contains("got a FIN early"), "{line}");
+    assert!(!shown.contains('\u{1b}'));
 }
 
 #[test]

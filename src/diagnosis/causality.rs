@@ -9,29 +9,41 @@
 //!
 //! An offset is added to the stamps of the *later* host of the pair ([`Pair::hosts`]`.1`), on top
 //! of whatever they were shifted by already. [`Pair::finding`] says what to make of it, and
-//! [`Pair::sentence`] says it in English.
+//! [`Pair::sentence`] says it in English. Connections of which each host shows one end only, too far
+//! apart in time to be paired, are kept aside: when there are enough of them, they say how far.
+//!
+//! A connection that breaks the order whatever the offset says nothing of clocks. It is counted by
+//! itself ([`Pair::odd`]): its ends are paired wrongly, or were told out of order.
 //!
 //! The traps: the server's SYN_RECV is told by the kernel only when the handshake's last ACK has
 //! come, so it is no proof of the SYN's arrival *before* the client's ESTABLISHED; and a reset, a
 //! timeout or a segment that is sent again proves no order.
 
+mod apart;
 mod constraint;
 mod offset;
+mod sentence;
 
 use std::time::Duration;
 
+use crate::diagnosis::causality::apart::Alone;
+pub use crate::diagnosis::causality::apart::Apart;
 pub use crate::diagnosis::causality::constraint::Law;
 use crate::diagnosis::causality::constraint::{Bounds, Constraint, constraints};
-use crate::diagnosis::causality::offset::{Crowd, choose, written};
+use crate::diagnosis::causality::offset::{Crowd, choose};
+pub use crate::diagnosis::causality::sentence::Words;
 use crate::timeline::{ConnId, Connection, Side};
 
 /// Where only one bound is known the other is taken to be this far from it: a short way's delay.
 const NEAR: i64 = 100_000;
+/// One in so many is not a clock's doing when the others are in order.
+const FEW: u64 = 10;
 
 /// What all connections say of the clocks of the hosts that they join.
 #[derive(Clone, Debug, Default)]
 pub struct Clocks {
     pairs: Vec<Pair>,
+    alone: Alone,
 }
 
 /// What the connections between two hosts say of their clocks.
@@ -43,10 +55,17 @@ pub struct Pair {
     pub constraints: u64,
     /// How many connections had at least one.
     pub connections: u64,
-    /// How many of them break the protocol's order as things are.
+    /// How many of them break the protocol's order as things are, and would not with another
+    /// offset.
     pub broken: u64,
-    /// The worst of the breaches.
+    /// The worst of their breaches.
     pub worst: Option<Breach>,
+    /// How many of them break it with any offset.
+    pub odd: u64,
+    /// The worst of the breaches of these.
+    pub oddest: Option<Breach>,
+    /// Connections of which each host shows one end, and whose ends are too far apart in time.
+    pub apart: Option<Apart>,
     laws: u8,
     offsets: Bounds,
     crowd: Crowd,
@@ -81,7 +100,15 @@ pub enum Finding {
     },
     /// No single offset mends all: one of the clocks was set, or they drift apart.
     Split {
-        /// This one leaves the fewest broken, as far as the connections kept tell.
+        /// This one leaves the fewest broken, as far as the connections kept tell; `None` when that
+        /// is how things are.
+        offset: Option<i64>,
+    },
+    /// Most are in order as things are, and what mends the few others would break those.
+    Stray,
+    /// Most connections between the two are not joined, as their clocks are too far apart.
+    Apart {
+        /// This one would join them.
         offset: i64,
     },
 }
@@ -90,6 +117,7 @@ impl Clocks {
     /// Takes in a connection. To be called once for each, when it is over or is not going on.
     pub fn take(&mut self, connection: &Connection) {
         let Some(hosts) = hosts_of(connection) else {
+            self.alone.take(connection);
             return;
         };
         let mut said = constraints(connection, hosts).peekable();
@@ -98,9 +126,13 @@ impl Clocks {
         }
     }
 
-    /// The pairs of hosts that have connections with each other.
-    pub fn pairs(&self) -> impl ExactSizeIterator<Item = &Pair> {
-        self.pairs.iter()
+    /// The pairs of hosts that have connections with each other, in order.
+    pub fn pairs(&self) -> Vec<Pair> {
+        let mut all = self.clone();
+        for (hosts, apart) in self.alone.apart() {
+            all.pair(hosts).apart = Some(apart);
+        }
+        all.pairs
     }
 
     fn pair(&mut self, hosts: (u16, u16)) -> &mut Pair {
@@ -130,6 +162,9 @@ impl Pair {
             connections: 0,
             broken: 0,
             worst: None,
+            odd: 0,
+            oddest: None,
+            apart: None,
             laws: 0,
             offsets: Bounds::NONE,
             crowd: Crowd::new(),
@@ -138,23 +173,27 @@ impl Pair {
 
     fn take(&mut self, conn: ConnId, said: impl Iterator<Item = Constraint>) {
         let mut offsets = Bounds::NONE;
-        let mut is_broken = false;
+        let mut worst: Option<Breach> = None;
+        let mut laws = 0;
         for constraint in said {
             self.constraints += 1;
             offsets = offsets.and(constraint.offsets);
             let breach = constraint.offsets.distance_of_zero();
             if breach > 0 {
-                is_broken = true;
-                self.laws |= 1 << constraint.law as u8;
-                let by = Duration::from_nanos(breach);
-                let law = constraint.law;
-                if self.worst.is_none_or(|worst| worst.by < by) {
-                    self.worst = Some(Breach { conn, law, by });
-                }
+                let (law, by) = (constraint.law, Duration::from_nanos(breach));
+                laws |= 1 << law as u8;
+                worst = worse(worst, Some(Breach { conn, law, by }));
             }
         }
         self.connections += 1;
-        self.broken += u64::from(is_broken);
+        if offsets.is_empty() {
+            self.odd += 1;
+            self.oddest = worse(self.oddest, worst);
+            return;
+        }
+        self.broken += u64::from(worst.is_some());
+        self.worst = worse(self.worst, worst);
+        self.laws |= laws;
         self.offsets = self.offsets.and(offsets);
         self.crowd.add(offsets);
     }
@@ -167,91 +206,45 @@ impl Pair {
 
     /// What is to be made of the two clocks.
     pub fn finding(&self) -> Finding {
-        if self.offsets.is_empty() {
-            let offset = self.crowd.best();
-            return Finding::Split { offset };
+        if let Some(apart) = self.apart
+            && apart.connections > self.connections
+        {
+            let offset = apart.offset;
+            return Finding::Apart { offset };
         }
         if self.broken == 0 {
             let (at_least, at_most) = self.offsets();
             return Finding::Agree { at_least, at_most };
         }
-        let offset = choose(self.offsets, NEAR);
-        Finding::Mend { offset }
+        if !self.offsets.is_empty() {
+            let offset = choose(self.offsets, NEAR);
+            return Finding::Mend { offset };
+        }
+        let overlap = self.crowd.overlap();
+        if !overlap.contains(0) {
+            let offset = Some(choose(overlap, NEAR));
+            return Finding::Split { offset };
+        }
+        if self.broken.saturating_mul(FEW) <= self.connections {
+            return Finding::Stray;
+        }
+        Finding::Split { offset: None }
     }
 
-    /// The finding in a sentence. `name` gives a host's name, safe to print. `given` is the offset
-    /// that the user has given for the second host already, nanoseconds: an option replaces the one
-    /// before, so it is in the one that is recommended.
-    pub fn sentence(&self, name: &dyn Fn(u16) -> String, given: i64) -> String {
-        let (first, second) = (name(self.hosts.0), name(self.hosts.1));
-        let all = self.connections;
-        let noun = if all == 1 {
-            "connection"
-        } else {
-            "connections"
-        };
-        // The option goes without a name to the second of two.
-        let host = match self.hosts {
-            (0, 1) => String::new(),
-            _ => format!("{second}="),
-        };
-        let option = |offset: i64| {
-            let inside = self.offsets.shifted(given);
-            format!(
-                "--offset {host}{}",
-                written(offset.saturating_add(given), inside)
-            )
-        };
+    /// The offsets among which the recommended one was chosen.
+    fn recommended(&self) -> Bounds {
         match self.finding() {
-            Finding::Agree { at_least, at_most } => {
-                let agree = if all == 1 { "agrees" } else { "agree" };
-                let range = range(at_least, at_most);
-                format!("the clocks of {first} and {second}: {all} {noun} {agree} with {range}")
-            }
-            Finding::Mend { offset } => format!(
-                "the clocks of {first} and {second} disagree: {} of {all} {noun} {}; {} would \
-                 mend it",
-                self.broken,
-                self.what_broke(),
-                option(offset)
-            ),
-            Finding::Split { offset } => format!(
-                "the clocks of {first} and {second} disagree: {} of {all} {noun} {}, and no \
-                 single offset mends all of them: a clock was set, or they drift apart; {} leaves \
-                 the fewest",
-                self.broken,
-                self.what_broke(),
-                option(offset)
-            ),
+            Finding::Apart { .. } => Bounds::NONE,
+            _ if self.offsets.is_empty() => self.crowd.overlap(),
+            _ => self.offsets,
         }
-    }
-
-    fn what_broke(&self) -> String {
-        let Some(worst) = self.worst else {
-            return "contradict each other".to_owned();
-        };
-        if self.laws.is_power_of_two() {
-            return worst.law.broken().to_owned();
-        }
-        let by = written(
-            i64::try_from(worst.by.as_nanos()).unwrap_or(i64::MAX),
-            Bounds::NONE,
-        );
-        let law = worst.law.broken();
-        format!(
-            "break the order of the protocol (the worst, {}, {law}, by {by})",
-            worst.conn
-        )
     }
 }
 
-fn range(at_least: Option<i64>, at_most: Option<i64>) -> String {
-    let text = |offset| written(offset, Bounds::NONE);
-    match (at_least, at_most) {
-        (Some(least), Some(most)) => format!("offsets from {} to {}", text(least), text(most)),
-        (Some(least), None) => format!("offsets from {} on", text(least)),
-        (None, Some(most)) => format!("offsets up to {}", text(most)),
-        (None, None) => "any offset".to_owned(),
+fn worse(known: Option<Breach>, new: Option<Breach>) -> Option<Breach> {
+    match (known, new) {
+        (Some(known), Some(new)) if known.by < new.by => Some(new),
+        (known, new) => known.or(new),
     }
 }
 

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 
 use crate::cli::Export;
+use crate::run::clocks::complain_of;
 use crate::run::load::Loaded;
 use crate::run::report::outcome;
 use crate::run::{Outcome, complain};
@@ -69,6 +70,7 @@ fn write(config: &Export, loaded: &Loaded, out: &mut impl Write, name: &str) -> 
     let left_out = export.end(&mut text)?;
     put(&mut text, out)?;
     out.flush().with_context(|| format!("write to {name}"))?;
+    complain_of(&about.clocks);
     if left_out > 0 {
         complain(&format!(
             "{left_out} of {} connections are left out, it has no room for them: choose with \

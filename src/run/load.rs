@@ -7,24 +7,21 @@
 //! did.
 
 use std::collections::HashMap;
-use std::path::Path;
 
 use anyhow::{Context, bail};
 use jiff::tz::TimeZone;
 
 use crate::cli::Chosen;
 use crate::cli::when::{Use, When};
-use crate::diagnosis::causality::{Clocks, Finding, Pair};
+use crate::diagnosis::causality::Clocks;
 use crate::model::filter::Filter;
 use crate::model::{Body, FourTuple, Observation, SourceName, SourceState, Timestamp};
+use crate::run::clocks::clock_words;
 use crate::run::replay::extent::{anchor, extent};
 use crate::run::replay::tell_the_just_begun;
-use crate::source::replay::{Ending, Input, Options, Recorded, Replay, allow_files};
+use crate::source::replay::{Ending, Input, Recorded, Replay, allow_files};
 use crate::timeline::{ConnId, Connection, Side, Totals, Tracker};
-use crate::view::plain::plain;
-use crate::view::report::{
-    About, ClockWord, Losses, Queued, Read, Recording, Shown, Summary, Window,
-};
+use crate::view::report::{About, Losses, Queued, Read, Recording, Shown, Summary, Window};
 use crate::view::wall::WallClock;
 
 /// What is asked for, read once.
@@ -75,10 +72,7 @@ impl Loaded {
         summary.totals = walk.totals;
         summary.losses = std::mem::take(&mut survey.losses);
         let mut about = survey.about(&walk, window, wanted.spelled(chosen));
-        about.clocks = clocks
-            .pairs()
-            .map(|pair| clock_word(pair, &about, &chosen.options))
-            .collect();
+        about.clocks = clock_words(&clocks, &walk.replay);
         Ok(Self {
             read: walk.read,
             about,
@@ -172,59 +166,6 @@ impl Wanted {
         }
         words.join(", ")
     }
-}
-
-/// What is to be said of two clocks.
-fn clock_word(pair: &Pair, about: &About, options: &Options) -> ClockWord {
-    let recording = |host: u16| about.recordings.get(usize::from(host));
-    let (mend_ns, mends_all) = match pair.finding() {
-        Finding::Agree { .. } => (None, true),
-        Finding::Mend { offset } => (Some(offset), true),
-        Finding::Split { offset } => (Some(offset), false),
-    };
-    let is_twice = recording(pair.hosts.0).map(|one| &one.host)
-        == recording(pair.hosts.1).map(|one| &one.host);
-    // Two namespaces of one host are told apart by their files.
-    let name = |host: u16| {
-        let one = recording(host);
-        let name = match one.and_then(|one| one.files.first()) {
-            Some(file) if is_twice => Some(file),
-            _ => one.map(|one| &one.host),
-        };
-        name.map_or_else(String::new, |name| plain(name).into_owned())
-    };
-    let second = recording(pair.hosts.1);
-    let given = second.map_or(0, |second| given(second, pair.hosts.1, about, options));
-    ClockWord {
-        hosts: pair.hosts,
-        connections: pair.connections,
-        broken: pair.broken,
-        mend_ns,
-        mends_all,
-        offsets_ns: pair.offsets(),
-        sentence: pair.sentence(&name, given),
-    }
-}
-
-/// What the user has said is to be added to the stamps of this recording, nanoseconds.
-fn given(one: &Recording, host: u16, about: &About, options: &Options) -> i64 {
-    let is_a_host = |name: &str| about.recordings.iter().any(|one| one.host == name);
-    let is_its_file = |name: &str| {
-        one.files.iter().any(|file| {
-            let last = Path::new(file).file_name();
-            file == name || last.is_some_and(|last| last == name)
-        })
-    };
-    let is_meant = |of: Option<&str>| match of {
-        None => host == 1,
-        Some(name) if is_a_host(name) => one.host == name,
-        Some(name) => is_its_file(name),
-    };
-    options
-        .offsets
-        .iter()
-        .filter(|offset| is_meant(offset.of.as_deref()))
-        .fold(0, |sum: i64, offset| sum.saturating_add(offset.by))
 }
 
 /// What a pass tells.

@@ -104,6 +104,14 @@ pub enum ReplayError {
         /// The hosts and files that there are.
         given: String,
     },
+    /// An offset of several of the recordings.
+    #[error("--offset: several recordings are of '{of}': name the file ({files})")]
+    SeveralOffered {
+        /// Whose clock was to be corrected.
+        of: String,
+        /// The files of these.
+        files: String,
+    },
     /// An offset without a name, and one recording.
     #[error(
         "--offset: there is one recording only; an offset moves the second (or write HOST=TIME)"
@@ -144,6 +152,8 @@ pub struct Recorded {
     pub torn: usize,
     /// So many nanoseconds are added to its stamps.
     pub shift: i64,
+    /// So many of them because the user has said so.
+    pub given: i64,
     /// When it begins, on the common axis.
     pub first: Timestamp,
     /// The newest moment read so far, on the common axis; also that of its last line.
@@ -180,6 +190,11 @@ impl Recorded {
             1 => format!("{first} and 1 more file"),
             more => format!("{first} and {more} more files"),
         }
+    }
+
+    /// Whether the stamps of both are of one clock, that of one boot.
+    pub fn is_of_the_clock_of(&self, other: &Self) -> bool {
+        align::is_one_clock(&self.header, &other.header)
     }
 }
 

@@ -17,8 +17,11 @@ use crate::timeline::{ConnId, Connection, EndRef, Track, Tracker};
 /// Two clocks may be so far apart as long as nothing better is known: far enough for clocks that
 /// nobody has set well, near enough not to take the next life of a 4-tuple for this one.
 const APART: Duration = Duration::from_secs(10);
-/// What is allowed beside an offset that several pairs agree on.
+/// What is allowed beside an offset that several pairs agree on: a clock may be set.
 const SETTLED: Duration = Duration::from_secs(2);
+/// The same for a birth on a 4-tuple that is used again and again, where the next life is not far:
+/// the way through the network, beside what is not known of the births.
+const NEXT_LIFE: Duration = Duration::from_millis(250);
 /// Births that are known so well show an offset, and such offsets agree.
 const NARROW: u64 = 1_000_000_000;
 /// So many pairs have to agree.
@@ -36,6 +39,8 @@ struct Offset {
     hosts: (u16, u16),
     /// The second host's stamps are ahead by so many nanoseconds.
     ahead: i64,
+    /// As well as that is known.
+    within: Duration,
     agreeing: u32,
 }
 
@@ -44,6 +49,8 @@ struct Offset {
 struct Expected {
     ahead: i64,
     allowed: Duration,
+    /// For births on a 4-tuple that is used again.
+    allowed_if_used_again: Duration,
     is_known: bool,
 }
 
@@ -54,8 +61,14 @@ impl Offsets {
             return Expected {
                 ahead: 0,
                 allowed: APART,
+                allowed_if_used_again: APART,
                 is_known: false,
             };
+        };
+        let (allowed, allowed_if_used_again) = if known.agreeing >= QUORUM {
+            (SETTLED, NEXT_LIFE + known.within)
+        } else {
+            (APART, APART)
         };
         Expected {
             ahead: if from <= to {
@@ -63,33 +76,31 @@ impl Offsets {
             } else {
                 -known.ahead
             },
-            allowed: if known.agreeing >= QUORUM {
-                SETTLED
-            } else {
-                APART
-            },
+            allowed,
+            allowed_if_used_again,
             is_known: true,
         }
     }
 
-    fn note(&mut self, from: u16, to: u16, ahead: i64) {
+    fn note(&mut self, from: u16, to: u16, ahead: i64, within: Duration) {
         let hosts = (from.min(to), from.max(to));
         let ahead = if from <= to { ahead } else { -ahead };
         match self.0.iter_mut().find(|offset| offset.hosts == hosts) {
             None => self.0.push(Offset {
                 hosts,
                 ahead,
+                within,
                 agreeing: 1,
             }),
             Some(known) if known.ahead.abs_diff(ahead) <= NARROW => {
                 // Clocks drift.
-                known.ahead = ahead;
+                (known.ahead, known.within) = (ahead, within);
                 known.agreeing = (known.agreeing + 1).min(2 * QUORUM);
             }
             Some(known) => {
                 known.agreeing -= 1;
                 if known.agreeing == 0 {
-                    known.ahead = ahead;
+                    (known.ahead, known.within) = (ahead, within);
                     known.agreeing = 1;
                 }
             }
@@ -207,8 +218,14 @@ impl Tracker {
         let off = birth(there)
             .zip(newcomer.born)
             .map(|(there, here)| middle(there).distance(middle(here)));
+        let is_used_again = connection.previous.is_some() && newcomer.born.is_some();
+        let allowed = if is_used_again {
+            expected.allowed_if_used_again
+        } else {
+            expected.allowed
+        };
         newcomer
-            .belongs_beside(there, expected.allowed)
+            .belongs_beside(there, allowed)
             .then_some(Candidate {
                 end: EndRef {
                     conn: connection.id,
@@ -269,7 +286,9 @@ impl Tracker {
         let (here, there) = (here.id().scope.host, there.id().scope.host);
         if was_alone && is_narrow(born) && is_narrow(born_there) && here != there {
             let ahead = signed(middle(born_there), middle(born));
-            self.offsets.note(there, here, ahead);
+            let width = |(from, to): (Timestamp, Timestamp)| to.since(from) / 2;
+            let within = width(born) + width(born_there);
+            self.offsets.note(there, here, ahead, within);
         }
     }
 }

@@ -102,7 +102,11 @@ pub struct ClockWord {
     pub connections: u64,
     /// Of how many what was received was not sent before.
     pub broken: u64,
-    /// What would mend that, nanoseconds; `None` when nothing is broken.
+    /// How many contradict themselves, whatever the offset.
+    pub odd: u64,
+    /// How many are not joined, since the clocks are too far apart.
+    pub apart: u64,
+    /// What would mend that, nanoseconds; `None` when nothing is broken, or no offset does.
     pub mend_ns: Option<i64>,
     /// Whether it mends all of them.
     pub mends_all: bool,
@@ -110,6 +114,13 @@ pub struct ClockWord {
     pub offsets_ns: (Option<i64>, Option<i64>),
     /// All of it in words.
     pub sentence: String,
+}
+
+impl ClockWord {
+    /// Whether nothing is to be mended.
+    pub const fn agrees(&self) -> bool {
+        self.broken == 0 && self.odd == 0 && self.mend_ns.is_none()
+    }
 }
 
 /// What a look or an event showed beside a step and the track does not keep.

@@ -1,12 +1,14 @@
 //! The orders that TCP forces between the two ends of one connection, and what each says of the
 //! offset of their clocks.
 //!
-//! The trap: only what is forced. The state is set before the segment goes out, and when the
-//! segment has been taken in, so "entered" stands for "sent" on one end and bounds "received" on
-//! the other. An ACK may be late, never early.
+//! The trap: only what is forced, in the order in which the kernel does it. SYN_SENT, ESTABLISHED
+//! of who opens, FIN_WAIT1 and LAST_ACK are set before their segment goes out, and every state that
+//! a segment leads to is set after it has come. Whoever gets a FIN in ESTABLISHED is in CLOSE_WAIT
+//! before its ACK goes out; but in FIN_WAIT1 and FIN_WAIT2 the ACK goes out first, and CLOSING and
+//! TIME_WAIT come after: they bound nothing of when it was sent.
 
 use crate::model::{TcpState, Timestamp};
-use crate::timeline::{Cause, Connection, Side, Span, Track, When};
+use crate::timeline::{Connection, Side, Track, When};
 
 /// An order that the protocol forces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,7 +133,8 @@ fn orders(here: &Track, there: &Track) -> [Order; 4] {
     let opened = opened(here, there);
     let syn = opened.then(|| entry(here, TcpState::SynSent)).flatten();
     let established = opened.then(|| entry(here, TcpState::Established)).flatten();
-    let (sent, came) = (fin_sent(here), fin_received(there));
+    let sent = fin_sent(here);
+    let answers = entry(there, TcpState::CloseWait);
     [
         (Law::Syn, syn, entry(there, TcpState::SynRecv)),
         (
@@ -139,8 +142,12 @@ fn orders(here: &Track, there: &Track) -> [Order; 4] {
             established,
             entry(there, TcpState::Established),
         ),
-        (Law::Fin, sent, came),
-        (Law::FinAcknowledged, came, sent.and(fin_acknowledged(here))),
+        (Law::Fin, sent, fin_received(there)),
+        (
+            Law::FinAcknowledged,
+            answers,
+            sent.and(fin_acknowledged(here)),
+        ),
     ]
 }
 
@@ -168,20 +175,9 @@ fn fin_received(track: &Track) -> Option<When> {
         .find_map(|state| entry(track, state))
 }
 
-/// The peer had taken in the FIN, and its ACK had come.
+/// The peer's ACK of the FIN had come.
 fn fin_acknowledged(track: &Track) -> Option<When> {
-    entry(track, TcpState::FinWait2)
-        .or_else(|| entry(track, TcpState::TimeWait))
-        .or_else(|| last_ack_answered(track))
-}
-
-fn last_ack_answered(track: &Track) -> Option<When> {
-    let [.., before, last] = track.spans() else {
-        return None;
-    };
-    let is_answer =
-        |span: &Span| span.state == TcpState::Close && span.why.cause == Cause::AckReceived;
-    (before.state == TcpState::LastAck && is_answer(last)).then_some(last.from)
+    entry(track, TcpState::FinWait2).or_else(|| entry(track, TcpState::TimeWait))
 }
 
 /// `cause` was not after `effect`: what that says of the offset of the second host. `None` when the

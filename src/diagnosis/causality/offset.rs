@@ -64,8 +64,8 @@ impl Crowd {
         self.kept.len()
     }
 
-    /// The offset that satisfies the most of them: the middle of where most of them overlap.
-    pub(super) fn best(&self) -> i64 {
+    /// The offsets that satisfy the most of them: where most of them overlap.
+    pub(super) fn overlap(&self) -> Bounds {
         let edges = || {
             let bounds = self.kept.iter();
             bounds.flat_map(|bounds| [bounds.at_least, bounds.at_most])
@@ -79,26 +79,24 @@ impl Crowd {
             .map(|edge| (satisfied(edge), edge))
             .max_by_key(|&(count, edge)| (count, std::cmp::Reverse(edge.unsigned_abs()), edge));
         let Some((_, edge)) = most else {
-            return 0;
+            return Bounds::NONE;
         };
         let fits = |bounds: &&Bounds| bounds.contains(edge);
         let overlap = self.kept.iter().filter(fits);
-        let overlap = overlap.fold(Bounds::NONE, |all, bounds| all.and(*bounds));
-        choose(overlap, super::NEAR)
+        overlap.fold(Bounds::NONE, |all, bounds| all.and(*bounds))
     }
 }
 
 /// The offset with as few digits as lie in the interval, three at least, and a unit.
 pub(super) fn written(offset: i64, inside: Bounds) -> String {
-    let size = offset.unsigned_abs();
-    let (unit, name) = match size {
+    let rounded = rounded(offset, inside).unsigned_abs();
+    let (unit, name) = match rounded {
         0 => return "0s".to_owned(),
         1..1_000 => (1, "ns"),
         1_000..1_000_000 => (1_000, "us"),
         1_000_000..1_000_000_000 => (1_000_000, "ms"),
         _ => (1_000_000_000, "s"),
     };
-    let rounded = rounded(offset, inside).unsigned_abs();
     let (whole, part) = (rounded / unit, rounded % unit);
     let sign = if offset < 0 { "-" } else { "" };
     let mut text = format!("{sign}{whole}");
@@ -111,15 +109,16 @@ pub(super) fn written(offset: i64, inside: Bounds) -> String {
     text + name
 }
 
-/// The offset cut to as few digits as still lie in the interval.
+/// The offset rounded to as few digits as still lie in the interval.
 fn rounded(offset: i64, inside: Bounds) -> i64 {
     let digits = offset.unsigned_abs().checked_ilog10().unwrap_or(0);
     (0..digits.saturating_sub(1))
         .rev()
         .map(|zeros| {
             let step = 10i64.pow(zeros);
-            offset / step * step
+            let half = offset.signum() * (step / 2);
+            offset.saturating_add(half) / step * step
         })
-        .find(|&cut| !inside.contains(offset) || inside.contains(cut))
+        .find(|&round| !inside.contains(offset) || inside.contains(round))
         .unwrap_or(offset)
 }

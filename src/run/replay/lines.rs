@@ -12,6 +12,7 @@ use crate::cli::Replaying;
 use crate::cli::when::{Use, When};
 use crate::model::filter::Selection;
 use crate::model::{Body, Observation, Timestamp};
+use crate::run::clocks::complain_of;
 use crate::run::lines::{LineShow, Output};
 use crate::run::live::{Flow, Show};
 use crate::run::replay::extent::extent;
@@ -58,6 +59,7 @@ pub(super) fn print(
             let Some(observation) = world.take(until)? else {
                 if world.is_all(until)? {
                     show.conclude()?;
+                    complain_of(&world.clocks());
                     if world.is_ended() {
                         tell_the_end(world.replay());
                     }

@@ -17,9 +17,11 @@ use jiff::tz::TimeZone;
 use crate::cli::when::Extent;
 use crate::model::filter::Filter;
 use crate::model::{Body, Observation, Timestamp};
+use crate::run::clocks::Kept;
 use crate::run::replay::extent::anchor;
 use crate::source::replay::{Replay, ReplayError};
 use crate::timeline::{Change, ConnId, DEFAULT_RETENTION, Tracker};
+use crate::view::report::ClockWord;
 use crate::view::tui::Heard;
 use crate::view::wants;
 
@@ -46,6 +48,7 @@ pub struct World {
     at: Timestamp,
     /// So many observations were taken in.
     taken: u64,
+    clocks: Kept,
     /// Kept to save the allocation.
     changes: Vec<Change>,
 }
@@ -59,8 +62,9 @@ impl World {
             heard.note(&anchor);
         }
         Self {
+            clocks: Kept::new(&replay),
             replay,
-            tracker: Tracker::default(),
+            tracker: Kept::tracker(),
             heard,
             at: Timestamp::default(),
             taken: 0,
@@ -82,6 +86,7 @@ impl World {
         self.tracker.ingest(&observation);
         self.changes.clear();
         self.changes.extend(self.tracker.changes());
+        self.clocks.take(&mut self.tracker);
         self.replay.answer(self.tracker.asks());
         Ok(Some(observation))
     }
@@ -116,6 +121,11 @@ impl World {
     /// The connections.
     pub const fn tracker(&self) -> &Tracker {
         &self.tracker
+    }
+
+    /// What is to be said of the clocks by now; nothing in a copy.
+    pub fn clocks(&self) -> Vec<ClockWord> {
+        self.clocks.words(&self.tracker, &self.replay)
     }
 
     /// What is known of the recordings by now.
@@ -287,6 +297,11 @@ impl Player {
             }
             _ => newest,
         }
+    }
+
+    /// What is to be said of the clocks, as far as was read.
+    pub fn clocks(&self) -> Vec<ClockWord> {
+        self.frontier.clocks()
     }
 
     /// What is known of the recordings, as far as they were read.

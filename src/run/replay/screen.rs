@@ -12,6 +12,7 @@ use jiff::tz::TimeZone;
 use crate::cli::Replaying;
 use crate::cli::when::{Use, When};
 use crate::model::Timestamp;
+use crate::run::clocks::{complain_of, contradiction};
 use crate::run::live::Flow;
 use crate::run::replay::player::{Player, Stops, World};
 use crate::run::replay::{News, filter, until};
@@ -57,6 +58,7 @@ pub(super) fn show(
         stops: Stops::All(wanted),
         speed: config.speed,
         from: config.from.clone(),
+        clocks: None,
         is_read: false,
         has_more: true,
         is_playing: true,
@@ -66,6 +68,7 @@ pub(super) fn show(
     };
     let done = screen.until_the_end(news);
     restore();
+    complain_of(&screen.player.clocks());
     done
 }
 
@@ -78,6 +81,8 @@ struct Screen {
     speed: Speed,
     /// Where to begin, once the recording was read.
     from: Option<When>,
+    /// What contradicts itself, once the recording was read.
+    clocks: Option<String>,
     /// It was read once, as far as it had come.
     is_read: bool,
     /// There may be more to read now.
@@ -141,6 +146,7 @@ impl Screen {
 
     /// All is known that there is: playing begins.
     fn begin(&mut self) -> anyhow::Result<()> {
+        self.clocks = contradiction(&self.player.clocks());
         let extent = self.player.extent(self.zone.clone());
         let from = match self.from.take() {
             Some(from) => from.resolve(&extent, Use::From).context("--from")?,
@@ -201,6 +207,7 @@ impl Screen {
             begin: self.player.begin(),
             end: self.player.end(),
             finale,
+            clocks: self.clocks.clone(),
         })
     }
 

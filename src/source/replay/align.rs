@@ -3,6 +3,8 @@
 //! Stamps of one boot are of one clock. Others are put together by their anchors, which are as good
 //! as the hosts' wall clocks are; what the user knows better is added.
 
+use std::path::{Path, PathBuf};
+
 use crate::record::{Anchor, Header};
 use crate::source::replay::{Offset, Options, Recorded, ReplayError};
 
@@ -17,56 +19,103 @@ fn clamped(nanos: i128) -> i64 {
     i64::try_from(bound).unwrap_or(0)
 }
 
+/// What is to be added to the stamps of one recording.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Shift {
+    /// All of it, nanoseconds.
+    pub(super) all: i64,
+    /// What of it the user has said.
+    pub(super) given: i64,
+}
+
 /// What is to be added to the stamps of each recording.
-pub(super) fn shifts(all: &[Recorded], options: &Options) -> Result<Vec<i64>, ReplayError> {
+pub(super) fn shifts(all: &[Recorded], options: &Options) -> Result<Vec<Shift>, ReplayError> {
     let Some(axis) = all.first().map(|first| &first.header) else {
         return Err(ReplayError::Nothing);
     };
+    // The first of a boot speaks for all of it: the wall clock may have been set since.
     let shift = |one: &Recorded| {
-        if is_same_boot(axis, &one.header) {
+        let first = all
+            .iter()
+            .map(|other| &other.header)
+            .find(|other| is_one_clock(other, &one.header))
+            .unwrap_or(&one.header);
+        if is_one_clock(axis, first) {
             0
         } else {
-            shift_onto(&axis.clock, &one.header.clock)
+            shift_onto(&axis.clock, &first.clock)
         }
     };
-    let mut shifts: Vec<i64> = all.iter().map(shift).collect();
+    let mut given = vec![0_i64; all.len()];
     for offset in &options.offsets {
-        for index in meant(all, offset)? {
-            shifts[index] = shifts[index].saturating_add(offset.by);
-        }
+        let index = meant(all, offset)?;
+        given[index] = given[index].saturating_add(offset.by);
     }
+    let with_given = all.iter().map(shift).zip(&given);
+    let mut shifts: Vec<i64> = with_given
+        .map(|(shift, given)| shift.saturating_add(*given))
+        .collect();
     keep_the_earliest_on_the_axis(all, &mut shifts);
-    Ok(shifts)
+    Ok(shifts
+        .into_iter()
+        .zip(given)
+        .map(|(all, given)| Shift { all, given })
+        .collect())
 }
 
-fn is_same_boot(a: &Header, b: &Header) -> bool {
+/// Whether both are of one boot, so that their stamps are of one clock.
+pub(super) fn is_one_clock(a: &Header, b: &Header) -> bool {
     a.recording == b.recording || a.boot_id.is_some() && a.boot_id == b.boot_id
 }
 
-/// The recordings that an offset is for.
-fn meant(all: &[Recorded], offset: &Offset) -> Result<Vec<usize>, ReplayError> {
+/// The recording that an offset is for.
+fn meant(all: &[Recorded], offset: &Offset) -> Result<usize, ReplayError> {
     let Some(of) = &offset.of else {
         return if all.len() > 1 {
-            Ok(vec![1])
+            Ok(1)
         } else {
             Err(ReplayError::NoSecond)
         };
     };
-    let by_host = positions(all, |one| one.header.host == *of);
-    if !by_host.is_empty() {
-        return Ok(by_host);
+    let named = Path::new(of);
+    let is_path = |file: &PathBuf| plain(file) == plain(named);
+    let is_name = |file: &PathBuf| file.file_name() == Some(named.as_os_str());
+    let ways = [
+        positions(all, |one| one.header.host == *of),
+        positions(all, |one| one.files.iter().any(is_path)),
+        positions(all, |one| one.files.iter().any(is_name)),
+    ];
+    // A file may be called as a host that several recordings have.
+    if let Some(index) = ways.iter().find_map(|way| match way[..] {
+        [only] => Some(only),
+        _ => None,
+    }) {
+        return Ok(index);
     }
-    let is_file = |path: &std::path::PathBuf| {
-        path.as_os_str() == of.as_str() || path.file_name().is_some_and(|name| name == of.as_str())
-    };
-    let by_file = positions(all, |one| one.files.iter().any(is_file));
-    if by_file.is_empty() {
-        return Err(ReplayError::NotOffered {
-            of: of.escape_default().to_string(),
+    let several = ways.into_iter().find(|way| !way.is_empty());
+    let of = of.escape_default().to_string();
+    Err(match several {
+        Some(several) => ReplayError::SeveralOffered {
+            of,
+            files: files(several.into_iter().filter_map(|index| all.get(index))),
+        },
+        None => ReplayError::NotOffered {
+            of,
             given: given(all),
-        });
-    }
-    Ok(by_file)
+        },
+    })
+}
+
+/// `./b.jsonl` and `b.jsonl` are one file.
+fn plain(path: &Path) -> &Path {
+    path.strip_prefix(".").unwrap_or(path)
+}
+
+/// One file of each, for a message.
+fn files<'a>(all: impl Iterator<Item = &'a Recorded>) -> String {
+    let first = all.filter_map(|one| one.files.first());
+    let names: Vec<String> = first.map(|file| file.display().to_string()).collect();
+    names.join(", ")
 }
 
 fn positions(all: &[Recorded], is_meant: impl Fn(&Recorded) -> bool) -> Vec<usize> {

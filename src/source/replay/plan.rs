@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::model::Timestamp;
 use crate::record::{Header, OpenError, Reader, Skipped};
-use crate::source::replay::align::shifts;
+use crate::source::replay::align::{Shift, shifts};
 use crate::source::replay::stream::{Part, Stream};
 use crate::source::replay::tail::{last_time, length};
 use crate::source::replay::{Ending, Input, Options, Recorded, ReplayError};
@@ -50,7 +50,8 @@ pub(super) fn streams(inputs: Vec<Input>, options: &Options) -> Result<Vec<Strea
     }
     let shifts = shifts(&all, options)?;
     for (one, shift) in all.iter_mut().zip(shifts) {
-        one.shift = shift;
+        let Shift { all: shift, given } = shift;
+        (one.shift, one.given) = (shift, given);
         one.first = one.first.shifted(shift);
         one.newest = one.first;
         one.last = one.last.map(|last| last.shifted(shift));
@@ -190,6 +191,7 @@ fn recorded(files: &[File]) -> Recorded {
         just_begun: Vec::new(),
         torn: 0,
         shift: 0,
+        given: 0,
         first: first.begins(),
         newest: first.begins(),
         last: files.last().and_then(|last| last.last),

@@ -59,10 +59,19 @@ impl Diagram {
             "    %% tcpwatch {version}: {}\n",
             escaped(&what(about))
         ));
+        for word in &about.clocks {
+            out.push_str(&format!("    %% {}\n", escaped(&word.sentence)));
+        }
         out.push_str(&self.participants);
         out.push_str(&self.body);
         if self.drawn == 0 {
             out.push_str("    participant none as no connection\n");
+        }
+        for word in about.clocks.iter().filter(|word| !word.agrees()) {
+            if self.drawn > 0 {
+                let text = escaped(&word.sentence);
+                out.push_str(&format!("    Note over {}: {text}\n", self.first()));
+            }
         }
         if self.left_out > 0 {
             let count = self.left_out;

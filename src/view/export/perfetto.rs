@@ -34,7 +34,7 @@ pub(super) fn head(about: &About, summary: &Summary, out: &mut String) -> serde_
             })
         })
         .collect();
-    let other = json!({
+    let mut other = json!({
         "tcpwatch": env!("CARGO_PKG_VERSION"),
         "what": what(about),
         "zero_monotonic_ns": about.first.nanos(),
@@ -44,6 +44,9 @@ pub(super) fn head(about: &About, summary: &Summary, out: &mut String) -> serde_
         "recordings": recordings,
         "losses": summary.totals.losses,
     });
+    if !about.clocks.is_empty() {
+        other["clocks"] = sentences(about).into();
+    }
     out.push_str(&inert(serde_json::to_string(&other)?));
     out.push_str(",\n\"traceEvents\":[\n");
     push(
@@ -51,6 +54,16 @@ pub(super) fn head(about: &About, summary: &Summary, out: &mut String) -> serde_
         &json!({"ph": "M", "name": "process_name", "pid": 0, "tid": 0, "args": {"name": "tcpwatch"}}),
         true,
     )
+}
+
+/// What is to be said of the clocks. The page shows texts only.
+fn sentences(about: &About) -> String {
+    let all: Vec<&str> = about
+        .clocks
+        .iter()
+        .map(|word| word.sentence.as_str())
+        .collect();
+    all.join("; ")
 }
 
 pub(super) fn tail(about: &About, summary: &Summary, out: &mut String) -> serde_json::Result<()> {

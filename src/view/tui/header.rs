@@ -27,6 +27,12 @@ pub(super) fn draw(buffer: &mut Buffer, area: Rect, view: &View<'_>, filter: &st
     if let Some(end) = finale {
         let text = playback::finale(end);
         lines.insert(0, Line::styled(text, view.theme.strong()));
+    } else if let Some(clocks) = view
+        .playback
+        .and_then(|playback| playback.clocks.as_deref())
+    {
+        let line = Line::styled(format!(" {}", plain(clocks)), view.theme.alert());
+        lines.insert(0, cut(line, area.width));
     } else if area.height >= 3 || is_news {
         lines.insert(0, sources_in(view, area.width));
     }

@@ -29,6 +29,8 @@ pub struct Playback {
     pub end: Timestamp,
     /// At its end: what there is to be said of that.
     pub finale: Option<Finale>,
+    /// What contradicts itself between the clocks of several recordings.
+    pub clocks: Option<String>,
 }
 
 /// What goes on.
