@@ -10,6 +10,7 @@ pub mod palette;
 pub mod plain;
 pub mod report;
 mod source;
+mod standing;
 pub mod text;
 pub mod tui;
 pub mod wall;

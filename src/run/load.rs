@@ -17,11 +17,12 @@ use crate::cli::when::{Extent, When};
 use crate::diagnosis::causality::{Clocks, Finding, Pair};
 use crate::model::filter::Filter;
 use crate::model::{Body, FourTuple, Observation, SourceName, SourceState, Timestamp};
+use crate::run::compressed::refuse_compressed;
 use crate::source::replay::{Input, Options, Recorded, Replay};
 use crate::timeline::{ConnId, Connection, Side, Totals, Tracker};
 use crate::view::plain::plain;
 use crate::view::report::{
-    About, ClockWord, Losses, Queued, Read, Recording, Shown, Summary, Window,
+    About, ClockWord, Losses, Queued, Read, Recording, Shown, Summary, Way, Window,
 };
 use crate::view::wall::WallClock;
 
@@ -46,7 +47,9 @@ impl Loaded {
             .iter()
             .map(|file| Input::open_whole(file))
             .collect();
-        let replay = Replay::open(inputs?, &chosen.options)?;
+        let inputs = inputs?;
+        refuse_compressed(&inputs)?;
+        let replay = Replay::open(inputs, &chosen.options)?;
         let window = window(chosen, &replay)?;
         let wanted = Wanted::new(chosen, &replay, window);
         let mut survey = Survey::new(&replay);
@@ -144,7 +147,8 @@ fn anchor(recorded: &Recorded) -> (Timestamp, u64) {
 struct Wanted {
     /// One for all that the user said, or what each recording was made with.
     filters: Vec<Filter>,
-    conns: Vec<u64>,
+    conns: Vec<(u64, u64)>,
+    ways: Vec<Way>,
     from: Option<Timestamp>,
 }
 
@@ -155,12 +159,15 @@ impl Wanted {
         Self {
             filters: said.unwrap_or_else(|| recorded().collect()),
             conns: chosen.conns.clone(),
+            ways: chosen.ways.clone(),
             from: window.from,
         }
     }
 
     fn has(&self, shown: &Shown<'_>) -> bool {
-        self.chooses(shown.connection) && (self.from.is_none() || shown.is_within())
+        self.chooses(shown.connection)
+            && (self.ways.is_empty() || self.ways.contains(&shown.way()))
+            && (self.from.is_none() || shown.is_within())
     }
 
     fn chooses(&self, connection: &Connection) -> bool {
@@ -170,7 +177,9 @@ impl Wanted {
         };
         let host = usize::from(connection.scope().host);
         let filter = self.filters.get(host).or(self.filters.first());
-        (self.conns.is_empty() || self.conns.contains(&connection.id().0))
+        let number = connection.id().0;
+        let mut ranges = self.conns.iter();
+        (self.conns.is_empty() || ranges.any(|(first, last)| (first..=last).contains(&&number)))
             && filter.is_none_or(|filter| {
                 filter.keeps(&tuple) && connection.is_selected_by(&filter.selection)
             })
@@ -181,8 +190,19 @@ impl Wanted {
         let mut words: Vec<String> = Vec::new();
         words.extend(chosen.filter.as_ref().map(Filter::to_string));
         if !self.conns.is_empty() {
-            let numbers: Vec<String> = self.conns.iter().map(|conn| format!("#{conn}")).collect();
+            let numbers: Vec<String> = self
+                .conns
+                .iter()
+                .map(|(first, last)| match first == last {
+                    true => format!("#{first}"),
+                    false => format!("#{first}-{last}"),
+                })
+                .collect();
             words.push(numbers.join(","));
+        }
+        let ways: Vec<&str> = self.ways.iter().map(|way| way.token()).collect();
+        if !ways.is_empty() {
+            words.push(format!("verdict {}", ways.join(",")));
         }
         words.join(", ")
     }
