@@ -4,6 +4,7 @@
 //! that names the value and what is allowed.
 
 mod choices;
+mod hints;
 mod record;
 mod replay;
 mod report;
@@ -283,7 +284,9 @@ where
     I: IntoIterator<Item = T>,
     T: Into<std::ffi::OsString> + Clone,
 {
-    let cli = Cli::try_parse_from(arguments).map_err(|error| Refusal::from_clap(&error))?;
+    let arguments: Vec<std::ffi::OsString> = arguments.into_iter().map(Into::into).collect();
+    let cli =
+        Cli::try_parse_from(&arguments).map_err(|error| Refusal::from_clap(&error, &arguments))?;
     match cli.command {
         None => Ok(Config::Live(live(
             cli.filter.settle(),
@@ -324,17 +327,21 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    fn from_clap(error: &clap::Error) -> Self {
+    fn from_clap(error: &clap::Error, arguments: &[std::ffi::OsString]) -> Self {
         let text = error.render().to_string();
         match error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Self::Text(text),
             _ => {
+                if let Some(hint) = hints::hint(arguments) {
+                    return Self::Usage(plain(&hint).into_owned());
+                }
+                let has_tip = is_good_tip(error);
                 // The message itself; the hint at --help is the same for all of them.
                 let lines: Vec<&str> = text
                     .lines()
                     .map(str::trim)
                     .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"))
-                    .filter(|line| !line.is_empty())
+                    .filter(|line| !line.is_empty() && (has_tip || !line.starts_with("tip:")))
                     .collect();
                 let line = lines.join(" ");
                 let line = line.strip_prefix("error: ").unwrap_or(&line);
@@ -343,6 +350,29 @@ impl Refusal {
             }
         }
     }
+}
+
+/// Whether what clap suggests is like what was written.
+fn is_good_tip(error: &clap::Error) -> bool {
+    use clap::error::{ContextKind, ContextValue};
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.as_str()),
+        Some(ContextValue::Strings(texts)) => texts.first().map(String::as_str),
+        _ => None,
+    };
+    let pairs = [
+        (ContextKind::InvalidArg, ContextKind::SuggestedArg),
+        (ContextKind::InvalidValue, ContextKind::SuggestedValue),
+        (
+            ContextKind::InvalidSubcommand,
+            ContextKind::SuggestedSubcommand,
+        ),
+    ];
+    pairs.into_iter().any(|(written, suggested)| {
+        text(written)
+            .zip(text(suggested))
+            .is_some_and(|(written, suggested)| hints::is_near(written, suggested))
+    })
 }
 
 fn live(

@@ -3,6 +3,7 @@
 //! tests run it whole.
 
 mod clocks;
+mod compressed;
 mod export;
 mod lab;
 mod lines;
@@ -21,6 +22,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use crate::cli::Config;
+use crate::view::plain::plain;
 
 /// How a run ended when nothing went wrong.
 #[derive(Debug)]
@@ -64,9 +66,9 @@ pub fn print_and_end(text: &str) -> ExitCode {
     }
 }
 
-/// Says on standard error what is wrong. When even that fails, nobody is left to tell.
+/// Says on standard error what is wrong, on one line; names of files come from outside. When even that fails, nobody is left to tell.
 pub fn complain(text: &str) {
-    let _ = writeln!(io::stderr().lock(), "tcpwatch: {text}");
+    let _ = writeln!(io::stderr().lock(), "tcpwatch: {}", plain(text));
 }
 
 /// Whether the error is that nobody reads our output any more.

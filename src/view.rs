@@ -11,6 +11,7 @@ pub mod plain;
 pub mod report;
 pub mod size;
 mod source;
+mod standing;
 pub mod text;
 pub mod tui;
 pub mod wall;

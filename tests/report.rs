@@ -267,6 +267,84 @@ fn the_same_observations_give_the_same_bytes() {
     }
 }
 
+/// The kernel may tell of B's FIN before it tells A that its own is acknowledged, and of a reset's
+/// arrival before its sending. A diagram has them in the order of cause.
+#[test]
+fn a_diagram_is_in_the_order_of_cause() {
+    use TcpState::{Close, CloseWait, Established, FinWait1, FinWait2, LastAck};
+    let folder = Folder::new();
+    let mut tape = Tape::new("web").with_events();
+    let [a, b] = ends(40_001, Established);
+    tape.look(500, &[waiting(), a, b], &[]);
+    let (held, closing) = (moment(File::Held, 1, 0), moment(File::Closing, 3, 0));
+    let gone = moment(File::Absent, 3, 0);
+    tape.event(2_000_000, a, step(Established, FinWait1), closing, None);
+    tape.event(2_000_010, b, step(Established, CloseWait), held, None);
+    tape.event(2_000_020, b, step(CloseWait, LastAck), closing, None);
+    tape.event(2_000_030, a, step(FinWait1, FinWait2), gone, None);
+    tape.event(2_000_040, a, step(FinWait2, Close), gone, None);
+    tape.event(2_000_050, b, step(LastAck, Close), gone, None);
+    folder.write("close.jsonl", &tape.ended());
+    let diagram = said(&folder, &["export", "close.jsonl", "--to", "mermaid"]);
+    let place = |text: &str| {
+        diagram
+            .find(text)
+            .unwrap_or_else(|| panic!("{text}: {diagram}"))
+    };
+    let order = [
+        "A1->>B1: FIN",
+        "B1: CLOSE_WAIT",
+        "B1->>A1: ACK",
+        "B1: LAST_ACK",
+        "A1: FIN_WAIT2",
+        "B1->>A1: FIN",
+        "A1->>B1: ACK",
+    ];
+    assert!(order.map(place).is_sorted(), "{diagram}");
+
+    let mut tape = Tape::new("web").with_events();
+    tape.look(500, &[waiting(), a, b], &[]);
+    tape.event(2_000_000, a, What::ResetReceived, held, None);
+    let sent = What::ResetSent(ResetReason::AbortOnClose);
+    tape.event(2_000_007, b, sent, closing, None);
+    tape.event(2_000_008, b, step(Established, Close), closing, None);
+    let reset = Moment {
+        error: Some(104),
+        ..moment(File::Held, 3, 0)
+    };
+    tape.event(2_000_009, a, step(Established, Close), reset, None);
+    folder.write("reset.jsonl", &tape.ended());
+    let diagram = said(&folder, &["export", "reset.jsonl", "--to", "mermaid"]);
+    assert_eq!(diagram.matches(": RST").count(), 1, "{diagram}");
+    let place = |text: &str| {
+        diagram
+            .find(text)
+            .unwrap_or_else(|| panic!("{text}: {diagram}"))
+    };
+    assert!(
+        place("B1-xA1: RST") < place("received a reset"),
+        "{diagram}"
+    );
+}
+
+#[test]
+fn times_are_of_the_zone_that_is_asked_for() {
+    if !std::path::Path::new("/usr/share/zoneinfo/Europe/Berlin").exists() {
+        eprintln!("skipped: this system has no /usr/share/zoneinfo");
+        return;
+    }
+    let folder = Folder::new();
+    folder.write("rec.jsonl", &exact("curl").ended());
+    let output = Command::new(env!("CARGO_BIN_EXE_tcpwatch"))
+        .args(["report", "rec.jsonl"])
+        .current_dir(folder.path())
+        .env("TZ", "Europe/Berlin")
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("2026-03-01 15:02:01.000000 CET"), "{text}");
+}
+
 #[test]
 fn a_trace_has_a_track_an_end_and_its_slices_abut() {
     for tape in [exact("curl"), sampled(), aborted()] {
@@ -573,11 +651,62 @@ fn an_export_replaces_nothing_unasked_and_leaves_nothing_half() {
     );
     assert_eq!(status, Some(2));
     assert_eq!(folder.names(), ["new.csv", "rec.jsonl", "there.svg"]);
+    let mode = |name: &str| {
+        let known = fs::metadata(folder.path().join(name)).unwrap();
+        std::os::unix::fs::PermissionsExt::mode(&known.permissions()) & 0o777
+    };
+    assert_eq!((mode("new.csv"), mode("there.svg")), (0o600, 0o600));
+    // Not even --force turns a recording into its own export.
+    std::os::unix::fs::symlink("rec.jsonl", folder.path().join("link")).unwrap();
+    for input in ["rec.jsonl", "link"] {
+        let arguments = ["export", "rec.jsonl", "--to", "csv", "--force", "-o", input];
+        let (status, message) = refused(&folder, &arguments);
+        assert_eq!(status, Some(2));
+        assert!(message.contains("which is read"), "{message}");
+    }
+    // What comes from outside is no escape sequence and no second line.
+    let (_, message) = refused(&folder, &["report", "a\u{1b}[2J\nb"]);
+    assert_eq!(message.lines().count(), 1, "{message}");
+    assert!(!message.contains('\u{1b}'), "{message}");
     // A device is written to, and not replaced.
     said(
         &folder,
         &["export", "rec.jsonl", "--to", "csv", "-o", "/dev/null"],
     );
+}
+
+#[test]
+fn an_export_that_grows_too_long_leaves_no_draft() {
+    let folder = Folder::new();
+    let mut tape = Tape::new("web");
+    let many: Vec<Sample> = (0..100)
+        .flat_map(|n| ends(20_000 + n, TcpState::Established))
+        .collect();
+    tape.look(2000, &many, &[]);
+    folder.write("rec.jsonl", &tape.ended());
+    let program = env!("CARGO_BIN_EXE_tcpwatch");
+    let line = format!("ulimit -f 1; exec {program} export rec.jsonl --to svg -o out.svg");
+    let output = Command::new("sh")
+        .args(["-c", &line])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    assert_eq!(folder.names(), ["rec.jsonl"]);
+}
+
+#[test]
+fn what_hangs_is_told_in_a_sentence() {
+    let folder = Folder::new();
+    folder.write("rec.jsonl", &sampled().ended());
+    let report: Value =
+        serde_json::from_str(&said(&folder, &["report", "rec.jsonl", "--format", "json"])).unwrap();
+    let sentence = "still open: A closed first; B has not closed for 10 s: its descriptor is held, \
+                    14 bytes unread";
+    assert_eq!(report["connections"][0]["sentence"], sentence);
+    assert!(report["connections"][1]["sentence"].is_null());
+    let svg = said(&folder, &["export", "rec.jsonl", "--to", "svg"]);
+    assert!(svg.contains(sentence), "{svg}");
 }
 
 #[test]
@@ -590,16 +719,44 @@ fn what_a_picture_has_no_room_for_is_counted() {
         .collect();
     tape.look(2000, &many, &[]);
     folder.write("rec.jsonl", &tape.ended());
-    for (format, left) in [("svg", 100), ("mermaid", 296)] {
+    for format in ["svg", "mermaid"] {
         let output = tcpwatch(&folder, &["export", "rec.jsonl", "--to", format]);
         let (text, message) = (
             String::from_utf8(output.stdout).unwrap(),
             String::from_utf8(output.stderr).unwrap(),
         );
+        let drawn = match format {
+            "svg" => text.matches("class=\"card\"").count(),
+            _ => text.matches("    box connection").count(),
+        };
+        let left = 300 - drawn;
         assert!(text.contains(&format!("{left} more connections left out")));
         assert!(message.contains(&format!("{left} of 300")), "{message}");
         assert!(format != "mermaid" || text.len() < 50_000);
+        if format == "svg" {
+            let height = text.split("height=\"").nth(1).unwrap();
+            let height: u32 = height.split('"').next().unwrap().parse().unwrap();
+            assert!((20_000..32_000).contains(&height), "{height}");
+            assert!(text.contains("#300  ") && !text.contains("#1  "));
+        }
     }
+}
+
+#[test]
+fn a_picture_draws_first_what_did_not_end_in_good_order() {
+    let folder = Folder::new();
+    let mut tape = Tape::new("web").with_events();
+    let [a, b] = ends(19_000, TcpState::Established);
+    tape.look(500, &[waiting(), a, b], &[]);
+    for n in 0..250 {
+        let us = 1_000_000 + u64::from(n) * 10_000_000;
+        close_by_events(&mut tape, 20_000 + n, us, "curl");
+    }
+    folder.write("rec.jsonl", &tape.ended());
+    let svg = said(&folder, &["export", "rec.jsonl", "--to", "svg"]);
+    let place = |number: u32| svg.find(&format!(">#{number}  "));
+    assert!(place(1).is_some() && place(2).is_none());
+    assert!(place(250) < place(251) && place(1) < place(250));
 }
 
 /// As many as memory would feel, if they were kept.

@@ -2,7 +2,7 @@
 //!
 //! What a time means is known only when the recordings are read; here it is only spelled right.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -14,6 +14,7 @@ use crate::model::filter::Filter;
 use crate::source::replay::{Offset, Options};
 use crate::view::export::Format;
 use crate::view::palette::ColorMode;
+use crate::view::report::Way;
 
 /// What to read, and what is wanted of it.
 #[derive(Debug)]
@@ -22,8 +23,10 @@ pub struct Chosen {
     pub files: Vec<PathBuf>,
     /// What is wanted of the connections; `None` is what was wanted when it was recorded.
     pub filter: Option<Filter>,
-    /// Their numbers, empty for all.
-    pub conns: Vec<u64>,
+    /// Their numbers, first and last of each range, empty for all.
+    pub conns: Vec<(u64, u64)>,
+    /// How they ended, empty for all.
+    pub ways: Vec<Way>,
     /// What was before is left out.
     pub from: Option<When>,
     /// The world stops there.
@@ -39,6 +42,8 @@ pub struct Report {
     pub chosen: Chosen,
     /// How to show it.
     pub format: ListFormat,
+    /// A line a connection.
+    pub brief: bool,
     /// Whether to use colour.
     pub color: ColorMode,
 }
@@ -63,9 +68,13 @@ struct ChosenArgs {
     files: Vec<PathBuf>,
     #[command(flatten)]
     filter: FilterArgs,
-    /// Connections by their numbers: 12, or 12,15
-    #[arg(long, value_name = "N", value_delimiter = ',', help_heading = "Filter")]
-    conn: Vec<u64>,
+    /// Connections by their numbers: 12, a list 12,15, a range 12-20
+    #[arg(long, value_name = "N", value_delimiter = ',', value_parser = numbers, help_heading = "Filter")]
+    conn: Vec<(u64, u64)>,
+    /// Connections that ended so: orderly, simultaneous, aborted, orphaned, timed-out, refused,
+    /// unknown, multipath, or are still open
+    #[arg(long, value_name = "VERDICT", value_delimiter = ',', value_parser = way, help_heading = "Filter")]
+    verdict: Vec<Way>,
     /// Leave out what was before: 14:02:11.5, 2026-11-20T22:00:00, +10s after the start, -5m before the end
     #[arg(
         long,
@@ -92,6 +101,7 @@ impl ChosenArgs {
             files: self.files,
             filter: (filter != Filter::default()).then_some(filter),
             conns: self.conn,
+            ways: self.verdict,
             from: self.from,
             to,
             options: Options {
@@ -117,6 +127,9 @@ pub(super) struct ReportArgs {
     /// Words, or a JSON document
     #[arg(long, value_enum, default_value_t = ListFormat::Text, help_heading = "Options")]
     format: ListFormat,
+    /// A line a connection
+    #[arg(long, help_heading = "Options")]
+    brief: bool,
     /// Colour
     #[arg(long, value_enum, value_name = "WHEN", default_value_t = ColorArg::Auto, help_heading = "Options")]
     color: ColorArg,
@@ -124,7 +137,13 @@ pub(super) struct ReportArgs {
 
 impl ReportArgs {
     pub(super) fn settle(self) -> Result<Report, Refusal> {
+        if self.brief && self.format == ListFormat::Json {
+            return Err(refused(
+                "--brief: a JSON document has no lines (leave out one of the two)",
+            ));
+        }
         Ok(Report {
+            brief: self.brief,
             chosen: self.chosen.settle(self.to)?,
             format: self.format,
             color: self.color.mode(),
@@ -137,8 +156,8 @@ pub(super) struct ExportArgs {
     #[command(flatten)]
     chosen: ChosenArgs,
     /// As what: svg (a picture), perfetto (for ui.perfetto.dev), csv (a row a transition), mermaid (a
-    /// sequence diagram)
-    #[arg(long, required = true, value_name = "FORMAT", allow_hyphen_values = true, value_parser = to, help_heading = "Options")]
+    /// sequence diagram); without it, by the ending of the file
+    #[arg(long, value_name = "FORMAT", allow_hyphen_values = true, value_parser = to, help_heading = "Options")]
     to: Vec<To>,
     /// Stop there; what comes later is not read
     #[arg(
@@ -174,7 +193,7 @@ impl ExportArgs {
                 To::Time(_) => return Err(refused("--to: one time can be the end")),
             }
         }
-        let Some(format) = format else {
+        let Some(format) = format.or_else(|| format_of(&self.out)) else {
             return Err(refused(
                 "--to: say the format (allowed: svg, perfetto, csv, mermaid)",
             ));
@@ -200,7 +219,7 @@ enum To {
 }
 
 fn to(text: &str) -> Result<To, String> {
-    Ok(To::Format(match text {
+    Ok(To::Format(match text.to_ascii_lowercase().as_str() {
         "svg" => Format::Svg,
         "perfetto" => Format::Perfetto,
         "csv" => Format::Csv,
@@ -212,6 +231,36 @@ fn to(text: &str) -> Result<To, String> {
                 .map_err(|_| "not a format (allowed: svg, perfetto, csv, mermaid)".to_owned());
         }
     }))
+}
+
+/// What a file is by its ending.
+fn format_of(out: &Path) -> Option<Format> {
+    let ending = out.extension()?.to_str()?.to_ascii_lowercase();
+    Some(match ending.as_str() {
+        "svg" => Format::Svg,
+        "csv" => Format::Csv,
+        "mmd" | "mermaid" => Format::Mermaid,
+        "json" | "perfetto" => Format::Perfetto,
+        _ => return None,
+    })
+}
+
+/// `12`, `12-20`.
+fn numbers(text: &str) -> Result<(u64, u64), String> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    match (first.parse::<u64>(), last.parse::<u64>()) {
+        (Ok(first), Ok(last)) if first <= last => Ok((first, last)),
+        _ => Err("not numbers of connections (allowed: 12, 12,15, 12-20)".to_owned()),
+    }
+}
+
+/// A verdict's word.
+fn way(text: &str) -> Result<Way, String> {
+    let wanted = text.to_ascii_lowercase();
+    Way::all().find(|way| way.token() == wanted).ok_or_else(|| {
+        let words: Vec<&str> = Way::all().map(Way::token).collect();
+        format!("not a verdict (allowed: {})", words.join(", "))
+    })
 }
 
 #[cfg(test)]
@@ -236,8 +285,35 @@ mod tests {
         let both = export(&["a", "--to", "+5s", "--to", "csv", "-o", "b"]).unwrap();
         assert_eq!(both.format, Format::Csv);
         assert!(both.chosen.to.is_some());
+        for (out, format) in [
+            ("x.svg", Format::Svg),
+            ("x.CSV", Format::Csv),
+            ("x.mmd", Format::Mermaid),
+            ("x.mermaid", Format::Mermaid),
+            ("x.json", Format::Perfetto),
+            ("x.perfetto", Format::Perfetto),
+        ] {
+            assert_eq!(export(&["a", "-o", out]).unwrap().format, format);
+        }
+        assert_eq!(export(&["a", "--to", "SVG"]).unwrap().format, Format::Svg);
+        let chosen = export(&[
+            "a",
+            "--to",
+            "svg",
+            "--conn",
+            "2-4,7",
+            "--verdict",
+            "aborted,open",
+        ]);
+        let chosen = chosen.unwrap().chosen;
+        assert_eq!(chosen.conns, [(2, 4), (7, 7)]);
+        let ways: Vec<&str> = chosen.ways.into_iter().map(super::Way::token).collect();
+        assert_eq!(ways, ["aborted", "open"]);
         for wrong in [
             &["a"][..],
+            &["a", "-o", "x.txt"],
+            &["a", "--to", "svg", "--conn", "4-2"],
+            &["a", "--to", "svg", "--verdict", "fine"],
             &["a", "--to", "png"],
             &["a", "--to", "+5s"],
             &["a", "--to", "svg", "--to", "csv"],

@@ -6,15 +6,18 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 
 use crate::cli::Export;
 use crate::run::clocks::complain_of;
+use crate::run::live::Message;
 use crate::run::load::Loaded;
 use crate::run::report::outcome;
-use crate::run::{Outcome, complain};
+use crate::run::{Outcome, complain, signals};
 use crate::view::export;
 
 pub(super) fn export(config: &Export) -> anyhow::Result<Outcome> {
@@ -36,6 +39,9 @@ pub(super) fn export(config: &Export) -> anyhow::Result<Outcome> {
     if config.out.is_dir() {
         bail!("{name}: it is a directory: name a file in it");
     }
+    if let Some(input) = is_read(config) {
+        bail!("{name}: it is {input}, which is read: name another file");
+    }
     if !config.force && config.out.symlink_metadata().is_ok() {
         bail!("{name}: it is there already: name another file, or say --force to replace it");
     }
@@ -46,6 +52,20 @@ pub(super) fn export(config: &Export) -> anyhow::Result<Outcome> {
     drop(out);
     draft.keep(config)?;
     Ok(outcome(&loaded))
+}
+
+/// The recording that the export would replace.
+fn is_read(config: &Export) -> Option<std::path::Display<'_>> {
+    let identity = |path: &Path| {
+        let known = std::fs::metadata(path).ok()?;
+        Some((known.dev(), known.ino()))
+    };
+    let wanted = identity(&config.out)?;
+    let files = config.chosen.files.iter();
+    let same = files
+        .filter(|file| file.as_os_str() != "-")
+        .find(|file| identity(file) == Some(wanted));
+    same.map(|file| file.display())
 }
 
 /// A pipe, a terminal, `/dev/null`: nothing that could be half, and nothing to be replaced.
@@ -98,9 +118,21 @@ impl Draft {
         draft.push(name);
         draft.push(format!(".{}.part", std::process::id()));
         let path = wanted.with_file_name(draft);
+        // A signal ends the program without a drop, and a file that grows too long is an error of
+        // its write.
+        let abandoned = path.clone();
+        signals::spawn(Duration::ZERO, move |message| {
+            if matches!(message, Message::End) {
+                let _ = std::fs::remove_file(&abandoned);
+            }
+            true
+        })
+        .context("catch signals")?;
+        // It tells as much as the recording.
         let file = OpenOptions::new()
             .write(true)
             .create_new(true)
+            .mode(0o600)
             .open(&path)
             .with_context(|| format!("create {}", path.display()))?;
         Ok(Self {

@@ -17,11 +17,12 @@ use crate::diagnosis::causality::Clocks;
 use crate::model::filter::Filter;
 use crate::model::{Body, FourTuple, Observation, SourceName, SourceState, Timestamp};
 use crate::run::clocks::clock_words;
+use crate::run::compressed::refuse_compressed;
 use crate::run::replay::extent::{anchor, extent};
 use crate::run::replay::tell_the_just_begun;
 use crate::source::replay::{Ending, Input, Recorded, Replay, allow_files};
 use crate::timeline::{ConnId, Connection, Side, Totals, Tracker};
-use crate::view::report::{About, Losses, Queued, Read, Recording, Shown, Summary, Window};
+use crate::view::report::{About, Losses, Queued, Read, Recording, Shown, Summary, Way, Window};
 use crate::view::wall::WallClock;
 
 /// What is asked for, read once.
@@ -46,7 +47,9 @@ impl Loaded {
             .iter()
             .map(|file| Input::open_whole(file))
             .collect();
-        let replay = Replay::open(inputs?, &chosen.options)?;
+        let inputs = inputs?;
+        refuse_compressed(&inputs)?;
+        let replay = Replay::open(inputs, &chosen.options)?;
         tell_the_just_begun(&replay);
         let window = window(chosen, &replay)?;
         let wanted = Wanted::new(chosen, &replay, window);
@@ -124,7 +127,8 @@ fn window(chosen: &Chosen, replay: &Replay) -> anyhow::Result<Window> {
 struct Wanted {
     /// One for all that the user said, or what each recording was made with.
     filters: Vec<Filter>,
-    conns: Vec<u64>,
+    conns: Vec<(u64, u64)>,
+    ways: Vec<Way>,
     from: Option<Timestamp>,
 }
 
@@ -135,12 +139,15 @@ impl Wanted {
         Self {
             filters: said.unwrap_or_else(|| recorded().collect()),
             conns: chosen.conns.clone(),
+            ways: chosen.ways.clone(),
             from: window.from,
         }
     }
 
     fn has(&self, shown: &Shown<'_>) -> bool {
-        self.chooses(shown.connection) && (self.from.is_none() || shown.is_within())
+        self.chooses(shown.connection)
+            && (self.ways.is_empty() || self.ways.contains(&shown.way()))
+            && (self.from.is_none() || shown.is_within())
     }
 
     fn chooses(&self, connection: &Connection) -> bool {
@@ -150,7 +157,9 @@ impl Wanted {
         };
         let host = usize::from(connection.scope().host);
         let filter = self.filters.get(host).or(self.filters.first());
-        (self.conns.is_empty() || self.conns.contains(&connection.id().0))
+        let number = connection.id().0;
+        let mut ranges = self.conns.iter();
+        (self.conns.is_empty() || ranges.any(|(first, last)| (first..=last).contains(&&number)))
             && filter.is_none_or(|filter| {
                 filter.keeps(&tuple) && connection.is_selected_by(&filter.selection)
             })
@@ -161,8 +170,19 @@ impl Wanted {
         let mut words: Vec<String> = Vec::new();
         words.extend(chosen.filter.as_ref().map(Filter::to_string));
         if !self.conns.is_empty() {
-            let numbers: Vec<String> = self.conns.iter().map(|conn| format!("#{conn}")).collect();
+            let numbers: Vec<String> = self
+                .conns
+                .iter()
+                .map(|(first, last)| match first == last {
+                    true => format!("#{first}"),
+                    false => format!("#{first}-{last}"),
+                })
+                .collect();
             words.push(numbers.join(","));
+        }
+        let ways: Vec<&str> = self.ways.iter().map(|way| way.token()).collect();
+        if !ways.is_empty() {
+            words.push(format!("verdict {}", ways.join(",")));
         }
         words.join(", ")
     }

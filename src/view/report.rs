@@ -10,8 +10,10 @@ pub mod spent;
 pub mod summary;
 pub mod text;
 
+use crate::diagnosis::Code;
 use crate::model::{SourceName, SourceState, TcpState, Timestamp};
 use crate::timeline::{Came, Change, Connection, SeenBeside, Side, Span, Track, When};
+use crate::view::verdict;
 use crate::view::wall::WallClock;
 
 pub use summary::{Loss, Losses, Summary};
@@ -167,6 +169,39 @@ pub struct Shown<'a> {
     pub queued: &'a [Queued],
 }
 
+/// How a connection ended, or did not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// With a verdict.
+    Ended(Code),
+    /// Multipath: there is no verdict on it.
+    Multipath,
+    /// It goes on.
+    Open,
+}
+
+impl Way {
+    /// Every one.
+    pub fn all() -> impl Iterator<Item = Self> {
+        let ended = summary::CODES.into_iter().map(Self::Ended);
+        ended.chain([Self::Multipath, Self::Open])
+    }
+
+    /// The word of the command line.
+    pub const fn token(self) -> &'static str {
+        match self {
+            Self::Ended(code) => code.token(),
+            Self::Multipath => "multipath",
+            Self::Open => "open",
+        }
+    }
+
+    /// Whether nothing has to be looked at.
+    pub const fn is_orderly(self) -> bool {
+        matches!(self, Self::Ended(Code::Orderly | Code::Simultaneous))
+    }
+}
+
 /// A step, as the track has it in the end.
 #[derive(Clone, Copy, Debug)]
 pub struct Step<'a> {
@@ -191,6 +226,15 @@ impl<'a> Step<'a> {
 }
 
 impl<'a> Shown<'a> {
+    /// How it ended, or did not.
+    pub fn way(&self) -> Way {
+        match (self.connection.closed(), verdict(self.connection)) {
+            (None, _) => Way::Open,
+            (Some(_), Some(verdict)) => Way::Ended(verdict.code),
+            (Some(_), None) => Way::Multipath,
+        }
+    }
+
     /// All steps of both ends, in the order of time; those of one moment in the order of the ends
     /// and of their tracks.
     pub fn steps(&self) -> Vec<Step<'a>> {

@@ -5,6 +5,8 @@
 //! not drawn, so connections beyond a few are left out, which it says too; and `;`, `#` and a line
 //! break end a text in its language.
 
+mod order;
+
 use std::fmt::Write;
 
 use crate::model::{TcpState, Timestamp};
@@ -15,7 +17,9 @@ use crate::view::export::{is_inferred, named, owner, what};
 use crate::view::plain::plain;
 use crate::view::report::text::plural;
 use crate::view::report::{About, Shown};
+use crate::view::standing::sentence;
 use crate::view::{MULTIPATH, verdict};
+use order::resets;
 
 /// Beside each other they are still to be read.
 const CONNECTIONS: u64 = 4;
@@ -193,14 +197,20 @@ impl<'a> Story<'a> {
                 self.unless_sent(other, &[SynSent], "ACK", new, 5);
             }
             (_, FinWait1) => self.message(side, "FIN", new, 11),
-            (_, LastAck) => self.message(side, "FIN", new, 16),
+            (_, LastAck) => {
+                let at = self.second_fin(side, new);
+                self.message_at(at, side, "FIN", new, 16);
+            }
             (Established, CloseWait) => {
                 self.unless_sent(other, &[FinWait1], "FIN", new, 11);
             }
             (FinWait1, Closing) => {
                 self.unless_sent(other, &[FinWait1, LastAck], "FIN", new, 11);
             }
-            (FinWait1, FinWait2) => self.message(other, "ACK", new, 13),
+            (FinWait1, FinWait2) => {
+                let at = self.first_ack(other, new);
+                self.message_at(at, other, "ACK", new, 13);
+            }
             (Closing, TimeWait) => self.message(other, "ACK", new, 13),
             (FinWait2 | FinWait1, TimeWait) => {
                 self.unless_sent(other, &[LastAck, FinWait1], "FIN", new, 16);
@@ -224,23 +234,16 @@ impl<'a> Story<'a> {
 
     /// A reset that ended an end, where no mark tells of it.
     fn reset(&mut self, side: Side, new: &Span) {
-        let has = |side: Side, sent: bool| {
-            let track = self.connection.end(side);
-            track.is_some_and(|track| {
-                track.marks().iter().any(|mark| match mark.kind {
-                    MarkKind::ResetSent(_) => sent,
-                    MarkKind::ResetReceived => !sent,
-                    _ => false,
-                })
-            })
-        };
+        let has = |side: Side, sent: bool| resets(self.connection, side, sent).next().is_some();
         let sent_by_step = |side: Side| {
             let track = self.connection.end(side);
             let why = track.and_then(Track::why_gone);
             why.is_some_and(|why| why.cause == Cause::ResetSent)
         };
         match new.why.cause {
-            Cause::ResetSent if !has(side, true) => self.send(side, "-x", "RST", new, 9),
+            Cause::ResetSent if !has(side, true) && !has(side.other(), false) => {
+                self.send(side, "-x", "RST", new, 9);
+            }
             Cause::ResetReceived => {
                 let other = side.other();
                 if !has(other, true) && !has(side, false) && !sent_by_step(other) {
@@ -253,14 +256,6 @@ impl<'a> Story<'a> {
 
     fn marks(&mut self, side: Side, track: &Track, from: Timestamp) {
         let mut again: Option<(Timestamp, Timestamp, u64)> = None;
-        let other_sent = |at: Timestamp| {
-            self.connection.end(side.other()).is_some_and(|track| {
-                track
-                    .marks()
-                    .iter()
-                    .any(|mark| matches!(mark.kind, MarkKind::ResetSent(_)) && mark.at <= at)
-            })
-        };
         let mut drawn = Vec::new();
         for mark in track.marks().iter().filter(|mark| mark.at >= from) {
             let words = escaped(&cause::mark_words(mark));
@@ -268,9 +263,13 @@ impl<'a> Story<'a> {
             let (me, peer) = (id(self.connection, side), id(self.connection, side.other()));
             match mark.kind {
                 MarkKind::ResetSent(_) => {
-                    drawn.push((mark.at, 8, format!("{me}-x{peer}: RST, {time}: {words}")));
+                    // On one host its arrival is reported first; it is drawn once, and where
+                    // the earlier of the two is.
+                    let received = self.other_received(side, mark.at);
+                    let at = received.map_or(mark.at, |received| received.min(mark.at));
+                    drawn.push((at, 8, format!("{me}-x{peer}: RST, {time}: {words}")));
                 }
-                MarkKind::ResetReceived if other_sent(mark.at) => {
+                MarkKind::ResetReceived if self.other_sent(side, mark.at).is_some() => {
                     drawn.push((mark.at, 10, format!("Note over {me}: {words}, {time}")));
                 }
                 MarkKind::ResetReceived => {
@@ -327,6 +326,13 @@ impl<'a> Story<'a> {
 
     fn message(&mut self, from: Side, text: &str, by: &Span, rank: u8) {
         self.send(from, ">>", text, by, rank);
+    }
+
+    fn message_at(&mut self, at: Timestamp, from: Side, text: &str, by: &Span, rank: u8) {
+        self.message(from, text, by, rank);
+        if let Some((place, ..)) = self.items.last_mut() {
+            *place = at;
+        }
     }
 
     /// A message that the other end's history shows already is not drawn twice.
@@ -426,7 +432,7 @@ fn first_fin(connection: &Connection) -> Option<Timestamp> {
 fn ending(shown: &Shown<'_>, about: &About, zero: Timestamp, from_fin: bool) -> String {
     let connection = shown.connection;
     let end = match (connection.closed(), verdict(connection)) {
-        (None, _) => "still open at the end of the recording".to_owned(),
+        (None, _) => sentence(connection, shown.until).unwrap_or_default(),
         (Some(_), Some(verdict)) => format!("{}: {}", verdict.code.token(), verdict.sentence),
         (Some(_), None) => MULTIPATH.to_owned(),
     };

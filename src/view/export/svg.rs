@@ -2,36 +2,74 @@
 //!
 //! Two lanes a connection, a bar a state; what is sampled, inferred or broken looks like it. Below
 //! the lanes all of it stands in words, since a bar of a pixel has no name. The trap: a picture of
-//! everything is a picture of nothing, so beyond some hundred connections the others are counted.
+//! everything is a picture of nothing, and one that is too high opens nowhere: so there is room for
+//! some, those that tell something come first, and the others are counted.
 
 mod axis;
 mod draw;
 mod lane;
+mod scale;
 mod style;
+
+use std::collections::BTreeMap;
 
 use crate::model::TcpState;
 use crate::model::tcp::StateSet;
-use crate::timeline::MarkKind;
+use crate::timeline::{ConnId, MarkKind};
 use crate::view::export::what;
 use crate::view::report::text::{plural, read_words};
 use crate::view::report::{About, Shown, Summary};
 use draw::{Draw, WIDTH};
 use style::{STYLE, escaped, wrapped};
 
-/// How many connections are drawn.
-const CONNECTIONS: u64 = 200;
+/// How many connections are drawn at most.
+const CONNECTIONS: usize = 200;
+/// What connections take together at most, pixels: many programs draw nothing that is higher than
+/// 32,767, and there is a head and a foot.
+const HEIGHT: f64 = 29_500.0;
+/// Between two connections.
+const BETWEEN: f64 = 14.0;
+/// Lines of the head.
+const HEAD: usize = 80;
 /// Characters of a line of text over the whole width.
 const COLUMNS: usize = 165;
 
 /// A picture on its way.
 #[derive(Debug, Default)]
 pub(super) struct Picture {
-    /// What is below the header, as if it began at 0.
-    body: String,
+    /// By what they are kept for: those that did not end in good order or go on before others, and
+    /// of each the newest.
+    cards: BTreeMap<(Rank, ConnId), Card>,
+    /// Of all cards.
     height: f64,
-    drawn: u64,
-    left_out: u64,
-    /// For the legend.
+    /// How many are left out, by their rank.
+    left_out: [u64; 2],
+}
+
+/// Which connections are drawn first when there is no room for all; the last comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    /// Ended in good order.
+    Orderly,
+    /// Open, or ended in another way.
+    Telling,
+}
+
+impl Rank {
+    fn of(shown: &Shown<'_>) -> Self {
+        if shown.way().is_orderly() {
+            Self::Orderly
+        } else {
+            Self::Telling
+        }
+    }
+}
+
+/// A connection that is drawn, as if it began at 0.
+#[derive(Debug)]
+struct Card {
+    text: String,
+    height: f64,
     used: Used,
 }
 
@@ -53,6 +91,22 @@ struct Used {
 }
 
 impl Used {
+    /// What occurs there occurs.
+    fn add(&mut self, other: &Self) {
+        self.states = other.states.iter().fold(self.states, StateSet::with);
+        self.resets_sent |= other.resets_sent;
+        self.resets_received |= other.resets_received;
+        self.retransmits |= other.retransmits;
+        self.close_calls |= other.close_calls;
+        self.frees |= other.frees;
+        self.fuzzy |= other.fuzzy;
+        self.inferred |= other.inferred;
+        self.broken |= other.broken;
+        self.earlier |= other.earlier;
+        self.goes_on |= other.goes_on;
+        self.ends |= other.ends;
+    }
+
     const fn mark(&mut self, kind: MarkKind) {
         match kind {
             MarkKind::ResetSent(_) => self.resets_sent = true,
@@ -66,40 +120,66 @@ impl Used {
 
 impl Picture {
     pub(super) fn connection(&mut self, shown: &Shown<'_>, about: &About) {
-        if self.drawn == CONNECTIONS {
-            self.left_out += 1;
+        let key = (Rank::of(shown), shown.connection.id());
+        let is_full = self.cards.len() == CONNECTIONS;
+        if is_full && self.cards.keys().next().is_some_and(|least| key < *least) {
+            self.left_out[key.0 as usize] += 1;
             return;
         }
-        self.drawn += 1;
-        let (card, height) = lane::card(shown, about, &mut self.used);
-        self.body.push_str(&format!(
-            "<g transform=\"translate(0 {:.1})\">\n{card}</g>\n",
-            self.height
-        ));
-        self.height += height + 14.0;
+        let mut used = Used::default();
+        let (text, height) = lane::card(shown, about, &mut used);
+        self.height += height + BETWEEN;
+        self.cards.insert(key, Card { text, height, used });
+        while self.cards.len() > CONNECTIONS || self.height > HEIGHT {
+            let Some(((rank, _), card)) = self.cards.pop_first() else {
+                break;
+            };
+            self.height -= card.height + BETWEEN;
+            self.left_out[rank as usize] += 1;
+        }
     }
 
     /// Gives how many connections were left out.
     pub(super) fn end(self, about: &About, summary: &Summary, out: &mut String) -> u64 {
         let mut head = Draw::default();
         let header = header(&mut head, about, summary);
+        let mut cards: Vec<(ConnId, Card)> = self
+            .cards
+            .into_iter()
+            .map(|((_, number), card)| (number, card))
+            .collect();
+        cards.sort_by_key(|(number, _)| *number);
+        let mut used = Used::default();
+        let mut body = String::new();
+        let mut down = 0.0;
+        for (_, card) in cards {
+            used.add(&card.used);
+            let text = card.text;
+            body.push_str(&format!(
+                "<g transform=\"translate(0 {down:.1})\">\n{text}</g>\n"
+            ));
+            down += card.height + BETWEEN;
+        }
         let mut foot = Draw::default();
         let mut footer = 0.0;
-        if self.drawn == 0 {
+        let [orderly, telling] = self.left_out;
+        let left_out = orderly + telling;
+        if body.is_empty() {
             footer += 22.0;
             foot.text(16.0, footer, "", "No connection.");
         }
-        if self.left_out > 0 {
+        if left_out > 0 {
             footer += 22.0;
-            let count = self.left_out;
             let text = format!(
-                "{count} more connection{} left out of this picture (it draws {CONNECTIONS}): choose with --conn, --port, --from and --to.",
-                plural(count)
+                "{left_out} more connection{} left out of this picture, {orderly} that ended in \
+                 good order and {telling} open or ended otherwise; the newest are drawn. Choose \
+                 with --conn, --verdict, --port, --from, --until.",
+                plural(left_out)
             );
             foot.text(16.0, footer, "b", &text);
         }
-        footer += legend(&mut foot, footer + 10.0, &self.used);
-        let height = header + self.height + footer + 24.0;
+        footer += legend(&mut foot, footer + 10.0, &used);
+        let height = header + down + footer + 24.0;
         let title = escaped(&format!("tcpwatch: {}", what(about)));
         out.push_str(&format!(
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
@@ -113,15 +193,14 @@ impl Picture {
         ));
         out.push_str(&head.out);
         out.push_str(&format!(
-            "<g transform=\"translate(0 {header:.1})\">\n{}</g>\n",
-            self.body
+            "<g transform=\"translate(0 {header:.1})\">\n{body}</g>\n"
         ));
         out.push_str(&format!(
             "<g transform=\"translate(0 {:.1})\">\n{}</g>\n</svg>\n",
-            header + self.height,
+            header + down,
             foot.out
         ));
-        self.left_out
+        left_out
     }
 }
 
@@ -129,8 +208,13 @@ impl Picture {
 fn header(draw: &mut Draw, about: &About, summary: &Summary) -> f64 {
     let mut y = 30.0;
     draw.text(16.0, y, "h", &what(about));
+    let mut lines = 0;
     let mut line = |text: &str| {
         for part in wrapped(text, COLUMNS) {
+            lines += 1;
+            if lines > HEAD {
+                return;
+            }
             y += 17.0;
             draw.text(16.0, y, "q", &part);
         }

@@ -14,6 +14,7 @@ use crate::view::json::line::{VerdictInfo, other_netns};
 use crate::view::json::{VERSION, age_ns};
 use crate::view::report::Shown;
 use crate::view::report::spent::spent;
+use crate::view::standing::sentence;
 use crate::view::verdict;
 
 /// The document of `tcpwatch list`.
@@ -55,6 +56,7 @@ pub(in crate::view) fn detailed(shown: &Shown<'_>) -> serde_json::Result<String>
         until_ns: shown.until.nanos(),
         dropped: shown.dropped,
         mptcp: connection.is_multipath(),
+        sentence: sentence(connection, shown.until),
     });
     serde_json::to_string(&info).map(inert)
 }
@@ -85,6 +87,9 @@ struct Life {
     until_ns: u64,
     dropped: bool,
     mptcp: bool,
+    /// What one that is not over waits for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sentence: Option<String>,
 }
 
 #[derive(Serialize)]

@@ -15,6 +15,7 @@ use crate::view::palette::{ColorMode, painted};
 use crate::view::plain::plain;
 use crate::view::report::spent::{Sums, spent};
 use crate::view::report::{About, Shown, Summary};
+use crate::view::standing::{facts, sentence};
 use crate::view::wall;
 use crate::view::{MULTIPATH, verdict};
 use paper::{flow, flow_after};
@@ -185,7 +186,7 @@ impl Text<'_> {
         out.push_str(&format!("#{}  {a} -> {b}\n", connection.id()));
         flow(&mut out, "    ", 4, &self.life(shown));
         let ending = match (connection.closed(), verdict(connection)) {
-            (None, _) => None,
+            (None, _) => sentence(connection, shown.until),
             (Some(_), Some(verdict)) => {
                 Some(format!("{}: {}", verdict.code.token(), verdict.sentence))
             }
@@ -309,6 +310,14 @@ impl Text<'_> {
             span,
             shown.queued_at(side_of(track, shown), span),
         ));
+        if index + 1 == track.spans().len() && connection_is_open(shown) {
+            let said = notes.join(", ");
+            let mut facts = facts(track);
+            facts.retain(|fact| !said.contains(fact.as_str()));
+            if !facts.is_empty() {
+                notes.push(format!("last seen: {}", facts.join(", ")));
+            }
+        }
         let lasted = match spent(track, index, shown.from, shown.until) {
             Some(spent) => {
                 let words = duration::cell(spent.age);
@@ -403,6 +412,11 @@ const fn sign(mark: &Mark) -> &'static str {
         MarkKind::ResetSent(_) | MarkKind::ResetReceived | MarkKind::Retransmit => "!",
         MarkKind::Freed | MarkKind::CloseCall => "-",
     }
+}
+
+/// Whether how it stands is of interest.
+const fn connection_is_open(shown: &Shown<'_>) -> bool {
+    shown.connection.closed().is_none()
 }
 
 fn side_of(track: &Track, shown: &Shown<'_>) -> Side {

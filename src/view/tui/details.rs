@@ -8,10 +8,11 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
 
-use crate::model::{Descriptor, TcpState, Timestamp};
+use crate::model::{TcpState, Timestamp};
 use crate::timeline::{Certainty, Connection, Side, Track};
 use crate::view::duration;
 use crate::view::plain::plain;
+use crate::view::standing::{held, queued};
 use crate::view::tui::{View, letter, not_visible, shorten_both, shown_state};
 use crate::view::{MULTIPATH, verdict};
 use history::newest;
@@ -100,19 +101,10 @@ fn facts(track: &Track, state: TcpState, at: Timestamp) -> String {
     }
     let last = track.last();
     let mut facts = String::new();
-    if let Some(note) = track.descriptor_in(state).and_then(|d| held(state, d)) {
+    let holder = track.descriptor_in(state).and_then(|d| held(state, d));
+    for fact in holder.map(str::to_owned).into_iter().chain(queued(track)) {
         facts.push_str(", ");
-        facts.push_str(note);
-    }
-    for (count, what) in [
-        (last.unread(), "unread"),
-        (last.unacked(), "not acknowledged"),
-    ] {
-        match count {
-            None | Some(0) => {}
-            Some(1) => facts.push_str(&format!(", 1 byte {what}")),
-            Some(bytes) => facts.push_str(&format!(", {bytes} bytes {what}")),
-        }
+        facts.push_str(&fact);
     }
     if let Some(timer) = last.timer {
         let left = duration::brief(timer.deadline.since(at));
@@ -123,21 +115,6 @@ fn facts(track: &Track, state: TcpState, at: Timestamp) -> String {
         });
     }
     facts
-}
-
-/// Who holds the socket, where that tells something of this state.
-const fn held(state: TcpState, descriptor: Descriptor) -> Option<&'static str> {
-    match (state, descriptor) {
-        (_, Descriptor::NotAccepted) => Some("not accepted: waits in the accept queue"),
-        (TcpState::FinWait1 | TcpState::FinWait2 | TcpState::Closing, Descriptor::Held) => {
-            Some("descriptor held: write side shut")
-        }
-        (TcpState::FinWait1 | TcpState::FinWait2 | TcpState::Closing, Descriptor::Gone) => {
-            Some("descriptor gone")
-        }
-        (TcpState::CloseWait, Descriptor::Held) => Some("descriptor held: not closed yet"),
-        _ => None,
-    }
 }
 
 /// Words in lines of at most `width` columns; a longer word has a line of its own.

@@ -7,23 +7,25 @@
 //! dashed.
 
 use crate::model::{TcpState, Timestamp};
-use crate::timeline::{Connection, Mark, Side, Track};
+use crate::timeline::{Mark, Side, Track};
 use crate::view::cause;
 use crate::view::duration;
 use crate::view::export::svg::Used;
-use crate::view::export::svg::axis::{Axis, Piece, tick_distance};
+use crate::view::export::svg::axis::Axis;
 use crate::view::export::svg::draw::{Draw, WIDTH};
+use crate::view::export::svg::scale::{grid, labels};
 use crate::view::export::svg::style::{class, wrapped};
 use crate::view::export::{is_fuzzy, is_inferred, sureness};
 use crate::view::report::spent::spent;
 use crate::view::report::{About, Shown};
+use crate::view::standing::{facts, sentence};
 use crate::view::{MULTIPATH, verdict};
 
 const LEFT: f64 = 52.0;
 const PLOT: f64 = WIDTH - LEFT - 44.0;
 const BAR: f64 = 26.0;
 /// Pixels of a letter of a bar's name.
-const LETTER: f64 = 6.7;
+pub(super) const LETTER: f64 = 6.7;
 /// Rows of words below a lane.
 const ROWS: usize = 40;
 
@@ -39,7 +41,7 @@ pub(super) fn card(shown: &Shown<'_>, about: &About, used: &mut Used) -> (String
         "b",
         &format!("#{}  {a} \u{2192} {b}", connection.id()),
     );
-    for part in wrapped(&ending(connection), 155) {
+    for part in wrapped(&ending(shown), 155) {
         y += 17.0;
         draw.text(28.0, y, "", &part);
     }
@@ -71,12 +73,15 @@ pub(super) fn card(shown: &Shown<'_>, about: &About, used: &mut Used) -> (String
     (out.out, y)
 }
 
-fn ending(connection: &Connection) -> String {
-    match (connection.closed(), verdict(connection)) {
-        (None, _) => "still open at the end".to_owned(),
-        (Some(_), Some(verdict)) => format!("{}: {}", verdict.code.token(), verdict.sentence),
-        (Some(_), None) => MULTIPATH.to_owned(),
+fn ending(shown: &Shown<'_>) -> String {
+    let connection = shown.connection;
+    if let Some(sentence) = sentence(connection, shown.until) {
+        return sentence;
     }
+    verdict(connection).map_or_else(
+        || MULTIPATH.to_owned(),
+        |verdict| format!("{}: {}", verdict.code.token(), verdict.sentence),
+    )
 }
 
 /// The axis that has room for all that happens.
@@ -362,76 +367,6 @@ fn notes(track: &Track, index: usize) -> String {
     format!("{}{why}", sureness(span))
 }
 
-/// Lines down from the ticks.
-fn grid(draw: &mut Draw, axis: &Axis, top: f64, bottom: f64) {
-    for piece in axis.pieces.iter().filter(|piece| !piece.broken) {
-        for (x, _) in ticks(piece) {
-            draw.line("gr", (x, top - 4.0), (x, bottom));
-        }
-    }
-}
-
-/// Places of the ticks of a piece, and how long after its begin they are.
-fn ticks(piece: &Piece) -> Vec<(f64, u64)> {
-    if piece.to == piece.from {
-        return vec![(piece.x + piece.width / 2.0, 0)];
-    }
-    let step = tick_distance(piece, 74.0);
-    let length = piece.to - piece.from;
-    (0..=length / step)
-        .map(|n| n * step)
-        .map(|after| {
-            (
-                piece.x + piece.width * (after as f64 / length as f64),
-                after,
-            )
-        })
-        .collect()
-}
-
-/// The axis with its times; gives where it ends.
-fn labels(draw: &mut Draw, axis: &Axis, y: f64, about: &About) -> f64 {
-    // Where the last label of each row of times of day ends.
-    let mut taken = [0.0_f64; 3];
-    for piece in &axis.pieces {
-        let (x1, x2) = (piece.x, piece.x + piece.width);
-        if piece.broken {
-            draw.line("gr", (x1, y), (x2, y));
-            let long = std::time::Duration::from_nanos(piece.to - piece.from);
-            let text = format!("\u{2026} {} \u{2026}", duration::brief(long));
-            draw.anchored(f64::midpoint(x1, x2), y + 15.0, "m q", "middle", &text);
-            continue;
-        }
-        draw.line("ax", (x1, y), (x2, y));
-        let mut free = 0.0;
-        for (x, after) in ticks(piece) {
-            draw.line("ax", (x, y), (x, y + 4.0));
-            if after == 0 {
-                let time = about.clock.time_of_day(Timestamp::from_nanos(piece.from));
-                let width = 15.0 * LETTER + 8.0;
-                let from = (x - 4.0).min(WIDTH - 20.0 - width);
-                let row = taken.iter().position(|end| *end <= from);
-                if let Some(row) = row {
-                    taken[row] = from + width;
-                    let down = y + 30.0 + 13.0 * row as f64;
-                    draw.line("gr", (x, y + 4.0), (x, down - 9.0));
-                    draw.text(from, down, "m", time.trim_start());
-                }
-                continue;
-            }
-            let after = std::time::Duration::from_nanos(after);
-            let text = format!("+{}", duration::brief(after));
-            let half = text.chars().count() as f64 * LETTER / 2.0;
-            if x - half >= free && x + half <= x2 + 12.0 {
-                draw.anchored(x, y + 15.0, "m q", "middle", &text);
-                free = x + half + 4.0;
-            }
-        }
-    }
-    let rows = taken.iter().filter(|end| **end > 0.0).count().max(1);
-    y + 24.0 + 13.0 * rows as f64
-}
-
 /// All that the lane shows, in words; gives its height.
 fn words(draw: &mut Draw, side: Side, y: f64, shown: &Shown<'_>, about: &About) -> f64 {
     const COLUMN: f64 = (WIDTH - 56.0) / 2.0;
@@ -458,10 +393,18 @@ fn words(draw: &mut Draw, side: Side, y: f64, shown: &Shown<'_>, about: &About) 
             let on = if spent.goes_on { " and on" } else { "" };
             format!(" {}{on}", duration::cell(spent.age))
         });
+        let is_last = index + 1 == track.spans().len() && connection.closed().is_none();
+        let facts = if is_last { facts(track) } else { Vec::new() };
+        let seen = if facts.is_empty() {
+            ""
+        } else {
+            ", last seen: "
+        };
         let text = format!(
-            "{number} {}{lasted}: {}",
+            "{number} {}{lasted}: {}{seen}{}",
             span.state.name(),
-            notes(track, index)
+            notes(track, index),
+            facts.join(", ")
         );
         rows.push((span.from.not_after(), text));
     }
