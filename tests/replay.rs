@@ -610,6 +610,38 @@ fn what_is_no_recording_is_refused_by_name_with_a_cure() {
     assert!(matches!(nothing, Err(ReplayError::Nothing)));
 }
 
+#[test]
+fn the_end_is_the_stamp_of_the_last_line() {
+    let mut bytes = written(
+        &header("r", 1, 0),
+        &[look(1000, true, &open(1), &[])],
+        false,
+    );
+    assert_eq!(player(&bytes).end(), at(1));
+    Encoder::default().end(at(5000), "stopped", &mut bytes);
+    let mut whole = player(&bytes);
+    assert_eq!(whole.end(), at(5000));
+    whole.seek(at(9000)).unwrap();
+    assert_eq!(whole.position(), at(5000));
+    assert_eq!(whole.extent(TimeZone::UTC).end, at(5000));
+}
+
+#[test]
+fn a_step_back_after_a_jump_begins_close_by() {
+    let mut player = player(&recording(5000));
+    let stops = Stops::All(Filter::default());
+    for ms in [1500, 4100, 2750] {
+        player.seek(at(ms)).unwrap();
+        player.previous(&stops).unwrap();
+        let back = player.position();
+        assert!(back < at(ms) && back >= at(ms - 1), "{back:?}");
+        assert_eq!(
+            told(player.world().tracker()),
+            told(&fresh(&recording(5000), back))
+        );
+    }
+}
+
 /// A player that has read all.
 fn player(recording: &[u8]) -> Player {
     let world = World::new(opened(&[recording]), TimeZone::UTC);

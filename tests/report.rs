@@ -588,6 +588,38 @@ fn what_was_cut_off_is_reported_as_far_as_it_goes() {
 }
 
 #[test]
+fn times_count_from_the_last_line_and_those_outside_are_refused() {
+    let folder = Folder::new();
+    let mut bytes = exact("curl").bytes();
+    let last = bytes
+        .split(|byte| *byte == b'\n')
+        .filter_map(|line| serde_json::from_slice::<Value>(line).ok()?["at"].as_u64())
+        .max()
+        .unwrap();
+    let end = last + 60_000_000_000;
+    let line = format!("{{\"type\":\"end\",\"at\":{end},\"why\":\"stopped\"}}\n");
+    bytes.extend_from_slice(line.as_bytes());
+    folder.write("rec.jsonl", &bytes);
+    let reported = |arguments: &[&str]| -> Value {
+        let common = ["report", "rec.jsonl", "--format", "json"];
+        serde_json::from_str(&said(&folder, &[&common, arguments].concat())).unwrap()
+    };
+    assert_eq!(reported(&[])["to_ns"], end);
+    let late = reported(&["--from", "-3s"]);
+    assert_eq!(late["from_ns"], end - 3_000_000_000);
+    assert_eq!(late["to_ns"], end);
+    for wrong in [
+        ["--from", "+1h"],
+        ["--to", "-1h"],
+        ["--from", "03:10"],
+        ["--from", "+3"],
+    ] {
+        let (code, _) = refused(&folder, &[&["report", "rec.jsonl"], &wrong[..]].concat());
+        assert_eq!(code, Some(2), "{wrong:?}");
+    }
+}
+
+#[test]
 fn a_recording_can_come_through_a_pipe() {
     let folder = Folder::new();
     folder.write("rec.jsonl", &exact("curl").ended());

@@ -39,6 +39,40 @@ const ESC: &str = "\x1b";
 const STOPPED_BY_TSTP: i32 = 128 + 20;
 const STOPPED_BY_STOP: i32 = 128 + 19;
 
+/// A recording that still comes, through a named pipe.
+#[test]
+fn what_grows_has_the_usual_span_and_says_that_it_waits() {
+    let tape = Taped::new("grows");
+    let whole = std::fs::read(tape.name()).unwrap();
+    let pipe = format!("{}.fifo", tape.name());
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        &pipe,
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::from_raw_mode(0o600),
+        0,
+    )
+    .unwrap();
+    let mut console = Setup::tcpwatch(&["replay", &pipe]).start();
+    let mut writer = std::fs::OpenOptions::new().write(true).open(&pipe).unwrap();
+    std::fs::remove_file(&pipe).unwrap();
+    std::io::Write::write_all(&mut writer, &whole).unwrap();
+    console.wait_for("waiting for more");
+    console.wait("the axis that waits too", |screen| {
+        let text = screen.contents();
+        let axis = text.lines().find(|line| line.starts_with(" time"));
+        axis.is_some_and(|axis| axis.trim_end().ends_with("waiting") && axis.contains("-5 s"))
+    });
+    // What was not recorded is no place to go to.
+    console.press("t03:10\r");
+    console.wait_for("is outside of the recording (2023-11-1");
+    console.press(ESC);
+    drop(writer);
+    console.wait_for("end of the recording");
+    console.press("q");
+    assert_ends_well(console);
+}
+
 /// The program, waiting for a connection on a port where none comes.
 fn waiting() -> Console {
     waiting_on(Setup::tcpwatch(&IDLE))

@@ -171,7 +171,8 @@ impl When {
         let is_outside = match what_for {
             Use::From => is_after || is_before && is_another_day,
             Use::Until => is_before || is_after && is_another_day,
-            Use::Shown => is_before || is_after,
+            // A distance leads to the start or the end at most.
+            Use::Shown => self.is_dated() && (is_before || is_after),
         };
         if is_outside {
             return Err(NoSuchTime::Outside {
@@ -325,8 +326,8 @@ mod tests {
             ("00:30", None, Some(5.0), None),
             ("09:00", None, None, None),
             ("2026-11-22T12:00", None, Some(5.0), None),
-            ("+10s", None, Some(5.0), None),
-            ("-10s", Some(0.0), None, None),
+            ("+10s", None, Some(5.0), Some(5.0)),
+            ("-10s", Some(0.0), None, Some(0.0)),
             // Seconds are shown without their fractions.
             ("+5.9s", Some(5.0), Some(5.0), Some(5.0)),
         ] {

@@ -10,7 +10,7 @@ use anyhow::Context;
 use jiff::tz::TimeZone;
 
 use crate::cli::Replaying;
-use crate::cli::when::{Use, When};
+use crate::cli::when::{NoSuchTime, Use, When};
 use crate::model::Timestamp;
 use crate::run::clocks::{complain_of, contradiction};
 use crate::run::live::Flow;
@@ -320,6 +320,11 @@ impl Screen {
         };
         match at {
             Ok(at) => self.player.seek(at)?,
+            // What was typed stands before it.
+            Err(NoSuchTime::Outside { recorded, .. }) => {
+                let error = format!("is outside of the recording ({recorded})");
+                self.app.refuse_time(typed, error);
+            }
             Err(error) => self.app.refuse_time(typed, error.to_string()),
         }
         Ok(())

@@ -10,12 +10,19 @@ use crate::view::report::text::paper::{flow, plural};
 use crate::view::report::{Read, Recording};
 use crate::view::source;
 
+/// A recording has thousands of files: so many are named.
+const FILES: usize = 8;
+
 pub(super) fn recorded(out: &mut String, number: Option<usize>, recording: &Recording) {
-    let files: Vec<String> = recording
-        .files
-        .iter()
-        .map(|file| plain(file).into_owned())
-        .collect();
+    let (first, last) = match recording.files.as_slice() {
+        [first @ .., last] if first.len() >= FILES => (&first[..FILES - 1], Some(last)),
+        all => (all, None),
+    };
+    let mut files: Vec<String> = first.iter().map(|file| plain(file).into_owned()).collect();
+    if let Some(last) = last {
+        files.push(format!("... {}", plain(last)));
+        files.push(format!("({} files)", recording.files.len()));
+    }
     let head = match number {
         None => "recording: ".to_owned(),
         Some(number) => format!("recording {}: ", number + 1),
