@@ -567,6 +567,8 @@ fn clocks_that_contradict_each_other_are_told() {
     }
     let mend = clocks["offset_ns"].as_i64().unwrap();
     assert!(mend >= 10_000_000, "{clocks}");
+    assert!(text.contains(" 10.0.0.1:40000 (web)\n"), "{text}");
+    assert!(text.contains(" 10.0.0.2:50008 (db)\n"), "{text}");
     let (text, clocks, _) = report(&["--offset", &format!("{mend}ns")]);
     assert!(text.contains("agree"), "{text}");
     assert_eq!(
@@ -739,6 +741,139 @@ fn what_hangs_is_told_in_a_sentence() {
     assert!(report["connections"][1]["sentence"].is_null());
     let svg = said(&folder, &["export", "rec.jsonl", "--to", "svg"]);
     assert!(svg.contains(sentence), "{svg}");
+}
+
+#[test]
+fn a_brief_report_has_a_line_a_connection() {
+    let folder = Folder::new();
+    folder.write("rec.jsonl", &sampled().ended());
+    let text = said(&folder, &["report", "rec.jsonl", "--brief"]);
+    let lines: Vec<&str> = text.lines().filter(|line| line.starts_with('#')).collect();
+    assert_eq!(lines.len(), 4, "{text}");
+    assert!(
+        lines[0].contains("open, A FIN_WAIT2, B CLOSE_WAIT"),
+        "{text}"
+    );
+    assert!(
+        lines[1].contains("127.0.0.1:40004 -> 127.0.0.1:50008"),
+        "{text}"
+    );
+    assert!(lines[1].ends_with("orderly, A first"), "{text}");
+    assert!(text.contains("2 still open (#1 #4)"), "{text}");
+    let (status, _) = refused(
+        &folder,
+        &["report", "rec.jsonl", "--brief", "--format", "json"],
+    );
+    assert_eq!(status, Some(2));
+    let text = said(
+        &folder,
+        &["report", "rec.jsonl", "--brief", "--verdict", "open"],
+    );
+    let lines = text.lines().filter(|line| line.starts_with('#'));
+    assert_eq!(lines.count(), 2, "{text}");
+}
+
+#[test]
+fn what_looks_alone_may_have_missed_is_said() {
+    let folder = Folder::new();
+    let mut tape = Tape::new("web");
+    tape.look(1000, &ends(40_000, TcpState::Established), &[]);
+    folder.write("looks.jsonl", &tape.ended());
+    folder.write("events.jsonl", &exact("curl").ended());
+    let text = said(&folder, &["report", "looks.jsonl"]);
+    assert!(
+        text.contains("nothing was lost, but connections shorter than a look (100 ms)"),
+        "{text}"
+    );
+    let text = said(&folder, &["report", "events.jsonl"]);
+    assert!(text.contains("\nnothing was lost\n"), "{text}");
+}
+
+#[test]
+fn a_connection_that_spans_days_has_dates() {
+    let folder = Folder::new();
+    let mut tape = Tape::new("web").with_events();
+    let [a, b] = ends(40_001, TcpState::Established);
+    tape.look(500, &[waiting(), a, b], &[]);
+    let closing = moment(File::Closing, 3, 0);
+    let close = step(TcpState::Established, TcpState::FinWait1);
+    tape.event(90_000_000_000, a, close, closing, None);
+    tape.host = "w".repeat(5000);
+    folder.write("rec.jsonl", &tape.ended());
+    let text = said(&folder, &["report", "rec.jsonl"]);
+    assert!(text.contains("\n    2026-03-02\n"), "{text}");
+    assert!(
+        text.lines().all(|line| line.chars().count() <= 100),
+        "{text}"
+    );
+}
+
+#[test]
+fn what_is_compressed_is_to_be_unpacked() {
+    let folder = Folder::new();
+    folder.write("rec.jsonl.gz", &[0x1f, 0x8b, 8, 0, 0, 0]);
+    let (status, message) = refused(&folder, &["report", "rec.jsonl.gz"]);
+    assert_eq!(status, Some(2));
+    assert!(
+        message.contains("zcat rec.jsonl.gz | tcpwatch report -"),
+        "{message}"
+    );
+}
+
+/// Whenever it is ended, there is the whole or nothing.
+#[test]
+fn an_export_that_is_ended_leaves_no_draft() {
+    let folder = Folder::new();
+    let mut tape = Tape::new("web").with_events();
+    (0..10_000).for_each(|n| tape.short_life(n));
+    folder.write("rec.jsonl", &tape.ended());
+    let mut child = Command::new(env!("CARGO_BIN_EXE_tcpwatch"))
+        .args(["export", "rec.jsonl", "-o", "out.csv"])
+        .current_dir(folder.path())
+        .stdin(Stdio::null())
+        .spawn()
+        .unwrap();
+    while folder.names() == ["rec.jsonl"] && child.try_wait().unwrap().is_none() {
+        std::thread::yield_now();
+    }
+    let program = rustix::process::Pid::from_child(&child);
+    let _ = rustix::process::kill_process(program, rustix::process::Signal::TERM);
+    let status = child.wait().unwrap();
+    let names = folder.names();
+    match status.code() {
+        Some(0) => assert_eq!(names, ["out.csv", "rec.jsonl"]),
+        _ => assert_eq!(names, ["rec.jsonl"], "{status:?}"),
+    }
+}
+
+#[test]
+fn a_fin_that_nobody_acknowledges_is_told() {
+    let folder = Folder::new();
+    let mut tape = Tape::new("web").with_events();
+    let here = endpoint("10.0.0.1", 40_000);
+    let end = sock(here, endpoint("10.0.0.2", SERVER), TcpState::Established);
+    tape.look(500, &[end], &[]);
+    let closing = moment(File::Closing, 3, 0);
+    let close = step(TcpState::Established, TcpState::FinWait1);
+    tape.event(2_000_000, end, close, closing, Some(process("curl", 4711)));
+    let gone = moment(File::Absent, 3, 0);
+    for us in [2_200_000, 2_600_000, 5_000_000] {
+        tape.event(
+            us,
+            in_state(end, TcpState::FinWait1),
+            What::Retransmit,
+            gone,
+            None,
+        );
+    }
+    folder.write("rec.jsonl", &tape.ended());
+    let json = said(&folder, &["report", "rec.jsonl", "--format", "json"]);
+    let report: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(
+        report["connections"][0]["sentence"],
+        "still open: B closed first, by close() of curl[4711]; B's FIN is not acknowledged for \
+         3.0 s, 3 retransmissions"
+    );
 }
 
 #[test]

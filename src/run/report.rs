@@ -1,6 +1,6 @@
 //! `tcpwatch report`: what recordings show, written as it is read.
 
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, IsTerminal, Write};
 
 use anyhow::Context;
 
@@ -40,10 +40,22 @@ fn text(config: &Report, loaded: &Loaded, out: &mut impl Write) -> anyhow::Resul
     let text = Text {
         about: &loaded.about,
         color: config.color,
+        width: width(),
+        brief: config.brief,
     };
     put(out, &text.head(&loaded.summary))?;
     loaded.connections(|shown| put(out, &text.connection(shown)))?;
     put(out, &text.tail(&loaded.summary))
+}
+
+/// Columns: a terminal's, as far as a report fits in them; elsewhere always the same.
+fn width() -> usize {
+    const LEAST: usize = 80;
+    const ELSEWHERE: usize = 100;
+    if !io::stdout().is_terminal() {
+        return ELSEWHERE;
+    }
+    crossterm::terminal::size().map_or(ELSEWHERE, |(columns, _)| usize::from(columns).max(LEAST))
 }
 
 fn json(loaded: &Loaded, out: &mut impl Write) -> anyhow::Result<()> {

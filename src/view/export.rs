@@ -12,7 +12,7 @@ mod svg;
 
 use crate::timeline::{Certainty, Process, Span, When};
 use crate::view::plain::plain;
-use crate::view::report::{About, Shown, Summary};
+use crate::view::report::{About, Recording, Shown, Summary};
 
 /// A format of an export.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,11 +130,7 @@ fn is_fuzzy(span: &Span) -> bool {
 
 /// What was recorded, on one line: hosts, from when to when.
 fn what(about: &About) -> String {
-    let mut hosts: Vec<&str> = about
-        .recordings
-        .iter()
-        .map(|recording| recording.host.as_str())
-        .collect();
+    let mut hosts: Vec<String> = about.recordings.iter().map(Recording::name).collect();
     hosts.dedup();
     let clock = &about.clock;
     let (from, to) = (about.begin(), about.last);
@@ -145,7 +141,7 @@ fn what(about: &About) -> String {
     };
     format!(
         "{}, {} to {end}",
-        plain(&hosts.join(" and ")),
+        hosts.join(" and "),
         clock.date_time_and_zone(from)
     )
 }

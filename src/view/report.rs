@@ -13,6 +13,7 @@ pub mod text;
 use crate::diagnosis::Code;
 use crate::model::{SourceName, SourceState, TcpState, Timestamp};
 use crate::timeline::{Came, Change, Connection, SeenBeside, Side, Span, Track, When};
+use crate::view::plain::plain;
 use crate::view::verdict;
 use crate::view::wall::WallClock;
 
@@ -42,6 +43,25 @@ pub struct Recording {
     /// What could not be read, and what was not in order: a word for machines, one for people, how
     /// many.
     pub skipped: Vec<(&'static str, &'static str, u64)>,
+}
+
+impl Recording {
+    /// The name of the host, harmless and of a reasonable length.
+    pub(in crate::view) fn name(&self) -> String {
+        short(&self.host)
+    }
+}
+
+/// A name from outside, harmless and of a reasonable length.
+pub(in crate::view) fn short(text: &str) -> String {
+    /// As long as the kernel lets a host's name be.
+    const MOST: usize = 64;
+    let mut letters = plain(text).chars().collect::<Vec<char>>();
+    if letters.len() > MOST {
+        letters.truncate(MOST - 1);
+        letters.push('\u{2026}');
+    }
+    letters.into_iter().collect()
 }
 
 /// How far a recording was read.

@@ -109,9 +109,11 @@ fn closed_first(connection: &Connection, side: Side) -> String {
     };
     match (why.cause, cause::words(&why, step)) {
         (Cause::ShutdownWr | Cause::ShutdownRdwr, Some(words)) => {
+            let words = words.replacen(" by ", " of ", 1);
             format!("{letter} shut its sending side first, by {words}")
         }
         (Cause::Close, Some(words)) if why.call.is_some() => {
+            let words = words.replacen(" by ", " of ", 1);
             format!("{letter} closed first, by {words}")
         }
         (_, Some(words)) => format!("{letter} closed first ({words})"),

@@ -17,8 +17,8 @@ use crate::model::TcpState;
 use crate::model::tcp::StateSet;
 use crate::timeline::{ConnId, MarkKind};
 use crate::view::export::what;
-use crate::view::report::text::{plural, read_words};
-use crate::view::report::{About, Shown, Summary};
+use crate::view::report::text::{blind_words, plural, read_words};
+use crate::view::report::{About, Shown, Summary, short};
 use draw::{Draw, WIDTH};
 use style::{STYLE, escaped, wrapped};
 
@@ -228,13 +228,16 @@ fn header(draw: &mut Draw, about: &About, summary: &Summary) -> f64 {
         line(&format!(
             "{} \u{b7} {}, Linux {}{filter} \u{b7} {}",
             recording.files.join(" "),
-            recording.host,
-            recording.kernel,
+            recording.name(),
+            short(&recording.kernel),
             read_words(&recording.read)
         ));
     }
     let lost = match summary.totals.losses {
-        0 => "nothing was lost".to_owned(),
+        0 => match blind_words(&about.recordings) {
+            Some(blind) => format!("nothing was lost, but {blind}"),
+            None => "nothing was lost".to_owned(),
+        },
         1 => "something was lost once".to_owned(),
         n => format!("something was lost {n} times"),
     };

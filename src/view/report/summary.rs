@@ -5,9 +5,9 @@
 
 use crate::diagnosis::Code;
 use crate::model::{Body, Observation, SourceName, Timestamp};
-use crate::timeline::Totals;
-use crate::view::report::Shown;
+use crate::timeline::{ConnId, Totals};
 use crate::view::report::spent::States;
+use crate::view::report::{Shown, Way};
 use crate::view::verdict;
 
 /// How many losses are told one by one.
@@ -94,7 +94,12 @@ pub struct Summary {
     /// Numbers of the tracker: of everything, also what is not shown.
     pub totals: Totals,
     closed: [u64; CODES.len()],
+    /// Of each way to end, and of those still open, the first numbers.
+    first: [Vec<ConnId>; CODES.len() + 1],
 }
+
+/// How many numbers are told of a way to end.
+pub(super) const NUMBERS: usize = 20;
 
 impl Summary {
     /// Takes in a connection that is shown.
@@ -104,12 +109,38 @@ impl Summary {
         self.clipped |= self.states.take(shown);
         if shown.connection.closed().is_none() {
             self.open += 1;
+            self.remember(CODES.len(), shown);
             return;
         }
         let code = verdict(shown.connection).map(|verdict| verdict.code);
         match code.and_then(|code| CODES.iter().position(|known| *known == code)) {
-            Some(place) => self.closed[place] += 1,
+            Some(place) => {
+                self.closed[place] += 1;
+                self.remember(place, shown);
+            }
             None => self.multipath += 1,
+        }
+    }
+
+    fn remember(&mut self, place: usize, shown: &Shown<'_>) {
+        let known = &mut self.first[place];
+        let number = shown.connection.id();
+        // Those that were dropped come first, and may be newer.
+        let at = known.partition_point(|one| *one < number);
+        known.insert(at, number);
+        known.truncate(NUMBERS);
+    }
+
+    /// The first numbers of those that did not end in good order; none of others.
+    pub fn numbers(&self, way: Way) -> &[ConnId] {
+        let place = match way {
+            Way::Ended(code) => CODES.iter().position(|known| *known == code),
+            Way::Open => Some(CODES.len()),
+            Way::Multipath => None,
+        };
+        match place.filter(|_| !way.is_orderly()) {
+            Some(place) => &self.first[place],
+            None => &[],
         }
     }
 

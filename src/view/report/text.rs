@@ -1,9 +1,11 @@
-//! A report for people, in a hundred columns: what was recorded, numbers, then connection by
+//! A report for people, in as many columns as there are: what was recorded, numbers, then connection by
 //! connection what each end passed.
 //!
-//! Only formats what it is given. The trap: a hundred columns are shared by what is of one width
+//! Only formats what it is given. The trap: columns are shared by what is of one width
 //! and what is not; names and reasons flow into the lines below and stand apart by their indent.
 
+mod brief;
+mod numbers;
 mod paper;
 mod recorded;
 
@@ -13,7 +15,7 @@ use crate::view::cause::{self, certainty};
 use crate::view::duration::{self, age};
 use crate::view::palette::{ColorMode, painted};
 use crate::view::plain::plain;
-use crate::view::report::spent::{Sums, spent};
+use crate::view::report::spent::spent;
 use crate::view::report::{About, Shown, Summary};
 use crate::view::standing::{facts, sentence};
 use crate::view::wall;
@@ -22,7 +24,7 @@ use paper::{flow, flow_after};
 use recorded::recorded;
 
 pub(in crate::view) use paper::plural;
-pub(in crate::view) use recorded::read_words;
+pub(in crate::view) use recorded::{blind_words, read_words};
 
 /// Formats a report.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +33,10 @@ pub struct Text<'a> {
     pub about: &'a About,
     /// Whether states are coloured.
     pub color: ColorMode,
+    /// Columns of a line.
+    pub width: usize,
+    /// A line a connection.
+    pub brief: bool,
 }
 
 impl Text<'_> {
@@ -40,11 +46,11 @@ impl Text<'_> {
         let about = self.about;
         for (number, recording) in about.recordings.iter().enumerate() {
             let letter = (about.recordings.len() > 1).then_some(number);
-            recorded(&mut out, letter, recording);
+            recorded(self.width, &mut out, letter, recording);
         }
         out.push_str(&self.period());
         for word in &about.clocks {
-            flow(&mut out, "clocks: ", 0, &plain(&word.sentence));
+            flow(self.width, &mut out, "clocks: ", 0, &plain(&word.sentence));
         }
         out.push('\n');
         self.totals(&mut out, summary);
@@ -69,6 +75,7 @@ impl Text<'_> {
         }
         if !about.filter.is_empty() {
             flow(
+                self.width,
                 &mut out,
                 "chosen: ",
                 0,
@@ -78,113 +85,16 @@ impl Text<'_> {
         out
     }
 
-    fn totals(&self, out: &mut String, summary: &Summary) {
-        let mut ways: Vec<String> = summary
-            .closed()
-            .map(|(code, count)| format!("{count} {}", code.token()))
-            .collect();
-        if summary.multipath > 0 {
-            ways.push(format!("{} multipath", summary.multipath));
-        }
-        if summary.open > 0 {
-            ways.push(format!("{} still open", summary.open));
-        }
-        let ways = if ways.is_empty() {
-            String::new()
-        } else {
-            format!(": {}", ways.join(", "))
-        };
-        let seen = summary.seen;
-        flow(
-            out,
-            "",
-            0,
-            &format!("{seen} connection{}{ways}", plural(seen)),
-        );
-        if summary.left_out > 0 {
-            let count = summary.left_out;
-            let text = format!("{count} connection{} left out", plural(count));
-            flow(out, "", 0, &text);
-        }
-        if summary.dropped > 0 {
-            let text = format!(
-                "{} settled and dropped before the end to bound memory: what came after is not known",
-                summary.dropped
-            );
-            flow(out, "", 0, &text);
-        }
-        let totals = &summary.totals;
-        let losses = totals.losses;
-        let lost = if losses == 0 {
-            "nothing was lost".to_owned()
-        } else {
-            let times = if losses == 1 { "once" } else { "times" };
-            let number = if losses == 1 {
-                String::new()
-            } else {
-                format!("{losses} ")
-            };
-            format!(
-                "something was lost {number}{times} ({} rows or events that could be counted): see LOSSES",
-                totals.lost
-            )
-        };
-        flow(out, "", 0, &lost);
-        if totals.unseen > 0 {
-            let text = format!(
-                "{} socket{} lived and died unseen between two looks",
-                totals.unseen,
-                plural(totals.unseen)
-            );
-            flow(out, "", 0, &text);
-        }
-        out.push('\n');
-    }
-
-    /// The table of time in state, of each role.
-    fn times(&self, out: &mut String, summary: &Summary) {
-        if Side::BOTH
-            .iter()
-            .all(|side| summary.states.of(*side).next().is_none())
-        {
-            return;
-        }
-        out.push_str("TIME IN EACH STATE\n");
-        if let Some(from) = self.about.window.from.filter(|_| summary.clipped) {
-            let text = format!(
-                "Counted from {} on: what was before is cut off.",
-                self.about.clock.date_time_and_zone(from)
-            );
-            flow(out, "  ", 2, &text);
-        }
-        let mut goes_on = false;
-        for side in Side::BOTH {
-            let rows: Vec<(TcpState, &Sums)> = summary.states.of(side).collect();
-            if rows.is_empty() {
-                continue;
-            }
-            goes_on |= rows.iter().any(|(_, sums)| sums.going_on > 0);
-            let role = match side {
-                Side::A => "A, which opened",
-                Side::B => "B, which was opened to",
-            };
-            out.push_str(&format!("  {role}\n"));
-            table(out, &rows, self.color);
-        }
-        if goes_on {
-            let text = "* some of them still went on: they count up to where they were last known.";
-            flow(out, "  ", 2, text);
-        }
-        out.push('\n');
-    }
-
     /// One connection.
     pub fn connection(&self, shown: &Shown<'_>) -> String {
+        if self.brief {
+            return self.one_line(shown);
+        }
         let connection = shown.connection;
         let mut out = String::new();
         let [a, b] = Side::BOTH.map(|side| connection.endpoint(side));
         out.push_str(&format!("#{}  {a} -> {b}\n", connection.id()));
-        flow(&mut out, "    ", 4, &self.life(shown));
+        flow(self.width, &mut out, "    ", 4, &self.life(shown));
         let ending = match (connection.closed(), verdict(connection)) {
             (None, _) => sentence(connection, shown.until),
             (Some(_), Some(verdict)) => {
@@ -193,7 +103,7 @@ impl Text<'_> {
             (Some(_), None) => Some(MULTIPATH.to_owned()),
         };
         if let Some(ending) = ending {
-            flow(&mut out, "    ", 4, &ending);
+            flow(self.width, &mut out, "    ", 4, &ending);
         }
         for side in Side::BOTH {
             self.end(&mut out, side, shown);
@@ -209,23 +119,9 @@ impl Text<'_> {
             Came::Born => format!("opened {}", clock.date_time_and_zone(began.not_after())),
             Came::Found => format!("found {}", clock.date_time_and_zone(began.not_after())),
         };
-        let lived = |end: When| {
-            let least = end
-                .not_before()
-                .unwrap_or(end.not_after())
-                .since(began.not_after());
-            let most = match came {
-                Came::Born => began.not_before().map(|from| end.not_after().since(from)),
-                Came::Found => None,
-            };
-            age(crate::timeline::Age {
-                at_least: least,
-                at_most: most,
-            })
-        };
         let ended = match shown.ended() {
-            Some(end) => format!("over after {}", lived(end)),
-            None => format!("not over after {}", lived(When::At(shown.until))),
+            Some(end) => format!("over after {}", lived(shown, end)),
+            None => format!("not over after {}", lived(shown, When::At(shown.until))),
         };
         let dropped = if shown.dropped {
             "; dropped then to bound memory: its end is not reported"
@@ -247,7 +143,8 @@ impl Text<'_> {
             return;
         };
         let endpoint = connection.endpoint(side);
-        out.push_str(&format!("  {} {endpoint}\n", side.letter()));
+        let host = self.host_of(track);
+        out.push_str(&format!("  {} {endpoint}{host}\n", side.letter()));
         let mut lines: Vec<(Timestamp, Line<'_>)> = (0..track.spans().len())
             .filter(|&index| index > 0 || track.spans()[0].state != TcpState::Close)
             .map(|index| {
@@ -259,13 +156,28 @@ impl Text<'_> {
             .collect();
         lines.extend(track.marks().iter().map(|mark| (mark.at, Line::Mark(mark))));
         lines.sort_by_key(|(at, _)| *at);
+        let mut day = self.about.clock.day(shown.began().0.not_after());
         for line in joined(lines) {
+            let today = self.about.clock.day(line.0);
+            if today != day {
+                out.push_str(&format!("    {}\n", today.as_deref().unwrap_or_default()));
+                day = today;
+            }
             self.line(out, line, shown);
         }
         let dropped = track.marks_dropped();
         if dropped > 0 {
             let text = format!("{dropped} older mark{} not kept", plural(dropped));
-            flow(out, "    ", 4, &text);
+            flow(self.width, out, "    ", 4, &text);
+        }
+    }
+
+    /// ` (web)`, where there are several recordings.
+    fn host_of(&self, track: &Track) -> String {
+        let recordings = &self.about.recordings;
+        match recordings.get(usize::from(track.id().scope.host)) {
+            Some(recording) if recordings.len() > 1 => format!(" ({})", recording.name()),
+            _ => String::new(),
         }
     }
 
@@ -276,6 +188,7 @@ impl Text<'_> {
             Line::Mark(mark) => {
                 let head = format!("    {time}  ");
                 flow(
+                    self.width,
                     out,
                     &head,
                     INDENT,
@@ -286,7 +199,7 @@ impl Text<'_> {
                 let head = format!("    {time}  ");
                 let within = duration::brief(last.since(mark.at));
                 let text = format!("! {}, {times} times in {within}", cause::mark_words(mark));
-                flow(out, &head, INDENT, &text);
+                flow(self.width, out, &head, INDENT, &text);
             }
         }
     }
@@ -339,12 +252,21 @@ impl Text<'_> {
         );
         // Escapes take no columns.
         let columns = 4 + wall::WIDTH + 2 + 13 + lasted.chars().count().max(17) + 2;
-        flow_after(out, &head, columns, INDENT + 32, &notes.join(", "));
+        flow_after(
+            self.width,
+            out,
+            (&head, columns),
+            INDENT + 32,
+            &notes.join(", "),
+        );
     }
 
     /// What stands behind the connections.
     pub fn tail(&self, summary: &Summary) -> String {
         let mut out = String::new();
+        if self.brief {
+            out.push('\n');
+        }
         let losses = summary.losses.told();
         if losses.is_empty() {
             return out;
@@ -355,18 +277,38 @@ impl Text<'_> {
             let count = loss.count.map_or_else(String::new, |n| format!("{n}: "));
             let host = match self.about.recordings.get(usize::from(loss.host)) {
                 Some(recording) if self.about.recordings.len() > 1 => {
-                    format!(" on {}", plain(&recording.host))
+                    format!(" on {}", recording.name())
                 }
                 _ => String::new(),
             };
             let head = format!("  {time}  {}{host}: ", loss.source);
-            flow(&mut out, &head, 6, &format!("{count}{}", plain(&loss.why)));
+            flow(
+                self.width,
+                &mut out,
+                &head,
+                6,
+                &format!("{count}{}", plain(&loss.why)),
+            );
         }
         if summary.losses.left_out > 0 {
             out.push_str(&format!("  and {} more\n", summary.losses.left_out));
         }
         out
     }
+}
+
+/// How long from its begin to `end`.
+fn lived(shown: &Shown<'_>, end: When) -> String {
+    let (began, came) = shown.began();
+    let most = match came {
+        Came::Born => began.not_before().map(|from| end.not_after().since(from)),
+        Came::Found => None,
+    };
+    let least = end.not_before().unwrap_or(end.not_after());
+    age(crate::timeline::Age {
+        at_least: least.since(began.not_after()),
+        at_most: most,
+    })
 }
 
 /// A line of an end's way.
@@ -452,40 +394,5 @@ fn unseen(connection: &Connection, side: Side) -> &'static str {
         "not seen"
     } else {
         "not seen here"
-    }
-}
-
-fn table(out: &mut String, rows: &[(TcpState, &Sums)], color: ColorMode) {
-    let titles = ["TIMES", "TOTAL", "SHORTEST", "MEAN", "LONGEST"].map(str::to_owned);
-    let cells: Vec<[String; 5]> = rows
-        .iter()
-        .map(|(_, sums)| {
-            let star = if sums.going_on > 0 { "*" } else { "" };
-            [
-                format!("{}{star}", sums.count),
-                duration::cell(sums.total),
-                duration::cell(sums.shortest),
-                duration::cell(sums.mean()),
-                duration::cell(sums.longest),
-            ]
-        })
-        .collect();
-    let mut widths = titles.each_ref().map(|title| title.chars().count());
-    for row in &cells {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
-        }
-    }
-    let line = |state: String, columns: usize, row: &[String; 5]| {
-        let mut line = format!("    {state}{}", " ".repeat(11 - columns));
-        for (cell, width) in row.iter().zip(widths) {
-            line.push_str(&format!("  {cell:>width$}"));
-        }
-        line.push('\n');
-        line
-    };
-    out.push_str(&line("STATE".to_owned(), 5, &titles));
-    for ((state, _), row) in rows.iter().zip(&cells) {
-        out.push_str(&line(painted(*state, color), state.name().len(), row));
     }
 }

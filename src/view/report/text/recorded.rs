@@ -4,16 +4,22 @@
 
 use std::time::Duration;
 
+use crate::model::{SourceName, SourceState};
 use crate::view::duration;
 use crate::view::plain::plain;
 use crate::view::report::text::paper::{flow, plural};
-use crate::view::report::{Read, Recording};
+use crate::view::report::{Read, Recording, short};
 use crate::view::source;
 
 /// A recording has thousands of files: so many are named.
 const FILES: usize = 8;
 
-pub(super) fn recorded(out: &mut String, number: Option<usize>, recording: &Recording) {
+pub(super) fn recorded(
+    width: usize,
+    out: &mut String,
+    number: Option<usize>,
+    recording: &Recording,
+) {
     let (first, last) = match recording.files.as_slice() {
         [first @ .., last] if first.len() >= FILES => (&first[..FILES - 1], Some(last)),
         all => (all, None),
@@ -27,19 +33,19 @@ pub(super) fn recorded(out: &mut String, number: Option<usize>, recording: &Reco
         None => "recording: ".to_owned(),
         Some(number) => format!("recording {}: ", number + 1),
     };
-    flow(out, &head, 2, &files.join(" "));
+    flow(width, out, &head, 2, &files.join(" "));
     let netns = recording
         .netns
         .map_or_else(String::new, |inode| format!(", network namespace {inode}"));
     let of = format!(
         "of {}, Linux {}{netns}, by tcpwatch {}",
-        plain(&recording.host),
-        plain(&recording.kernel),
-        plain(&recording.tcpwatch)
+        recording.name(),
+        short(&recording.kernel),
+        short(&recording.tcpwatch)
     );
-    flow(out, "  ", 2, &of);
+    flow(width, out, "  ", 2, &of);
     if !recording.filter.is_empty() {
-        flow(out, "  filter: ", 4, &plain(&recording.filter));
+        flow(width, out, "  filter: ", 4, &plain(&recording.filter));
     }
     if recording.shift != 0 {
         let by = duration::brief(Duration::from_nanos(recording.shift.unsigned_abs()));
@@ -48,15 +54,51 @@ pub(super) fn recorded(out: &mut String, number: Option<usize>, recording: &Reco
         } else {
             "later"
         };
-        flow(out, "  ", 2, &format!("its stamps are moved {by} {way}"));
+        flow(
+            width,
+            out,
+            "  ",
+            2,
+            &format!("its stamps are moved {by} {way}"),
+        );
     }
     for (name, state) in &recording.sources {
-        flow(out, "  source: ", 4, &source::words(*name, state));
+        flow(width, out, "  source: ", 4, &source::words(*name, state));
     }
-    flow(out, "  ", 2, &read_words(&recording.read));
+    flow(width, out, "  ", 2, &read_words(&recording.read));
     for (_, words, count) in recording.skipped.iter().filter(|(.., count)| *count > 0) {
-        flow(out, "  ", 2, &format!("{count} {words}"));
+        flow(width, out, "  ", 2, &counted(*count, words));
     }
+}
+
+/// `1 line that could not be read`, of words for many.
+fn counted(count: u64, words: &str) -> String {
+    match words.split_once("s ").filter(|_| count == 1) {
+        Some((one, rest)) => format!("1 {one} {}", rest.replacen("that are ", "that is ", 1)),
+        None => format!("{count} {words}"),
+    }
+}
+
+/// What can't have been seen, for want of the kernel's events; `None` when nothing had to be missed.
+pub(in crate::view) fn blind_words(recordings: &[Recording]) -> Option<String> {
+    let periods = |recording: &Recording| {
+        let running = recording
+            .sources
+            .iter()
+            .filter_map(|(name, state)| match state {
+                SourceState::Running { period, .. } => Some((*name, *period)),
+                SourceState::Off { .. } => None,
+            });
+        let (events, looks): (Vec<_>, Vec<_>) =
+            running.partition(|(name, _)| *name == SourceName::Bpf);
+        let longest = looks.into_iter().map(|(_, period)| period).max();
+        longest.filter(|period| events.is_empty() && !period.is_zero())
+    };
+    let look = recordings.iter().filter_map(periods).max()?;
+    Some(format!(
+        "connections shorter than a look ({}) may not have been seen: there were no kernel events",
+        duration::brief(look)
+    ))
 }
 
 pub(in crate::view) fn read_words(read: &Read) -> String {
@@ -75,5 +117,21 @@ pub(in crate::view) fn read_words(read: &Read) -> String {
             plural(*bytes)
         ),
         Read::Partly => "read up to the end of what is shown".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_is_one() {
+        let lines = "lines that could not be read";
+        assert_eq!(counted(1, lines), "1 line that could not be read");
+        assert_eq!(counted(2, lines), "2 lines that could not be read");
+        assert_eq!(
+            counted(1, "parts that are not there"),
+            "1 part that is not there"
+        );
     }
 }
