@@ -10,20 +10,19 @@
 //! The world at a time is what was recorded until the first observation that is later. That makes
 //! it the same, however one came there.
 
+mod world;
+
 use std::collections::VecDeque;
 
 use jiff::tz::TimeZone;
 
 use crate::cli::when::Extent;
 use crate::model::filter::Filter;
-use crate::model::{Body, Observation, Timestamp};
-use crate::run::clocks::Kept;
-use crate::run::replay::extent::anchor;
+use crate::model::{Body, Timestamp};
 use crate::source::replay::{Replay, ReplayError};
-use crate::timeline::{Change, ConnId, DEFAULT_RETENTION, Tracker};
+use crate::timeline::{ConnId, DEFAULT_RETENTION};
 use crate::view::report::ClockWord;
-use crate::view::tui::Heard;
-use crate::view::wants;
+pub use world::World;
 
 /// So many checkpoints are kept at most.
 pub const CHECKPOINTS: usize = 64;
@@ -37,118 +36,6 @@ const NEARBY: u64 = 8192;
 const REMEMBERED: usize = 1 << 16;
 /// A first look comes within so much time of the start.
 const OPENING: std::time::Duration = std::time::Duration::from_secs(5);
-
-/// Everything at a moment.
-#[derive(Clone)]
-pub struct World {
-    replay: Replay,
-    tracker: Tracker,
-    heard: Heard,
-    /// The latest moment that was taken in.
-    at: Timestamp,
-    /// So many observations were taken in.
-    taken: u64,
-    clocks: Kept,
-    /// Kept to save the allocation.
-    changes: Vec<Change>,
-}
-
-impl World {
-    /// Before anything was taken in.
-    pub fn new(replay: Replay, zone: TimeZone) -> Self {
-        let mut heard = Heard::new(zone);
-        // Who joins in the middle may meet no anchor for a while.
-        if let Some(anchor) = anchor(&replay) {
-            heard.note(&anchor);
-        }
-        Self {
-            clocks: Kept::new(&replay),
-            replay,
-            tracker: Kept::tracker(),
-            heard,
-            at: Timestamp::default(),
-            taken: 0,
-            changes: Vec::new(),
-        }
-    }
-
-    /// Takes in the next observation, unless it is later than `until`; gives it.
-    ///
-    /// # Errors
-    /// When the system can't read.
-    pub fn take(&mut self, until: Option<Timestamp>) -> Result<Option<Observation>, ReplayError> {
-        let Some(observation) = self.replay.next_until(until)? else {
-            return Ok(None);
-        };
-        self.at = self.at.max(observation.at);
-        self.taken += 1;
-        self.heard.note(&observation);
-        self.tracker.ingest(&observation);
-        self.changes.clear();
-        self.changes.extend(self.tracker.changes());
-        self.clocks.take(&mut self.tracker);
-        self.replay.answer(self.tracker.asks());
-        Ok(Some(observation))
-    }
-
-    /// Whether no more will come that is not later than `until`.
-    ///
-    /// # Errors
-    /// When the system can't read.
-    pub fn is_all(&mut self, until: Option<Timestamp>) -> Result<bool, ReplayError> {
-        let next = self.replay.peek()?;
-        Ok(match next {
-            Some(next) => until.is_some_and(|until| next > until),
-            None => self.replay.is_ended(),
-        })
-    }
-
-    /// Whether all was taken in that there is.
-    pub fn is_ended(&self) -> bool {
-        self.replay.is_ended()
-    }
-
-    /// The latest moment that was taken in.
-    pub const fn at(&self) -> Timestamp {
-        self.at
-    }
-
-    /// What followed from the observation taken in last.
-    pub fn changes(&self) -> &[Change] {
-        &self.changes
-    }
-
-    /// The connections.
-    pub const fn tracker(&self) -> &Tracker {
-        &self.tracker
-    }
-
-    /// What is to be said of the clocks by now; nothing in a copy.
-    pub fn clocks(&self) -> Vec<ClockWord> {
-        self.clocks.words(&self.tracker, &self.replay)
-    }
-
-    /// What is known of the recordings by now.
-    pub const fn replay(&self) -> &Replay {
-        &self.replay
-    }
-
-    /// What was heard beside connections.
-    pub const fn heard(&self) -> &Heard {
-        &self.heard
-    }
-
-    /// Whether something of what is looked for followed from the observation taken in last.
-    fn stops_for(&self, stops: &Stops) -> bool {
-        self.changes.iter().any(|change| match stops {
-            Stops::Of(id) => change.conn() == *id,
-            Stops::All(filter) => self
-                .tracker
-                .get(change.conn())
-                .is_some_and(|connection| wants(filter, connection)),
-        })
-    }
-}
 
 /// Where steps stop: wherever something is known of these.
 #[derive(Clone, Debug, PartialEq)]
