@@ -94,7 +94,7 @@ fn write(config: &Export, loaded: &Loaded, out: &mut impl Write, name: &str) -> 
     if left_out > 0 {
         complain(&format!(
             "{left_out} of {} connections are left out, it has no room for them: choose with \
-             --conn, --port, --from or --until",
+             --conn, --verdict, --port, --from or --until",
             summary.seen
         ));
     }

@@ -109,6 +109,14 @@ pub struct About {
 }
 
 impl About {
+    /// ` (web)`, the host of an end, where there are several recordings.
+    pub(in crate::view) fn host_of(&self, track: &Track) -> String {
+        match self.recordings.get(usize::from(track.id().scope.host)) {
+            Some(recording) if self.recordings.len() > 1 => format!(" ({})", recording.name()),
+            _ => String::new(),
+        }
+    }
+
     /// Where what is shown begins.
     pub fn begin(&self) -> Timestamp {
         self.window.from.unwrap_or(self.first).min(self.last)

@@ -143,7 +143,7 @@ impl Text<'_> {
             return;
         };
         let endpoint = connection.endpoint(side);
-        let host = self.host_of(track);
+        let host = self.about.host_of(track);
         out.push_str(&format!("  {} {endpoint}{host}\n", side.letter()));
         let mut lines: Vec<(Timestamp, Line<'_>)> = (0..track.spans().len())
             .filter(|&index| index > 0 || track.spans()[0].state != TcpState::Close)
@@ -169,15 +169,6 @@ impl Text<'_> {
         if dropped > 0 {
             let text = format!("{dropped} older mark{} not kept", plural(dropped));
             flow(self.width, out, "    ", 4, &text);
-        }
-    }
-
-    /// ` (web)`, where there are several recordings.
-    fn host_of(&self, track: &Track) -> String {
-        let recordings = &self.about.recordings;
-        match recordings.get(usize::from(track.id().scope.host)) {
-            Some(recording) if recordings.len() > 1 => format!(" ({})", recording.name()),
-            _ => String::new(),
         }
     }
 

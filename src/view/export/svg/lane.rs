@@ -374,7 +374,9 @@ fn words(draw: &mut Draw, side: Side, y: f64, shown: &Shown<'_>, about: &About) 
     let connection = shown.connection;
     let x = 28.0 + f64::from(side as u8) * COLUMN;
     let mut down = y;
-    let head = format!("{}  {}", side.letter(), connection.endpoint(side));
+    let host = connection.end(side);
+    let host = host.map_or_else(String::new, |track| about.host_of(track));
+    let head = format!("{}  {}{host}", side.letter(), connection.endpoint(side));
     draw.text(x, down, "m", &head);
     let Some(track) = connection.end(side) else {
         return 24.0;
