@@ -812,12 +812,13 @@ fn a_connection_that_spans_days_has_dates() {
 fn what_is_compressed_is_to_be_unpacked() {
     let folder = Folder::new();
     folder.write("rec.jsonl.gz", &[0x1f, 0x8b, 8, 0, 0, 0]);
-    let (status, message) = refused(&folder, &["report", "rec.jsonl.gz"]);
-    assert_eq!(status, Some(2));
-    assert!(
-        message.contains("zcat rec.jsonl.gz | tcpwatch report -"),
-        "{message}"
-    );
+    for command in [&["report"][..], &["replay", "--format", "text"]] {
+        let arguments = [command, &["rec.jsonl.gz"]].concat();
+        let (status, message) = refused(&folder, &arguments);
+        assert_eq!(status, Some(2));
+        let cure = format!("zcat rec.jsonl.gz | tcpwatch {} -", command[0]);
+        assert!(message.contains(&cure), "{message}");
+    }
 }
 
 /// Whenever it is ended, there is the whole or nothing.

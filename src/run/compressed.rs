@@ -5,7 +5,7 @@ use anyhow::bail;
 use crate::source::replay::Input;
 
 /// A compressed recording is unpacked by who knows how.
-pub(super) fn refuse_compressed(inputs: &[Input]) -> anyhow::Result<()> {
+pub(super) fn refuse_compressed(inputs: &[Input], command: &str) -> anyhow::Result<()> {
     const KINDS: [(&[u8], &str); 3] = [
         (&[0x1f, 0x8b], "zcat"),
         (&[0x28, 0xb5, 0x2f, 0xfd], "zstdcat"),
@@ -20,7 +20,7 @@ pub(super) fn refuse_compressed(inputs: &[Input]) -> anyhow::Result<()> {
             .find(|(magic, _)| begin[..length].starts_with(magic));
         if let Some((_, unpack)) = kind {
             let name = input.name.display();
-            bail!("{name}: it is compressed: write '{unpack} {name} | tcpwatch report -'");
+            bail!("{name}: it is compressed: write '{unpack} {name} | tcpwatch {command} -'");
         }
     }
     Ok(())

@@ -48,7 +48,7 @@ impl Loaded {
             .map(|file| Input::open_whole(file))
             .collect();
         let inputs = inputs?;
-        refuse_compressed(&inputs)?;
+        refuse_compressed(&inputs, "report")?;
         let replay = Replay::open(inputs, &chosen.options)?;
         tell_the_just_begun(&replay);
         let window = window(chosen, &replay)?;

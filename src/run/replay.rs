@@ -17,6 +17,7 @@ use crate::cli::when::{Extent, Use, When};
 use crate::cli::{Format, Replaying};
 use crate::model::Timestamp;
 use crate::model::filter::Filter;
+use crate::run::compressed::refuse_compressed;
 use crate::run::live::{Message, TO_END};
 use crate::run::replay::extent::extent;
 use crate::run::{Outcome, complain, signals};
@@ -71,14 +72,19 @@ fn open(config: &Replaying, to_main: &SyncSender<News>) -> anyhow::Result<Replay
         })
     });
     let inputs = inputs.collect::<Result<Vec<_>, _>>()?;
+    refuse_compressed(&inputs, "replay")?;
     Ok(Replay::open(inputs, &config.options)?)
 }
 
 /// What is wanted: what the user says, or what was wanted when it was recorded.
 fn filter(config: &Replaying, replay: &Replay) -> Filter {
     let recorded = || {
-        let first = replay.recordings().next();
-        first.map_or_else(Filter::default, |one| one.header.filter.filter())
+        let mut all = replay.recordings().map(|one| &one.header.filter);
+        let first = all.next();
+        // What one of several was not asked for is not hidden in the others.
+        first
+            .filter(|first| all.all(|other| other == *first))
+            .map_or_else(Filter::default, |filter| filter.filter())
     };
     config.filter.clone().unwrap_or_else(recorded)
 }
