@@ -15,9 +15,9 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use tape::{REALTIME, at, at_us, gone, header, keyframe, look, open, recording, said, written};
-use tcpwatch::model::filter::Filter;
+use tcpwatch::model::filter::{Filter, PortSet};
 use tcpwatch::model::{Ask, Body, Look, Observation, SourceName, SourceState, Timestamp};
-use tcpwatch::record::{Anchor, Bytes, Encoder, Header};
+use tcpwatch::record::{Anchor, Bytes, Encoder, FilterText, Header};
 use tcpwatch::run::replay::player::{CHECKPOINTS, HELD, Player, Stops, World};
 use tcpwatch::source::clock;
 use tcpwatch::source::replay::{Ending, Input, Offset, Options, Replay, ReplayError};
@@ -896,5 +896,35 @@ fn what_was_printed_live_is_printed_again() {
         let none = printed(&["replay", "--format", format, "--port", "1", file]);
         assert!(!none.contains("ESTABLISHED"), "{none}");
         std::fs::remove_file(path).unwrap();
+    }
+}
+
+#[test]
+fn recordings_that_were_asked_for_different_things_hide_nothing_of_each_other() {
+    let recorded = |name: &str, number: u64| {
+        let ends = open(number);
+        let filter = Filter {
+            ports: PortSet::one(ends[0].id.tuple.local.port()),
+            ..Filter::default()
+        };
+        let header = Header {
+            filter: FilterText::from(&filter),
+            ..header(name, 1, 0)
+        };
+        let path = std::env::temp_dir().join(format!("tcpwatch-{name}-{}", std::process::id()));
+        let bytes = written(&header, &[look(1000, true, &ends, &[])], true);
+        std::fs::write(&path, bytes).unwrap();
+        path
+    };
+    let files = [recorded("one", 1), recorded("two", 2)];
+    let [one, two] = files.each_ref().map(|file| file.to_str().unwrap());
+    let opened = |text: String| text.matches("\"type\":\"open\"").count();
+    assert_eq!(opened(printed(&["replay", "--format", "json", one])), 1);
+    assert_eq!(
+        opened(printed(&["replay", "--format", "json", one, two])),
+        2
+    );
+    for file in files {
+        std::fs::remove_file(file).unwrap();
     }
 }
