@@ -52,6 +52,8 @@ const RECOVERY: f64 = 1.2;
 const LIMITED: f64 = 0.9;
 /// Even a machine that is far too slow gets a lookup now and then.
 const LEAST: f64 = 2.0;
+/// An account takes away no more than this part of the allowance.
+const DEEPEST: f64 = 4.0;
 
 /// How many lookups a second may be made for a share of a core.
 ///
@@ -95,7 +97,9 @@ impl Budget {
             RECOVERY
         };
         if room < 1.0 {
-            self.allowed = (self.allowed.min(rate) * room).max(LEAST);
+            // One account can be odd: few lookups, and much that a starved thread did beside them.
+            let wanted = self.allowed.min(rate) * room;
+            self.allowed = wanted.max(self.allowed / DEEPEST).max(LEAST);
         } else if rate >= LIMITED * self.allowed {
             self.allowed *= room.min(RECOVERY);
         }
@@ -226,5 +230,18 @@ mod tests {
         assert_eq!(deal(10_500.0, groups), [1000.0, 0.0, 12.5]);
         assert_eq!(deal(5_000.0, groups), [500.0, 0.0, 0.0]);
         assert_eq!(deal(5_000.0, [group(0, 1000.0, 0.0)]), [0.0]);
+    }
+
+    #[test]
+    fn one_odd_account_does_not_stop_the_following() {
+        let mut budget = Budget::new(0.02);
+        let before = budget.allowed();
+        // Starved: one lookup was made, and the time went elsewhere.
+        budget.note(300 * MS, 1000 * MS, 1);
+        assert!(budget.allowed() >= before / DEEPEST);
+        for _ in 0..12 {
+            budget.note(300 * MS, 1000 * MS, 1);
+        }
+        assert!(budget.allowed() < 10.0, "what goes on is believed");
     }
 }
