@@ -463,6 +463,12 @@ fn is_terminal() -> bool {
 }
 
 impl FilterArgs {
+    /// What the user said; `None` when that was nothing.
+    fn said(self) -> Option<Filter> {
+        let filter = self.settle();
+        (filter != Filter::default()).then_some(filter)
+    }
+
     fn settle(self) -> Filter {
         let union = |sets: Vec<PortSet>| {
             sets.iter().fold(PortSet::default(), |mut all, set| {

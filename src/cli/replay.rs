@@ -73,12 +73,7 @@ pub struct Replaying {
 
 impl ReplayArgs {
     pub(super) fn settle(self) -> Result<Replaying, Refusal> {
-        let is_standard_input = |file: &&PathBuf| file.as_os_str() == "-";
-        if self.files.iter().filter(is_standard_input).count() > 1 {
-            return Err(Refusal::Usage(
-                "replay: standard input ('-') can be read once only".into(),
-            ));
-        }
+        read_once(&self.files, "replay: ")?;
         // Keys may come from /dev/tty.
         let has_screen = std::io::stdout().is_terminal();
         if self.format == Some(Format::Tui) && !has_screen {
@@ -92,10 +87,9 @@ impl ReplayArgs {
         } else {
             Format::Text
         };
-        let filter = self.filter.settle();
         Ok(Replaying {
             files: self.files,
-            filter: (filter != Filter::default()).then_some(filter),
+            filter: self.filter.said(),
             from: self.from,
             until: self.until,
             speed: self.speed,
@@ -106,6 +100,17 @@ impl ReplayArgs {
             color: self.color.mode(),
         })
     }
+}
+
+/// Standard input ends once.
+pub(super) fn read_once(files: &[PathBuf], command: &str) -> Result<(), Refusal> {
+    let inputs = files.iter().filter(|file| file.as_os_str() == "-");
+    if inputs.count() > 1 {
+        return Err(Refusal::Usage(format!(
+            "{command}standard input ('-') can be read once only"
+        )));
+    }
+    Ok(())
 }
 
 fn speed(text: &str) -> Result<Speed, String> {

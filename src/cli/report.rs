@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use crate::cli::choices::ColorArg;
-use crate::cli::replay::offset;
+use crate::cli::replay::{offset, read_once};
 use crate::cli::when::When;
 use crate::cli::{FilterArgs, ListFormat, Refusal};
 use crate::model::filter::Filter;
@@ -90,16 +90,10 @@ struct ChosenArgs {
 
 impl ChosenArgs {
     fn settle(self, to: Option<When>) -> Result<Chosen, Refusal> {
-        let is_standard_input = |file: &&PathBuf| file.as_os_str() == "-";
-        if self.files.iter().filter(is_standard_input).count() > 1 {
-            return Err(Refusal::Usage(
-                "standard input ('-') can be read once only".into(),
-            ));
-        }
-        let filter = self.filter.settle();
+        read_once(&self.files, "")?;
         Ok(Chosen {
             files: self.files,
-            filter: (filter != Filter::default()).then_some(filter),
+            filter: self.filter.said(),
             conns: self.conn,
             ways: self.verdict,
             from: self.from,

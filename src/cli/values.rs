@@ -53,22 +53,24 @@ pub(super) fn budget(text: &str) -> Result<f64, String> {
         })
 }
 
+/// A whole number and, right behind it, what it counts.
+fn amount(text: &str, unit: impl Fn(&str) -> Option<u64>) -> Option<u64> {
+    let digits = text.find(|c: char| !c.is_ascii_digit());
+    let (number, counted) = text.split_at(digits.unwrap_or(text.len()));
+    number.parse::<u64>().ok()?.checked_mul(unit(counted)?)
+}
+
 /// A power of two of bytes: `8MiB`, `64KiB`, `4096`.
 pub(super) fn ring(text: &str) -> Result<usize, String> {
-    let digits = text.find(|c: char| !c.is_ascii_digit());
-    let (number, unit) = text.split_at(digits.unwrap_or(text.len()));
-    let unit = match unit {
+    let unit = |unit: &str| match unit {
         "" => Some(1),
         "KiB" => Some(1 << 10),
         "MiB" => Some(1 << 20),
         "GiB" => Some(1 << 30),
         _ => None,
     };
-    number
-        .parse::<usize>()
-        .ok()
-        .zip(unit)
-        .and_then(|(number, unit)| number.checked_mul(unit))
+    amount(text, unit)
+        .and_then(|size| usize::try_from(size).ok())
         .filter(|size| size.is_power_of_two() && (4 << 10..=1 << 30).contains(size))
         .ok_or_else(|| {
             "not a size that is possible here (allowed: powers of two, 4KiB to 1GiB)".to_owned()
@@ -78,9 +80,7 @@ pub(super) fn ring(text: &str) -> Result<usize, String> {
 /// How long a file may be: `100MB`, `1GiB`, `65536`.
 pub(super) fn size(text: &str) -> Result<u64, String> {
     const LEAST: u64 = 64 << 10;
-    let digits = text.find(|c: char| !c.is_ascii_digit());
-    let (number, unit) = text.split_at(digits.unwrap_or(text.len()));
-    let unit: Option<u64> = match unit {
+    let unit = |unit: &str| match unit {
         "" | "B" => Some(1),
         "kB" | "KB" => Some(1_000),
         "MB" => Some(1_000_000),
@@ -92,11 +92,7 @@ pub(super) fn size(text: &str) -> Result<u64, String> {
         "TiB" => Some(1 << 40),
         _ => None,
     };
-    number
-        .parse::<u64>()
-        .ok()
-        .zip(unit)
-        .and_then(|(number, unit)| number.checked_mul(unit))
+    amount(text, unit)
         .filter(|size| *size >= LEAST)
         .ok_or_else(|| {
             "not a size that is possible here (allowed: 64KiB and more, written as 500KB, 100MB, \

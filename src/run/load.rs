@@ -15,15 +15,16 @@ use crate::cli::Chosen;
 use crate::cli::when::{Use, When};
 use crate::diagnosis::causality::Clocks;
 use crate::model::filter::Filter;
-use crate::model::{Body, FourTuple, Observation, SourceName, SourceState, Timestamp};
+use crate::model::{Body, Observation, SourceName, SourceState, Timestamp};
 use crate::run::clocks::clock_words;
 use crate::run::compressed::refuse_compressed;
 use crate::run::replay::extent::{anchor, extent};
 use crate::run::replay::tell_the_just_begun;
 use crate::source::replay::{Ending, Input, Recorded, Replay, allow_files};
-use crate::timeline::{ConnId, Connection, Side, Totals, Tracker};
+use crate::timeline::{ConnId, Connection, Totals, Tracker};
 use crate::view::report::{About, Losses, Queued, Read, Recording, Shown, Summary, Way, Window};
 use crate::view::wall::WallClock;
+use crate::view::wants;
 
 /// What is asked for, read once.
 pub(super) struct Loaded {
@@ -151,18 +152,12 @@ impl Wanted {
     }
 
     fn chooses(&self, connection: &Connection) -> bool {
-        let tuple = FourTuple {
-            local: connection.endpoint(Side::A),
-            remote: connection.endpoint(Side::B),
-        };
         let host = usize::from(connection.scope().host);
         let filter = self.filters.get(host).or(self.filters.first());
         let number = connection.id().0;
         let mut ranges = self.conns.iter();
         (self.conns.is_empty() || ranges.any(|(first, last)| (first..=last).contains(&&number)))
-            && filter.is_none_or(|filter| {
-                filter.keeps(&tuple) && connection.is_selected_by(&filter.selection)
-            })
+            && filter.is_none_or(|filter| wants(filter, connection))
     }
 
     /// What the user asked for, in words.
