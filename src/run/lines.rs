@@ -20,7 +20,6 @@ use crate::timeline::{Came, Change, ConnId, Connection, Found, Side, Tracker};
 use crate::view::json::{self, Session, SourceInfo};
 use crate::view::palette::ColorMode;
 use crate::view::text::{self, Lines};
-use crate::view::tui::Input;
 use crate::view::wall::WallClock;
 use crate::view::wants;
 
@@ -264,14 +263,6 @@ impl Show for LineShow {
         } else {
             Flow::On
         })
-    }
-
-    fn input(&mut self, _: Input, _: &Tracker, _: Timestamp) -> anyhow::Result<Flow> {
-        Ok(Flow::On)
-    }
-
-    fn patience(&self, _: Timestamp) -> Duration {
-        READER_CHECK
     }
 
     fn conclusion(

@@ -17,7 +17,7 @@ use crate::lab::judge::Conclusion;
 use crate::model::{Ask, Body, Observation, SourceName, Timestamp};
 use crate::record::recorder::{News, PATIENCE, Recorder};
 use crate::run::lab::Experimenter;
-use crate::run::lines::LineShow;
+use crate::run::lines::{LineShow, READER_CHECK};
 use crate::run::merge::{HORIZON, Merge, Stream};
 use crate::run::record::{self, NoShow};
 use crate::run::screen::ScreenShow;
@@ -88,11 +88,16 @@ pub(super) trait Show {
     /// All that was waiting is taken in, or time has passed.
     fn settle(&mut self, tracker: &Tracker, now: Timestamp) -> anyhow::Result<Flow>;
 
-    /// A key, or news of the terminal.
-    fn input(&mut self, input: Input, tracker: &Tracker, now: Timestamp) -> anyhow::Result<Flow>;
+    /// A key, or news of the terminal, which only a screen has.
+    fn input(&mut self, _: Input, _: &Tracker, _: Timestamp) -> anyhow::Result<Flow> {
+        Ok(Flow::On)
+    }
 
-    /// How long nothing needs to be done.
-    fn patience(&self, now: Timestamp) -> Duration;
+    /// How long nothing needs to be done: without a screen, until it is time to see whether anybody
+    /// still reads.
+    fn patience(&self, _: Timestamp) -> Duration {
+        READER_CHECK
+    }
 
     /// The recording beside it has something to say.
     fn recording(&mut self, news: &News) {

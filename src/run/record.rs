@@ -8,7 +8,6 @@
 use std::fs;
 use std::io;
 use std::sync::mpsc::{Sender, SyncSender};
-use std::time::Duration;
 
 use crate::cli::Live;
 use crate::lab::judge::Conclusion;
@@ -17,7 +16,7 @@ use crate::record::recorder::{
     Ended, News, Plan, RecordError, Recorder, Summary, Surroundings, Target, sources,
 };
 use crate::record::{Anchor, FORMAT, FilterText, Header, VERSION};
-use crate::run::lines::{READER_CHECK, reader_is_gone};
+use crate::run::lines::reader_is_gone;
 use crate::run::live::{self, Flow, Message, Show, Shown};
 use crate::run::{Outcome, complain};
 use crate::source::{clock, host};
@@ -26,7 +25,6 @@ use crate::view::duration::brief;
 use crate::view::plain::plain;
 use crate::view::size::size;
 use crate::view::text;
-use crate::view::tui::Input;
 
 /// Records until the user, a signal, or the time says otherwise.
 pub(super) fn run(config: &Live) -> anyhow::Result<Outcome> {
@@ -284,14 +282,6 @@ impl Show for NoShow {
             News::Failed(_) => self.has_failed = true,
             other => complain(&in_words(other)),
         }
-    }
-
-    fn input(&mut self, _: Input, _: &Tracker, _: Timestamp) -> anyhow::Result<Flow> {
-        Ok(Flow::On)
-    }
-
-    fn patience(&self, _: Timestamp) -> Duration {
-        READER_CHECK
     }
 
     fn conclusion(
