@@ -1,11 +1,18 @@
 //! What the timeline means. Knows the model and the timeline, no source, no view, no clock.
 //!
-//! Two questions are answered here: how a connection ended, and whether the clocks of two hosts
-//! can both be right.
+//! Three questions are answered here: how a connection ended, what is wrong with those that are
+//! there, and whether the clocks of two hosts can both be right.
 
 pub mod causality;
+pub mod finding;
+mod rules;
+pub mod settings;
 mod told;
 pub mod verdict;
+pub mod watch;
 
 pub use causality::Clocks;
+pub use finding::{Finding, Severity, Subject};
+pub use settings::Settings;
 pub use verdict::{Code, How, Verdict};
+pub use watch::{Diagnosis, News};

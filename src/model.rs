@@ -5,12 +5,14 @@
 
 pub mod event;
 pub mod filter;
+pub mod holder;
 pub mod observation;
 pub mod sock;
 pub mod tcp;
 pub mod time;
 
 pub use event::{Caller, Event, Moment, What};
+pub use holder::{Counters, Holder, Holders, Info, InfoAnswer, ProcessId, Program, Seen};
 pub use observation::{
     Answer, Ask, Body, Keyframe, Look, Observation, Poll, SourceName, SourceState,
 };

@@ -11,11 +11,13 @@
 //! one without TIME_WAIT says nothing of a socket in TIME_WAIT.
 
 mod across;
+mod age;
 mod beginning;
 mod book;
 pub mod cause;
 mod ending;
 mod events;
+mod holders;
 mod hosts;
 mod incarnation;
 mod ingest;
@@ -37,7 +39,10 @@ use crate::model::{
 };
 use across::Offsets;
 use book::Book;
+pub use age::Known;
 pub use cause::{Call, Cause, Mark, MarkKind, Process, Reason, Why};
+use holders::Held;
+pub use holders::{Holding, Owners, SETS};
 use hosts::Hosts;
 pub use pair::{ConnId, Connection, Side};
 pub use track::{Age, Certainty, Entry, Span, Track, When};
@@ -88,6 +93,27 @@ pub enum Change {
         /// What.
         mark: Mark,
     },
+    /// Another set of processes holds the end: the `nth` since it was met, of which the newest are
+    /// to be had from [`Track::holdings`].
+    Held {
+        /// The connection.
+        conn: ConnId,
+        /// Which end.
+        side: Side,
+        /// When that was known.
+        at: Timestamp,
+        /// The number of the set, from 0.
+        nth: usize,
+    },
+    /// The state that the end was found in could be dated: [`Track::age`] has bounds now.
+    Dated {
+        /// The connection.
+        conn: ConnId,
+        /// Which end.
+        side: Side,
+        /// When that was known.
+        at: Timestamp,
+    },
     /// An event says that the end was in another state than the one it was last known in: events
     /// were lost in between.
     Missed {
@@ -114,6 +140,8 @@ impl Change {
         match self {
             Self::Opened { at, .. }
             | Self::Joined { at, .. }
+            | Self::Held { at, .. }
+            | Self::Dated { at, .. }
             | Self::Missed { at, .. }
             | Self::Closed { at, .. } => *at,
             Self::Moved { step, .. } => step.when.not_after(),
@@ -128,6 +156,8 @@ impl Change {
             | Self::Joined { conn, .. }
             | Self::Moved { conn, .. }
             | Self::Marked { conn, .. }
+            | Self::Held { conn, .. }
+            | Self::Dated { conn, .. }
             | Self::Missed { conn, .. }
             | Self::Closed { conn, .. } => *conn,
         }
@@ -213,12 +243,20 @@ pub struct Listener {
     pub backlog: Option<u32>,
     /// The inode; several sockets can listen on one address (SO_REUSEPORT).
     pub inode: Option<u32>,
+    /// Since when every look has shown it full; `None` while it has room, or its backlog is unknown.
+    pub full_since: Option<Timestamp>,
 }
 
 impl Listener {
     /// Where it listens.
     pub const fn local(&self) -> Endpoint {
         self.id.tuple.local
+    }
+
+    /// Whether the next connection finds no room. The kernel lets one more wait than the backlog says
+    /// (`sk_acceptq_is_full`, include/net/sock.h).
+    pub fn is_full(&self) -> bool {
+        self.backlog.is_some_and(|backlog| self.waiting > backlog)
     }
 
     fn of(sample: &Sample) -> Self {
@@ -232,6 +270,7 @@ impl Listener {
             waiting,
             backlog,
             inode: sample.inode,
+            full_since: None,
         }
     }
 }
@@ -270,6 +309,9 @@ pub struct Tracker {
     /// The newest incarnation of a 4-tuple, as one end sees it.
     by_tuple: HashMap<(Scope, FourTuple), EndRef, Fast>,
     listeners: BTreeMap<SockId, Listener>,
+    listener_holders: HashMap<SockId, Vec<Holding>, Fast>,
+    /// Whose holders are asked for, by host and inode.
+    by_inode: HashMap<(u16, u32), Held, Fast>,
     hosts: Hosts,
     /// How far the clocks of two hosts seem to be apart.
     offsets: Offsets,
@@ -286,6 +328,9 @@ pub struct Tracker {
     waiting: VecDeque<(Timestamp, ConnId)>,
     /// Ends whose full socket is closed and of which a lookup has to tell the rest.
     turned: VecDeque<(Timestamp, EndRef)>,
+    /// What the observation at hand was about, whether or not it was news.
+    touched: Vec<EndRef>,
+    touched_listeners: Vec<SockId>,
     changes: Vec<Change>,
     asks: Vec<Ask>,
     totals: Totals,
@@ -305,6 +350,8 @@ impl Tracker {
             by_cookie: HashMap::default(),
             by_tuple: HashMap::default(),
             listeners: BTreeMap::new(),
+            listener_holders: HashMap::default(),
+            by_inode: HashMap::default(),
             hosts: Hosts::default(),
             offsets: Offsets::default(),
             settled: VecDeque::new(),
@@ -314,6 +361,8 @@ impl Tracker {
             unopened: Vec::new(),
             waiting: VecDeque::new(),
             turned: VecDeque::new(),
+            touched: Vec::new(),
+            touched_listeners: Vec::new(),
             changes: Vec::new(),
             asks: Vec::new(),
             totals: Totals::default(),
@@ -327,6 +376,8 @@ impl Tracker {
             // Whoever replays a recording may leave it out, so not even time passes by it.
             return;
         }
+        self.touched.clear();
+        self.touched_listeners.clear();
         // Before, not after: what this observation changes must still be there to be shown.
         self.retire_settled();
         let (at, source, host) = (observation.at, observation.source, observation.host);
@@ -352,6 +403,8 @@ impl Tracker {
                 self.ingest_lookup(asked, (*begun).min(at), answer, at, source);
             }
             Body::Event(event) => self.ingest_event(event, at, source),
+            Body::Holders(holders) => self.ingest_holders(holders, at),
+            Body::Info(info) => self.ingest_info(info, at),
             Body::Host(facts) => self.hosts.get_mut(host).note_facts(facts, at),
             Body::Lost { count, .. } => {
                 self.hosts.get_mut(host).note_loss(source, at);
@@ -424,6 +477,26 @@ impl Tracker {
     /// What is known of a host, by the number of its recording; 0 is the one watched live.
     pub fn host(&self, host: u16) -> &HostFacts {
         &self.hosts.get(host).facts
+    }
+
+    /// The ends that the newest observation showed otherwise than before, in their state or beside
+    /// it; some more than once, and some for nothing.
+    pub fn touched(&self) -> impl Iterator<Item = (ConnId, Side)> + '_ {
+        self.touched.iter().map(|end| (end.conn, end.side))
+    }
+
+    /// The listeners that the newest observation showed otherwise, or took away.
+    pub fn touched_listeners(&self) -> &[SockId] {
+        &self.touched_listeners
+    }
+
+    /// A listener by its socket.
+    pub fn listener(&self, id: &SockId) -> Option<&Listener> {
+        self.listeners.get(id)
+    }
+
+    fn touch(&mut self, end: EndRef) {
+        self.touched.push(end);
     }
 
     /// Numbers for the header.

@@ -6,6 +6,7 @@ pub mod export;
 #[cfg(test)]
 mod fixture;
 pub mod json;
+mod owners;
 pub mod palette;
 pub mod plain;
 pub mod report;

@@ -273,6 +273,7 @@ fn told(steps: &[Step], trouble: Trouble, dice: &mut Dice) -> Vec<Observation> {
         body,
     };
     let facts = Body::Host(HostFacts {
+        port_range: None,
         time_wait_overflows: Some(0),
         ..HostFacts::default()
     });

@@ -383,6 +383,7 @@ fn observation(step: &Step, default: Option<&str>) -> Observation {
         at: at(host.at),
         source,
         body: Body::Host(HostFacts {
+            port_range: None,
             scope: scope(),
             fin_timeout: host.fin_timeout_s.map(Duration::from_secs),
             time_wait_overflows: host.overflows,

@@ -12,7 +12,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
-use crate::model::{Cookie, Event, Sample, Scope, SockId, Timestamp};
+use crate::model::{Cookie, Event, Holders, Info, Sample, Scope, SockId, Timestamp};
 
 /// Something that a source said.
 #[derive(Clone, Debug, PartialEq)]
@@ -55,6 +55,11 @@ impl Observation {
                     shift_timers(std::slice::from_mut(sample), by);
                 }
             }
+            Body::Holders(holders) => {
+                holders.begun = holders.begun.shifted(by);
+                holders.unchanged = holders.unchanged.map(|at| at.shifted(by));
+            }
+            Body::Info(info) => info.begun = info.begun.shifted(by),
             // The same moment on two clocks, of which the other is not ours to move.
             Body::Clock { .. } => {}
             Body::Event(_)
@@ -88,6 +93,10 @@ pub enum SourceName {
     Destroy,
     /// Exact lookups of known sockets, many times a second, by `sock_diag`.
     Follow,
+    /// What /proc shows of the processes.
+    Holders,
+    /// The sockets' own counters, `tcp_info` by `sock_diag`.
+    Info,
     /// The lab's own processes.
     Lab,
     /// A recording, of itself: what it lacks.
@@ -103,6 +112,8 @@ impl SourceName {
             Self::Bpf => "bpf",
             Self::Destroy => "destroy",
             Self::Follow => "follow",
+            Self::Holders => "holders",
+            Self::Info => "info",
             Self::Lab => "lab",
             Self::Recording => "recording",
         }
@@ -143,6 +154,10 @@ pub enum Body {
         /// What came.
         answer: Answer,
     },
+    /// Who holds a socket, as it differs from what was said before.
+    Holders(Holders),
+    /// A socket's own counters.
+    Info(Info),
     /// Facts of the host.
     Host(HostFacts),
     /// A source began, ended, or changed its pace.
@@ -237,6 +252,8 @@ pub struct HostFacts {
     /// `Tcp: EstabResets` of /proc/net/snmp: sockets that went from ESTABLISHED or CLOSE_WAIT
     /// straight to CLOSE.
     pub resets: Option<u64>,
+    /// `net.ipv4.ip_local_port_range`: the first and the last port that `connect()` chooses from.
+    pub port_range: Option<(u16, u16)>,
     /// `net.ipv4.tcp_fastopen` lets servers accept before the handshake has ended (bit 1).
     pub server_fast_open: bool,
 }
@@ -284,6 +301,14 @@ pub enum Ask {
     Follow(SockId),
     /// The end is gone, or waits out its TIME_WAIT, or is forgotten: no need to look any more.
     Leave(SockId),
-    /// Say all that is there, as a [`Body::Keyframe`], after a whole look that is made at once.
+    /// Who holds the socket file of this inode? To be said at once, and again whenever it changes.
+    Holders(u32),
+    /// Nobody needs to know any more who holds it.
+    NoHolders(u32),
+    /// How long ago did it last hear from its peer? The age of a state that was there before we came
+    /// is bounded by it.
+    Info(SockId),
+    /// Say all that is there, as a [`Body::Keyframe`], after a whole look that is made at once; and
+    /// all holders that are known.
     Keyframe,
 }

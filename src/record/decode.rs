@@ -461,6 +461,7 @@ impl<S: Sockets> Decoder<'_, S> {
             time_wait_overflows: raw.time_wait_overflows,
             listen_overflows: raw.listen_overflows,
             resets: raw.resets,
+            port_range: None,
             server_fast_open: raw.server_fast_open,
         }
     }

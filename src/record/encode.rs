@@ -88,6 +88,7 @@ impl Encoder {
                 unchanged,
                 answer,
             } => self.lookup(at, source, asked, *begun, *unchanged, answer, out),
+            Body::Holders(_) | Body::Info(_) => {}
             Body::Host(facts) => host(facts, self.netns, at, source, out),
             Body::Source(state) => source_state(state, at, source, out),
             Body::Clock { realtime_ns } => {

@@ -195,6 +195,8 @@ fn late_opening(changes: &[Change], connection: &Connection) -> Change {
     let at = match &changes[0] {
         Change::Opened { at, .. }
         | Change::Joined { at, .. }
+        | Change::Held { at, .. }
+        | Change::Dated { at, .. }
         | Change::Missed { at, .. }
         | Change::Closed { at, .. } => *at,
         Change::Marked { mark, .. } => mark.at,

@@ -118,7 +118,12 @@ impl Feed {
             .iter()
             .filter_map(|ask| match ask {
                 Ask::Confirm(id) => Some(*id),
-                Ask::Follow(_) | Ask::Leave(_) | Ask::Keyframe => None,
+                Ask::Follow(_)
+                | Ask::Leave(_)
+                | Ask::Holders(_)
+                | Ask::NoHolders(_)
+                | Ask::Info(_)
+                | Ask::Keyframe => None,
             })
             .collect();
         if ids.is_empty() {

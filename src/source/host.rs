@@ -31,6 +31,9 @@ pub fn facts(scope: Scope) -> HostFacts {
         time_wait_overflows: counter(&netstat, "TcpExt:", "TCPTimeWaitOverflow"),
         listen_overflows: counter(&netstat, "TcpExt:", "ListenOverflows"),
         resets: resets(&snmp),
+        port_range: fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range")
+            .ok()
+            .and_then(|text| port_range(&text)),
         // TFO_SERVER_ENABLE, include/net/tcp.h
         server_fast_open: sysctl("tcp_fastopen").is_some_and(|bits| bits & 2 != 0),
     }
@@ -98,6 +101,13 @@ fn resets(snmp: &str) -> Option<u64> {
     counter(snmp, "Tcp:", "EstabResets")
 }
 
+/// The first and the last port that `connect()` chooses from.
+fn port_range(text: &str) -> Option<(u16, u16)> {
+    let mut ports = text.split_whitespace().map(|port| port.parse().ok());
+    let range = (ports.next()??, ports.next()??);
+    (range.0 <= range.1).then_some(range)
+}
+
 fn sysctl(name: &str) -> Option<u64> {
     let text = fs::read_to_string(format!("/proc/sys/net/ipv4/{name}")).ok()?;
     text.trim().parse().ok()
@@ -137,10 +147,19 @@ mod tests {
     }
 
     #[test]
+    fn a_range_of_ports_is_two_numbers_in_order() {
+        assert_eq!(port_range("32768\t60999\n"), Some((32768, 60999)));
+        for wrong in ["", "1", "2 1", "a 2", "1 70000"] {
+            assert_eq!(port_range(wrong), None, "{wrong:?}");
+        }
+    }
+
+    #[test]
     fn this_host_says_something() {
         let facts = facts(scope());
         assert!(facts.scope.netns.is_some());
         assert!(facts.fin_timeout.is_some());
+        assert!(facts.port_range.is_some());
         assert!(facts.resets.is_some());
     }
 }

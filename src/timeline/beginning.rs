@@ -84,6 +84,8 @@ impl Tracker {
         }
         self.hosts.note_scope(&sample.id);
         self.index(end, &sample.id);
+        self.note_inode(end, sample.inode);
+        self.ask_its_age(end);
         if other.is_some_and(|other| other != scope) {
             self.join_hosts(end);
         }

@@ -188,6 +188,8 @@ pub enum MarkKind {
     Freed,
     /// `close()` after the FIN was out already.
     CloseCall,
+    /// The socket did not answer a question for its counters: somebody keeps its lock.
+    NoAnswer,
 }
 
 impl MarkKind {
@@ -199,6 +201,7 @@ impl MarkKind {
             Self::Retransmit => "retransmit",
             Self::Freed => "freed",
             Self::CloseCall => "close_call",
+            Self::NoAnswer => "no_answer",
         }
     }
 

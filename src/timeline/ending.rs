@@ -163,6 +163,8 @@ impl Tracker {
 
     /// Nothing more is to be asked of the end.
     pub(super) fn leave(&mut self, end: EndRef) {
+        // Its file, if there still is one, is of no connection any more.
+        self.note_inode(end, None);
         // While events run, only mini-sockets are followed.
         let was_followed =
             |track: &&Track| !self.has_events(track.id()) || track.last.is_mini_socket();

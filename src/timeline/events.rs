@@ -32,7 +32,7 @@ impl Tracker {
 
     fn ingest_step(&mut self, event: &Event, from: TcpState, to: TcpState, at: Timestamp) {
         if from == TcpState::Listen && to == TcpState::Close {
-            self.listeners.remove(&event.id);
+            self.remove_listener(&event.id);
             return;
         }
         if to == TcpState::Listen {
@@ -57,6 +57,7 @@ impl Tracker {
             waiting: 0,
             backlog: None,
             inode: None,
+            full_since: None,
         };
         self.listeners.entry(event.id).or_insert(listener);
     }
@@ -386,7 +387,7 @@ impl Tracker {
     }
 
     /// Shows a change of a connection, or keeps it until the connection is shown.
-    fn say(&mut self, end: EndRef, change: Change) {
+    pub(super) fn say(&mut self, end: EndRef, change: Change) {
         let Some(connection) = self.connections.get_mut(&end.conn) else {
             return;
         };

@@ -44,12 +44,12 @@ impl Tracker {
         };
         if poll.first {
             // Another source may have named them otherwise.
-            self.listeners.retain(|id, _| id.scope.host != host);
+            self.forget_the_listeners(host);
         }
         // Listeners first: they tell which end was opened to.
         for sample in poll.appeared.iter().chain(&poll.changed) {
             if sample.state == TcpState::Listen {
-                self.listeners.insert(sample.id, Listener::of(sample));
+                self.note_listener(Listener::of(sample), at);
             }
         }
         self.end_the_lives_before(poll, at, source);
@@ -93,7 +93,7 @@ impl Tracker {
         };
         if self.listeners.contains_key(asked) {
             if !matches!(answer, Answer::Found(_)) {
-                self.listeners.remove(asked);
+                self.remove_listener(asked);
             }
             return;
         }
@@ -261,6 +261,8 @@ impl Tracker {
         }
         if known == sample.state {
             track.refresh(*sample, sight.begun);
+            self.note_inode(end, sample.inode);
+            self.touch(end);
             self.release(end.conn);
             return;
         }
@@ -274,6 +276,7 @@ impl Tracker {
             .copied();
         track.advance(passed, sample.state, bounds, sight.source, Some(sample));
         track.refresh(*sample, sight.begun);
+        self.note_inode(end, sample.inode);
         if sample.state == TcpState::TimeWait {
             self.leave(end);
         } else if sight.looked && !has_events {
@@ -353,11 +356,16 @@ pub(super) fn steps(
     })
 }
 
+/// A state that was found counts as timed when its beginning is known this well.
+const DATED: std::time::Duration = std::time::Duration::from_secs(1);
+
 /// The step into the span at `index`, which is not the first.
 fn step(track: &Track, index: usize) -> Transition {
     let (old, new) = (&track.spans[index - 1], &track.spans[index]);
     let began = match (old.certainty, old.from) {
         (Certainty::Inferred, _) | (_, When::Before(_)) => None,
+        // It was found, and its own counters date it no better than so.
+        (_, When::Between(from, to)) if index == 1 && to.since(from) > DATED => None,
         (_, from) => Some(from.not_after()),
     };
     let is_present = index + 1 == track.spans.len();

@@ -146,6 +146,7 @@ impl Tracker {
         for (side, sock) in Side::BOTH.into_iter().zip(ids) {
             if let Some(sock) = sock {
                 self.index(EndRef { conn: id, side }, &sock);
+                self.rename_inode(EndRef { conn: id, side });
             }
         }
     }

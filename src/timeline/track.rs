@@ -10,8 +10,8 @@ mod entry;
 use std::time::Duration;
 
 use crate::model::tcp::StateSet;
-use crate::model::{Descriptor, FourTuple, Sample, SockId, SourceName, TcpState, Timestamp};
-use crate::timeline::SeenBeside;
+use crate::model::{Descriptor, FourTuple, Queues, Sample, SockId, SourceName, TcpState, Timestamp};
+use crate::timeline::{Holding, SeenBeside};
 use crate::timeline::cause::{Mark, Why, of_look};
 use crate::timeline::turned::Turned;
 
@@ -119,6 +119,12 @@ pub(super) enum Presence {
     Gone,
 }
 
+/// Nothing but the FIN is in the receive queue, where it counts one.
+fn is_eof_unread(sample: &Sample) -> bool {
+    sample.state == TcpState::CloseWait
+        && matches!(sample.queues, Queues::Stream { receive: 1, .. })
+}
+
 /// One end's history.
 #[derive(Clone, Debug)]
 pub struct Track {
@@ -140,6 +146,13 @@ pub struct Track {
     pub(super) freed: Option<Timestamp>,
     /// A reset was told of, and it is not clear yet whether it came or went.
     pub(super) reset_heard: Option<Timestamp>,
+    /// In CLOSE_WAIT with nothing but the end-of-file unread: it was not merged with data.
+    pub(super) eof_was_unread: bool,
+    /// Who held it, oldest first.
+    pub(super) holdings: Vec<Holding>,
+    pub(super) holdings_dropped: u64,
+    /// The inode whose holders were asked for.
+    pub(super) asked_for: Option<u32>,
     marks: Vec<Mark>,
     marks_dropped: u64,
     /// Kept, since a selection asks for it of every connection.
@@ -200,6 +213,10 @@ impl Track {
             looked: None,
             freed: None,
             reset_heard: None,
+            eof_was_unread: is_eof_unread(&sample),
+            holdings: Vec::new(),
+            holdings_dropped: 0,
+            asked_for: None,
             marks: Vec::new(),
             marks_dropped: 0,
         }
@@ -276,6 +293,9 @@ impl Track {
         if to != TcpState::Close {
             self.last.state = to;
         }
+        // The FIN has just been taken in, and nothing else is there to be read.
+        let is_alone = |beside: SeenBeside| beside.unread == Some(0);
+        self.eof_was_unread |= to == TcpState::CloseWait && beside.is_some_and(is_alone);
         if let Some(beside) = beside {
             self.note_holder(beside.descriptor);
             self.beside = beside;
@@ -346,6 +366,7 @@ impl Track {
         let cookie = sample.id.cookie.or(self.last.id.cookie);
         self.last = sample;
         self.last.id.cookie = cookie;
+        self.eof_was_unread |= is_eof_unread(&sample);
         self.note_holder(sample.descriptor());
         self.beside = SeenBeside::from(&sample);
         self.seen = self.seen.max(seen);
@@ -429,6 +450,12 @@ impl Track {
     pub fn why_gone(&self) -> Option<Why> {
         let last = self.spans.last()?;
         (self.is_gone() && last.state == TcpState::Close).then_some(last.why)
+    }
+
+    /// Whether the end-of-file was seen unread behind no data, in CLOSE_WAIT: once the queue is empty,
+    /// it was read.
+    pub const fn end_of_file_was_unread(&self) -> bool {
+        self.eof_was_unread
     }
 
     /// What the newest look or event showed beside the state.

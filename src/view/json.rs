@@ -8,6 +8,7 @@
 mod bytes;
 mod document;
 mod line;
+mod owners;
 
 use serde::Serialize;
 
@@ -17,7 +18,7 @@ use crate::model::{Body, Observation, SourceName, SourceState, Timestamp};
 use crate::timeline::{Age, Change, Connection};
 use crate::view::verdict;
 use bytes::{Address, append};
-use line::{Clock, EventLine, Line, Open, TransitionLine, VerdictInfo};
+use line::{Clock, DatedLine, EventLine, HeldLine, Line, Open, TransitionLine, VerdictInfo};
 
 pub(super) use bytes::inert;
 pub(super) use document::detailed;
@@ -132,6 +133,8 @@ pub fn write_observation(out: &mut Vec<u8>, observation: &Observation) -> serde_
         | Body::Unchanged { .. }
         | Body::Lookup { .. }
         | Body::Keyframe(_)
+        | Body::Holders(_)
+        | Body::Info(_)
         | Body::Host(_) => return Ok(()),
     };
     append(out, &line)
@@ -187,6 +190,15 @@ pub fn write_change(
             Line::Transition(TransitionLine::new(*side, step, connection))
         }
         Change::Marked { conn, side, mark } => Line::Event(EventLine::new(conn.0, *side, mark)),
+        Change::Held { side, at, nth, .. } => match HeldLine::new(connection, *side, *at, *nth) {
+            Some(line) => Line::Holders(line),
+            // So many sets have come since that this one is not kept.
+            None => return Ok(()),
+        },
+        Change::Dated { side, at, .. } => match DatedLine::new(connection, *side, *at) {
+            Some(line) => Line::Age(line),
+            None => return Ok(()),
+        },
         Change::Missed { conn, side, at } => Line::Lost {
             at_ns: at.nanos(),
             source: SourceName::Bpf.token(),
@@ -202,6 +214,11 @@ pub fn write_change(
         },
     };
     append(out, &line)
+}
+
+/// How surely an age is known; `None` when nothing of it is.
+fn known_how(age: Age) -> Option<&'static str> {
+    age.known().map(|_| age.known_how().token())
 }
 
 fn age_ns(age: Option<Age>) -> Option<u64> {

@@ -5,7 +5,7 @@
 
 mod list;
 
-use crate::model::{Body, Descriptor, Observation, SourceName, TcpState};
+use crate::model::{Body, Descriptor, Observation, SourceName, TcpState, Timestamp};
 use crate::timeline::{
     Came, Cause, Change, Connection, Found, Mark, Reason, SeenBeside, Side, Transition,
 };
@@ -14,7 +14,7 @@ use crate::view::duration::{age as brief_age, brief, is_telling};
 use crate::view::palette::{ColorMode, painted};
 use crate::view::plain::plain;
 use crate::view::wall::WallClock;
-use crate::view::{MULTIPATH, is_local, source, verdict};
+use crate::view::{MULTIPATH, is_local, owners, source, verdict};
 
 pub use list::list;
 
@@ -25,6 +25,25 @@ pub struct Lines {
     pub clock: WallClock,
     /// Whether states are coloured.
     pub color: ColorMode,
+}
+
+fn held(side: Side, nth: usize, connection: &Connection) -> String {
+    let words = owners::news(connection, side, nth);
+    let words = words.unwrap_or_else(|| "held by others now".to_owned());
+    format!("{} {}  {words}", side.letter(), connection.endpoint(side))
+}
+
+/// The age of the state that the end was found in, which came later than the opening.
+fn dated(side: Side, at: Timestamp, connection: &Connection) -> String {
+    let (letter, local) = (side.letter(), connection.endpoint(side));
+    let found = connection.end(side).and_then(|track| {
+        let age = track.age(0, at)?;
+        Some((track.spans().first()?.state, age))
+    });
+    match found {
+        Some((state, age)) => format!("{letter} {local}  has been in {state} for {}", brief_age(age)),
+        None => format!("{letter} {local}"),
+    }
 }
 
 impl Lines {
@@ -42,6 +61,8 @@ impl Lines {
                 (step.when.not_after(), self.moved(*side, step, connection))
             }
             Change::Marked { side, mark, .. } => (mark.at, marked(*side, mark, connection)),
+            Change::Held { side, at, nth, .. } => (*at, held(*side, *nth, connection)),
+            Change::Dated { side, at, .. } => (*at, dated(*side, *at, connection)),
             Change::Missed { side, at, .. } => (*at, missed(*side, connection)),
             Change::Closed { at, .. } => (*at, closed(connection)),
         };

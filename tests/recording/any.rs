@@ -258,6 +258,7 @@ fn facts() -> BoxedStrategy<Body> {
                 (time_wait_overflows, listen_overflows, resets, server_fast_open),
             )| {
                 Body::Host(HostFacts {
+                    port_range: None,
                     scope,
                     fin_timeout: fin_timeout.map(Duration::from_nanos),
                     max_tw_buckets,

@@ -82,7 +82,11 @@ impl Following {
         match ask {
             Ask::Follow(id) => self.follower.follow(id),
             Ask::Leave(id) => self.follower.leave(&id),
-            Ask::Confirm(_) | Ask::Keyframe => {}
+            Ask::Confirm(_)
+            | Ask::Holders(_)
+            | Ask::NoHolders(_)
+            | Ask::Info(_)
+            | Ask::Keyframe => {}
         }
     }
 

@@ -279,7 +279,7 @@ impl<'a> Story<'a> {
                     let (first, _, times) = again.unwrap_or((mark.at, mark.at, 0));
                     again = Some((first, mark.at, times + 1));
                 }
-                MarkKind::CloseCall | MarkKind::Freed => {
+                MarkKind::CloseCall | MarkKind::Freed | MarkKind::NoAnswer => {
                     drawn.push((mark.at, 12, format!("Note over {me}: {words}, {time}")));
                 }
             }

@@ -114,6 +114,8 @@ impl Used {
             MarkKind::Retransmit => self.retransmits = true,
             MarkKind::CloseCall => self.close_calls = true,
             MarkKind::Freed => self.frees = true,
+            // Its title says what it is.
+            MarkKind::NoAnswer => {}
         }
     }
 }

@@ -2,7 +2,6 @@
 //! of `tcpwatch report`.
 
 use serde::Serialize;
-use serde_json::Value;
 
 use crate::model::time::nanos_of;
 use crate::model::{Descriptor, Timestamp};
@@ -11,7 +10,8 @@ use crate::timeline::{
 };
 use crate::view::json::bytes::{Address, Name, inert};
 use crate::view::json::line::{VerdictInfo, other_netns};
-use crate::view::json::{VERSION, age_ns};
+use crate::view::json::owners::OwnersInfo;
+use crate::view::json::{VERSION, age_ns, known_how};
 use crate::view::report::Shown;
 use crate::view::report::spent::spent;
 use crate::view::standing::sentence;
@@ -26,9 +26,9 @@ pub fn list<'a>(
     now: Timestamp,
 ) -> serde_json::Result<String> {
     #[derive(Serialize)]
-    struct Document {
+    struct Document<'a> {
         version: u32,
-        connections: Vec<ConnectionInfo>,
+        connections: Vec<ConnectionInfo<'a>>,
     }
     let document = serde_json::to_string_pretty(&Document {
         version: VERSION,
@@ -62,15 +62,15 @@ pub(in crate::view) fn detailed(shown: &Shown<'_>) -> serde_json::Result<String>
 }
 
 #[derive(Serialize)]
-struct ConnectionInfo {
+struct ConnectionInfo<'a> {
     conn: u64,
     #[serde(flatten)]
     life: Option<Life>,
     netns: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     b_netns: Option<u64>,
-    a: Option<EndInfo>,
-    b: Option<EndInfo>,
+    a: Option<EndInfo<'a>>,
+    b: Option<EndInfo<'a>>,
     verdict: Option<VerdictInfo>,
 }
 
@@ -93,17 +93,19 @@ struct Life {
 }
 
 #[derive(Serialize)]
-struct EndInfo {
+struct EndInfo<'a> {
     addr: Address,
     state: &'static str,
     age_ns: Option<u64>,
+    age_max_ns: Option<u64>,
+    age: Option<&'static str>,
     cookie: Option<u64>,
     inode: Option<u32>,
     uid: Option<u32>,
     descriptor: Option<&'static str>,
     unread: Option<u32>,
     unacked: Option<u32>,
-    owners: Option<Value>,
+    owners: OwnersInfo<'a>,
     spans: Vec<SpanInfo>,
     #[serde(flatten)]
     marks: Option<Marks>,
@@ -203,8 +205,8 @@ impl Details {
     }
 }
 
-impl ConnectionInfo {
-    fn new(connection: &Connection, now: Timestamp) -> Self {
+impl<'a> ConnectionInfo<'a> {
+    fn new(connection: &'a Connection, now: Timestamp) -> Self {
         let end = |side| {
             let track = connection.end(side)?;
             Some(EndInfo::new(track, Address(connection.endpoint(side)), now))
@@ -224,20 +226,23 @@ impl ConnectionInfo {
     }
 }
 
-impl EndInfo {
-    fn new(track: &Track, addr: Address, now: Timestamp) -> Self {
+impl<'a> EndInfo<'a> {
+    fn new(track: &'a Track, addr: Address, now: Timestamp) -> Self {
         let last = track.last();
+        let age = track.present_age(now);
         Self {
             addr,
             state: track.state().name(),
-            age_ns: age_ns(track.present_age(now)),
+            age_ns: age_ns(age),
+            age_max_ns: age.and_then(|age| age.at_most).map(nanos_of),
+            age: age.and_then(known_how),
             cookie: last.id.cookie.map(|cookie| cookie.0),
             inode: last.inode,
             uid: last.uid,
             descriptor: track.descriptor_in(track.state()).map(Descriptor::token),
             unread: last.unread(),
             unacked: last.unacked(),
-            owners: None,
+            owners: OwnersInfo(track.owners()),
             spans: spans(track.spans()),
             marks: None,
         }

@@ -4,14 +4,16 @@
 //! docs/json.md too.
 
 use serde::Serialize;
-use serde_json::Value;
 
 use crate::diagnosis::Verdict;
 use crate::model::time::nanos_of;
 use crate::model::{Descriptor, Timestamp};
-use crate::timeline::{Call, Connection, Found, Mark, Process, Reason, Side, Transition};
+use crate::timeline::{
+    Call, Connection, Found, Mark, Owners, Process, Reason, Side, Track, Transition,
+};
 use crate::view::json::bytes::{Address, Name};
-use crate::view::json::{SourceInfo, age_ns};
+use crate::view::json::owners::{HoldersInfo, OwnersInfo, seen_word};
+use crate::view::json::{SourceInfo, age_ns, known_how};
 
 /// One line of output, without its newline.
 #[derive(Debug, Serialize)]
@@ -48,7 +50,11 @@ pub(super) enum Line<'a> {
         age_ns: Option<u64>,
         cookie: Option<u64>,
     },
-    Transition(TransitionLine),
+    Transition(TransitionLine<'a>),
+    /// Another set of processes holds an end.
+    Holders(HeldLine<'a>),
+    /// How old the state is that an end was found in, known later than the end.
+    Age(DatedLine),
     Closed {
         at_ns: u64,
         conn: u64,
@@ -141,7 +147,7 @@ pub(super) fn other_netns(connection: &Connection) -> Option<u64> {
 }
 
 #[derive(Debug, Serialize)]
-pub(super) struct TransitionLine {
+pub(super) struct TransitionLine<'a> {
     at_ns: u64,
     conn: u64,
     end: &'static str,
@@ -163,11 +169,11 @@ pub(super) struct TransitionLine {
     descriptor: Option<&'static str>,
     unread: Option<u32>,
     unacked: Option<u32>,
-    owners: Option<Value>,
+    owners: OwnersInfo<'a>,
 }
 
-impl TransitionLine {
-    pub(super) fn new(side: Side, step: &Transition, connection: &Connection) -> Self {
+impl<'a> TransitionLine<'a> {
+    pub(super) fn new(side: Side, step: &Transition, connection: &'a Connection) -> Self {
         let (seen, why) = (step.seen, &step.why);
         Self {
             at_ns: step.when.not_after().nanos(),
@@ -193,8 +199,98 @@ impl TransitionLine {
                 .and_then(|seen| seen.unread)
                 .or_else(|| thrown_away(why.reason)),
             unacked: seen.and_then(|seen| seen.unacked),
-            owners: None,
+            owners: OwnersInfo(
+                connection
+                    .end(side)
+                    .map_or(Owners::NotLooked, Track::owners),
+            ),
         }
+    }
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct HeldLine<'a> {
+    at_ns: u64,
+    conn: u64,
+    end: &'static str,
+    local: Address,
+    remote: Address,
+    not_before_ns: Option<u64>,
+    not_after_ns: u64,
+    owners: HoldersInfo<'a>,
+    /// Whether there can be others: `all`, `partly`.
+    seen: &'static str,
+    /// Pids of those who were not in the set before.
+    came: Vec<u32>,
+    /// Those of the set before who closed their copy.
+    closed: Vec<u32>,
+    /// Those of the set before who have ended.
+    ended: Vec<u32>,
+}
+
+impl<'a> HeldLine<'a> {
+    pub(super) fn new(
+        connection: &'a Connection,
+        side: Side,
+        at: Timestamp,
+        nth: usize,
+    ) -> Option<Self> {
+        let track = connection.end(side)?;
+        let (before, set) = track.holding(nth)?;
+        let left = || before.into_iter().flat_map(|before| set.left_since(before));
+        let pids = |has_ended: bool| {
+            left()
+                .map(|holder| holder.program.id)
+                .filter(|id| set.has_ended(*id) == has_ended)
+                .map(|id| id.pid)
+                .collect()
+        };
+        let came = set.came_after(before).map(|holder| holder.program.id.pid);
+        Some(Self {
+            at_ns: at.nanos(),
+            conn: connection.id().0,
+            end: side.token(),
+            local: Address(connection.endpoint(side)),
+            remote: Address(connection.endpoint(side.other())),
+            not_before_ns: set.from.not_before().map(Timestamp::nanos),
+            not_after_ns: set.from.not_after().nanos(),
+            owners: HoldersInfo(set),
+            seen: seen_word(set.seen),
+            came: came.collect(),
+            closed: pids(false),
+            ended: pids(true),
+        })
+    }
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct DatedLine {
+    at_ns: u64,
+    conn: u64,
+    end: &'static str,
+    local: Address,
+    remote: Address,
+    state: &'static str,
+    age_ns: Option<u64>,
+    age_max_ns: Option<u64>,
+    age: Option<&'static str>,
+}
+
+impl DatedLine {
+    pub(super) fn new(connection: &Connection, side: Side, at: Timestamp) -> Option<Self> {
+        let track = connection.end(side)?;
+        let age = track.age(0, at)?;
+        Some(Self {
+            at_ns: at.nanos(),
+            conn: connection.id().0,
+            end: side.token(),
+            local: Address(connection.endpoint(side)),
+            remote: Address(connection.endpoint(side.other())),
+            state: track.spans().first()?.state.name(),
+            age_ns: age_ns(Some(age)),
+            age_max_ns: age.at_most.map(nanos_of),
+            age: known_how(age),
+        })
     }
 }
 

@@ -342,7 +342,10 @@ const INDENT: usize = 4 + wall::WIDTH + 2;
 
 const fn sign(mark: &Mark) -> &'static str {
     match mark.kind {
-        MarkKind::ResetSent(_) | MarkKind::ResetReceived | MarkKind::Retransmit => "!",
+        MarkKind::ResetSent(_)
+        | MarkKind::ResetReceived
+        | MarkKind::Retransmit
+        | MarkKind::NoAnswer => "!",
         MarkKind::Freed | MarkKind::CloseCall => "-",
     }
 }

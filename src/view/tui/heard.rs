@@ -68,6 +68,8 @@ impl Heard {
             | Body::Unchanged { .. }
             | Body::Lookup { .. }
             | Body::Keyframe(_)
+            | Body::Holders(_)
+            | Body::Info(_)
             | Body::Host(_)
             | Body::Clock { .. } => {}
         }

@@ -39,6 +39,7 @@ pub(super) const MANY: char = '+';
 /// `close()` after the FIN was out.
 pub(super) const CLOSE_CALL: char = '\u{a2}';
 /// The kernel freed the socket.
+pub(super) const NO_ANSWER: char = '?';
 pub(super) const FREED: char = '\u{25cb}';
 
 /// What a cell shows, and in whose colours.
@@ -347,6 +348,7 @@ fn glyph_of_marks(marks: &[Mark]) -> char {
         MarkKind::Retransmit => RETRANSMIT,
         MarkKind::CloseCall => CLOSE_CALL,
         MarkKind::Freed => FREED,
+        MarkKind::NoAnswer => NO_ANSWER,
     };
     let mut glyphs = marks.iter().map(glyph);
     let first = glyphs.next().unwrap_or(' ');

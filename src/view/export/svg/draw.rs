@@ -185,6 +185,7 @@ impl Draw {
                 ),
             ),
             MarkKind::Retransmit => ("no", round(x, y, 4.5)),
+            MarkKind::NoAnswer => ("al", round(x, y, 4.5)),
             MarkKind::CloseCall => (
                 "end",
                 format!("M{:.1} {:.1}l8 8m0 -8l-8 8", x - 4.0, y - 4.0),

@@ -75,7 +75,7 @@ impl Entry<'_> {
 
 fn mark_style(mark: &Mark, view: &View<'_>) -> Style {
     match mark.kind {
-        MarkKind::ResetSent(_) | MarkKind::ResetReceived => view.theme.alert(),
+        MarkKind::ResetSent(_) | MarkKind::ResetReceived | MarkKind::NoAnswer => view.theme.alert(),
         MarkKind::Retransmit | MarkKind::CloseCall | MarkKind::Freed => Style::new(),
     }
 }

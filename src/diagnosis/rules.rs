@@ -1,0 +1,102 @@
+//! The rules: each looks at one end (or at a listener, a destination, a pair) and says what it
+//! finds, or when to ask again.
+//!
+//! A rule is a function of what was seen and of the moment, and of nothing else. It fires with what
+//! it rests on, or not at all. The trap: every state that is trouble when it lasts is healthy for a
+//! moment, so each has a threshold, and counts from the *latest* moment at which the state can have
+//! begun: a finding never comes too early.
+
+mod close_wait;
+mod wide;
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use crate::diagnosis::finding::{Code, Severity, Standing};
+use crate::diagnosis::settings::Settings;
+use crate::model::{TcpState, Timestamp};
+use crate::timeline::{Connection, Side, Track, Tracker};
+
+pub(super) use wide::Wide;
+
+/// What a rule looks at.
+pub(super) struct Case<'a> {
+    /// The moment.
+    pub(super) at: Timestamp,
+    pub(super) tracker: &'a Tracker,
+    pub(super) connection: &'a Connection,
+    pub(super) side: Side,
+    pub(super) track: &'a Track,
+    pub(super) settings: &'a Settings,
+}
+
+/// What a rule says.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Draft {
+    pub(super) code: Code,
+    pub(super) severity: Severity,
+    /// From when on it holds.
+    pub(super) at: Timestamp,
+    pub(super) what: Cow<'static, str>,
+    pub(super) evidence: Vec<Cow<'static, str>>,
+    pub(super) advice: Cow<'static, str>,
+    pub(super) standing: Option<Standing>,
+}
+
+/// What the rules say of one subject, each code at most once.
+pub(super) type Drafts = Vec<Draft>;
+
+/// Asks all rules about an end; says when to ask again if nothing changes.
+pub(super) fn of_end(case: &Case<'_>, drafts: &mut Drafts) -> Option<Timestamp> {
+    match case.track.state() {
+        TcpState::CloseWait => close_wait::check(case, drafts),
+        _ => None,
+    }
+}
+
+/// Whether the present state of an end has lasted for a time.
+pub(super) enum Lasted {
+    /// Since then it is longer than that.
+    Since(Timestamp),
+    /// It will be, then.
+    Until(Timestamp),
+}
+
+impl Case<'_> {
+    /// Whether the end has been in its state for longer than `threshold`.
+    pub(super) fn has_lasted(&self, threshold: Duration) -> Lasted {
+        let entered = self.track.spans().last().map(|span| span.from.not_after());
+        let due = entered.unwrap_or(self.at).plus(threshold);
+        if due <= self.at {
+            Lasted::Since(due)
+        } else {
+            Lasted::Until(due)
+        }
+    }
+
+    /// A finding of this end that holds since `at`.
+    pub(super) fn draft(
+        &self,
+        (code, severity): (Code, Severity),
+        at: Timestamp,
+        what: impl Into<Cow<'static, str>>,
+        evidence: Vec<Cow<'static, str>>,
+        advice: impl Into<Cow<'static, str>>,
+    ) -> Draft {
+        Draft {
+            code,
+            severity,
+            // It was not known before the connection was.
+            at: at.max(self.connection.opened()),
+            what: what.into(),
+            evidence,
+            advice: advice.into(),
+            standing: Some(Standing::of(self.connection, self.side, self.track)),
+        }
+    }
+
+    /// The other end, where it is seen.
+    pub(super) fn peer(&self) -> Option<&Track> {
+        self.connection.end(self.side.other())
+    }
+}
