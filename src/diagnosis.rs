@@ -5,6 +5,7 @@
 
 pub mod causality;
 pub mod finding;
+mod known;
 mod rules;
 pub mod settings;
 mod told;
@@ -13,6 +14,7 @@ pub mod watch;
 
 pub use causality::Clocks;
 pub use finding::{Finding, Severity, Subject};
+pub use known::Known;
 pub use settings::Settings;
 pub use verdict::{Code, How, Verdict};
 pub use watch::{Diagnosis, News};

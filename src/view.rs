@@ -3,6 +3,7 @@
 mod cause;
 pub mod duration;
 pub mod export;
+mod finding;
 #[cfg(test)]
 mod fixture;
 pub mod json;

@@ -559,7 +559,11 @@ fn check_chains(changes: &[Change]) -> Result<(), String> {
                     return Err(format!("broken chain: {change:?}"));
                 }
             }
-            Change::Marked { .. } | Change::Missed { .. } | Change::Closed { .. } => {}
+            Change::Marked { .. }
+            | Change::Held { .. }
+            | Change::Dated { .. }
+            | Change::Missed { .. }
+            | Change::Closed { .. } => {}
         }
     }
     Ok(())

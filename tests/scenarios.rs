@@ -571,7 +571,10 @@ fn check_changes(changes: &[Change]) {
                 *state = step.to;
             }
             Change::Closed { conn, .. } => assert!(closed.insert(*conn), "closed twice"),
-            Change::Marked { conn, .. } | Change::Missed { conn, .. } => {
+            Change::Marked { conn, .. }
+            | Change::Held { conn, .. }
+            | Change::Dated { conn, .. }
+            | Change::Missed { conn, .. } => {
                 assert!(opened.contains(conn), "marked before opened");
             }
         }
@@ -664,7 +667,12 @@ fn check_shifted(file: &Path, scenario: &Scenario, shift: i64) {
             .iter()
             .filter_map(|ask| match ask {
                 Ask::Confirm(id) => Some(*id),
-                Ask::Follow(_) | Ask::Leave(_) | Ask::Keyframe => None,
+                Ask::Follow(_)
+                | Ask::Leave(_)
+                | Ask::Holders(_)
+                | Ask::NoHolders(_)
+                | Ask::Info(_)
+                | Ask::Keyframe => None,
             })
             .collect();
         let expected: Vec<SockId> = asks.iter().map(|line| id(line)).collect();

@@ -395,7 +395,7 @@ fn a_pause_freezes_the_picture() {
     story.look(21_000, &[], &[in_state(b, TcpState::LastAck)]);
     story.gone(22_000, a);
     story.gone(22_000, b);
-    assert_eq!(story.tracker.totals().seen, 2);
+    assert_eq!(story.known.tracker.totals().seen, 2);
     snapshot("paused", &mut story, 26_000);
 
     let paused = story.screen(80, 24, 26_000);
@@ -564,9 +564,7 @@ fn keys_answer_as_the_table_says() {
         (KeyEvent::from(KeyCode::Esc), Reaction::Redraw),
         (KeyEvent::from(KeyCode::Char('x')), Reaction::Nothing),
     ] {
-        let answer = story
-            .app
-            .update(Input::Key(key), &story.tracker, at(18_000));
+        let answer = story.app.update(Input::Key(key), &story.known, at(18_000));
         assert_eq!(answer, reaction, "{key:?}");
     }
     story.type_keys("?jj", 18_000);
@@ -574,7 +572,7 @@ fn keys_answer_as_the_table_says() {
     assert_eq!(marked(&mut story, 18_000), "1", "the help covers the list");
     let answer = story
         .app
-        .update(Input::TerminalGone, &story.tracker, at(18_000));
+        .update(Input::TerminalGone, &story.known, at(18_000));
     assert_eq!(answer, Reaction::Quit);
 }
 
@@ -652,7 +650,7 @@ fn show_replay(name: &str, (player, app): (&Player, &mut App), standing: Standin
     for (width, height) in [(80, 24), (120, 40)] {
         let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
         terminal
-            .draw(|frame| draw(frame, app, world.tracker(), player.position()))
+            .draw(|frame| draw(frame, app, world.known(), player.position()))
             .unwrap();
         insta::assert_snapshot!(format!("{name}_{width}x{height}"), terminal.backend());
     }
@@ -671,15 +669,15 @@ fn a_recording_at_any_moment() {
     player.seek(player.end()).unwrap();
     show_replay("replay_ended", (&player, &mut app), Standing::Ended);
     let key = |c| Input::Key(KeyEvent::new(KeyCode::Char(c), KeyModifiers::NONE));
-    let (tracker, now) = (player.world().tracker(), player.position());
+    let (known, now) = (player.world().known(), player.position());
     for c in "t14:0".chars() {
-        assert_eq!(app.update(key(c), tracker, now), Reaction::Redraw);
+        assert_eq!(app.update(key(c), known, now), Reaction::Redraw);
     }
     show_replay("replay_prompt", (&player, &mut app), Standing::Paused);
     let enter = Input::Key(KeyEvent::new(KeyCode::Enter, KeyModifiers::NONE));
     let to = Reaction::Travel(Travel::To("14:0".into()));
-    assert_eq!(app.update(enter, tracker, now), to);
-    app.update(key('?'), tracker, now);
+    assert_eq!(app.update(enter, known, now), to);
+    app.update(key('?'), known, now);
     show_replay("replay_help", (&player, &mut app), Standing::Paused);
 }
 
@@ -700,7 +698,7 @@ fn clocks_that_contradict_each_other_are_said_while_it_plays() {
     app.show_moment(playback, world.heard().clone());
     let mut terminal = Terminal::new(TestBackend::new(100, 24)).unwrap();
     terminal
-        .draw(|frame| draw(frame, &mut app, world.tracker(), player.position()))
+        .draw(|frame| draw(frame, &mut app, world.known(), player.position()))
         .unwrap();
     let shown = terminal.backend().to_string();
     let line = shown.lines().nth(1).unwrap();

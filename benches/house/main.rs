@@ -22,6 +22,7 @@ use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use rounds::{Contender, take};
 use story::Story;
+use tcpwatch::diagnosis::Known;
 use tcpwatch::model::filter::{Filter, PortSet};
 use tcpwatch::model::{Cookie, Look, Observation, Sample, Scope, SourceName, TcpState, Timestamp};
 use tcpwatch::source::proc_net::parse;
@@ -318,7 +319,7 @@ fn frames(recording: &Recording, rounds: usize) -> anyhow::Result<String> {
     let large = Picture::of(recording, KNOWN)?;
     let mut newest = Picture::of(recording, KNOWN)?;
     newest.app.follow_newest();
-    let paused = large.tracker.clone();
+    let paused = large.known.clone();
     let now = recording.at.plus(Duration::from_secs(3));
     let contender = |name, against, mut picture: Picture| {
         Contender::new(name, against, move || {
@@ -344,7 +345,7 @@ fn frames(recording: &Recording, rounds: usize) -> anyhow::Result<String> {
 /// A screen in memory, and what it shows.
 struct Picture {
     app: App,
-    tracker: Tracker,
+    known: Known,
     terminal: Terminal<TestBackend>,
 }
 
@@ -356,13 +357,13 @@ impl Picture {
             .context("no socket was recorded")?;
         let samples = story::invented(like, recording.port, known);
         let story = Story::of(&samples, recording.port, recording.at);
-        let mut tracker = Tracker::default();
+        let mut known = Known::default();
         for observation in story.found.iter().chain(&story.half_closed) {
-            tracker.ingest(observation);
+            known.take(observation);
         }
         Ok(Self {
             app: App::new(Filter::default(), ColorMode::On, TimeZone::UTC),
-            tracker,
+            known,
             terminal: Terminal::new(TestBackend::new(SCREEN.0, SCREEN.1))?,
         })
     }
@@ -371,7 +372,7 @@ impl Picture {
         // Every cell is another one than before, as when the whole picture moves.
         self.terminal.clear()?;
         self.terminal
-            .draw(|frame| draw(frame, &mut self.app, &self.tracker, now))?;
+            .draw(|frame| draw(frame, &mut self.app, &self.known, now))?;
         Ok(())
     }
 }

@@ -72,7 +72,12 @@ impl Story {
             .asks()
             .filter_map(|ask| match ask {
                 Ask::Confirm(asked) => Some(asked),
-                Ask::Follow(_) | Ask::Leave(_) | Ask::Keyframe => None,
+                Ask::Follow(_)
+                | Ask::Leave(_)
+                | Ask::Holders(_)
+                | Ask::NoHolders(_)
+                | Ask::Info(_)
+                | Ask::Keyframe => None,
             })
             .map(|asked| {
                 let body = Body::Lookup {

@@ -228,7 +228,11 @@ impl Diagnosis {
                 finding.over.is_some() || finding.code.is_fact()
             };
             // Mostly the first that is looked at.
-            let oldest = self.findings.iter().find(over).or(self.findings.iter().next());
+            let oldest = self
+                .findings
+                .iter()
+                .find(over)
+                .or(self.findings.iter().next());
             let Some(number) = oldest.map(|(number, _)| *number) else {
                 return;
             };

@@ -10,6 +10,7 @@ use jiff::tz::TimeZone;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::cli::{Format, Live};
+use crate::diagnosis::{Known, News};
 use crate::lab::judge::Conclusion;
 use crate::model::filter::{Filter, Selection};
 use crate::model::{Body, Observation, Timestamp};
@@ -182,6 +183,25 @@ impl LineShow {
         }
     }
 
+    /// Shows what was found, if it is about a connection that is wanted, or about none.
+    fn news(&mut self, news: &News, at: Timestamp, tracker: &Tracker) -> anyhow::Result<()> {
+        let is_wanted = |conn| {
+            let connection = tracker.get(conn);
+            connection.is_some_and(|connection| !self.hides || wants(&self.filter, connection))
+        };
+        let mut conns = news.finding().subject.connections().peekable();
+        if conns.peek().is_some() && !conns.any(is_wanted) {
+            return Ok(());
+        }
+        match self.format {
+            Format::Json => {
+                json::write_news(&mut self.json, news, at)?;
+                self.send_json()
+            }
+            Format::Text | Format::Tui => self.line(&self.lines.news(news, at)),
+        }
+    }
+
     fn forget_dropped(&mut self, tracker: &Tracker) {
         if self.shown.len() > 2 * tracker.connections().len() + 1024 {
             self.shown.retain(|id| tracker.get(*id).is_some());
@@ -238,28 +258,27 @@ fn late_opening(changes: &[Change], connection: &Connection) -> Change {
 }
 
 impl Show for LineShow {
-    fn take(
-        &mut self,
-        observation: &Observation,
-        changes: &[Change],
-        tracker: &Tracker,
-    ) -> anyhow::Result<()> {
+    fn take(&mut self, observation: &Observation, known: &Known) -> anyhow::Result<()> {
         self.lines.clock.note(observation);
         if self.from.is_some_and(|from| observation.at < from) {
             return Ok(());
         }
         self.observation(observation)?;
+        let changes = known.changes();
         for index in 0..changes.len() {
-            if let Some(connection) = tracker.get(changes[index].conn()) {
+            if let Some(connection) = known.tracker.get(changes[index].conn()) {
                 self.change(&changes[index..], connection)?;
             }
+        }
+        for news in known.news() {
+            self.news(news, observation.at, &known.tracker)?;
         }
         Ok(())
     }
 
-    fn settle(&mut self, tracker: &Tracker, _: Timestamp) -> anyhow::Result<Flow> {
+    fn settle(&mut self, known: &Known, _: Timestamp) -> anyhow::Result<Flow> {
         self.flush()?;
-        self.forget_dropped(tracker);
+        self.forget_dropped(&known.tracker);
         Ok(if reader_is_gone() {
             Flow::End
         } else {
@@ -271,7 +290,7 @@ impl Show for LineShow {
         &mut self,
         experiment: &str,
         conclusion: &Conclusion,
-        _: &Tracker,
+        _: &Known,
         now: Timestamp,
     ) -> anyhow::Result<()> {
         match self.format {

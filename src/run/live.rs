@@ -12,6 +12,7 @@ use std::time::Duration;
 use anyhow::Context;
 
 use crate::cli::{Format, Live};
+use crate::diagnosis::Known;
 use crate::lab::conductor::Announcement;
 use crate::lab::judge::Conclusion;
 use crate::model::{Ask, Body, Observation, SourceName, Timestamp};
@@ -25,7 +26,6 @@ use crate::run::{Outcome, complain, signals};
 use crate::source::feed::Feed;
 use crate::source::quick::{Asker, Batch};
 use crate::source::{Request, SourceError, clock, host};
-use crate::timeline::{Change, Tracker};
 use crate::view::tui::Input;
 use crate::view::tui::terminal::end_on_panic;
 use threads::{open_quick, spawn_quick, spawn_source};
@@ -45,6 +45,8 @@ pub(super) enum Message {
     Observed(Vec<Observation>),
     /// The quick thread said this.
     Quick(Batch),
+    /// What the threads beside say: who holds the sockets, what their counters say.
+    Beside(Stream, Vec<Observation>),
     /// No source can go on.
     SourceFailed(SourceError),
     /// A key, or the terminal.
@@ -78,18 +80,13 @@ pub(super) enum Flow {
 /// What shows a live run: the screen, or lines.
 pub(super) trait Show {
     /// Takes in an observation and what followed from it.
-    fn take(
-        &mut self,
-        observation: &Observation,
-        changes: &[Change],
-        tracker: &Tracker,
-    ) -> anyhow::Result<()>;
+    fn take(&mut self, observation: &Observation, known: &Known) -> anyhow::Result<()>;
 
     /// All that was waiting is taken in, or time has passed.
-    fn settle(&mut self, tracker: &Tracker, now: Timestamp) -> anyhow::Result<Flow>;
+    fn settle(&mut self, known: &Known, now: Timestamp) -> anyhow::Result<Flow>;
 
     /// A key, or news of the terminal, which only a screen has.
-    fn input(&mut self, _: Input, _: &Tracker, _: Timestamp) -> anyhow::Result<Flow> {
+    fn input(&mut self, _: Input, _: &Known, _: Timestamp) -> anyhow::Result<Flow> {
         Ok(Flow::On)
     }
 
@@ -112,7 +109,7 @@ pub(super) trait Show {
         &mut self,
         experiment: &str,
         conclusion: &Conclusion,
-        tracker: &Tracker,
+        known: &Known,
         now: Timestamp,
     ) -> anyhow::Result<()>;
 
@@ -179,8 +176,7 @@ pub(super) fn run(
         caught_up: Timestamp::default(),
         prompted: Timestamp::default(),
         quick_done,
-        tracker: Tracker::default(),
-        changes: Vec::new(),
+        known: Known::default(),
         asks: Vec::new(),
         questions,
         show: show.as_mut(),
@@ -206,9 +202,8 @@ struct Main<'a> {
     prompted: Timestamp,
     /// To be told when a batch of the quick thread is done with.
     quick_done: SyncSender<()>,
-    tracker: Tracker,
+    known: Known,
     /// Kept to save the allocation.
-    changes: Vec<Change>,
     asks: Vec<Ask>,
     questions: Sender<Vec<Ask>>,
     show: &'a mut dyn Show,
@@ -230,8 +225,7 @@ impl Main<'_> {
             let now = clock::now();
             self.release()?;
             self.hear_the_recorder();
-            if self.show.settle(&self.tracker, now)? == Flow::End
-                || end.is_some_and(|end| end <= now)
+            if self.show.settle(&self.known, now)? == Flow::End || end.is_some_and(|end| end <= now)
             {
                 return self.conclude(messages);
             }
@@ -286,6 +280,10 @@ impl Main<'_> {
                 self.take(Stream::Looks, batch)?;
                 Ok(Flow::On)
             }
+            Message::Beside(stream, batch) => {
+                self.take(stream, batch)?;
+                Ok(Flow::On)
+            }
             Message::Quick(batch) => {
                 self.push_quick(batch);
                 self.release()?;
@@ -294,7 +292,7 @@ impl Main<'_> {
                 Ok(Flow::On)
             }
             Message::SourceFailed(error) => Err(error.into()),
-            Message::Input(input) => self.show.input(input, &self.tracker, clock::now()),
+            Message::Input(input) => self.show.input(input, &self.known, clock::now()),
             Message::Lab(announcement) => {
                 let now = clock::now();
                 let note = self
@@ -389,11 +387,9 @@ impl Main<'_> {
         if let Some(recorder) = &mut self.recorder {
             recorder.tap(observation);
         }
-        self.tracker.ingest(observation);
-        self.changes.clear();
-        self.changes.extend(self.tracker.changes());
-        self.asks.extend(self.tracker.asks());
-        self.show.take(observation, &self.changes, &self.tracker)
+        self.known.take(observation);
+        self.asks.extend(self.known.asks());
+        self.show.take(observation, &self.known)
     }
 
     fn ask(&mut self) {
@@ -425,7 +421,7 @@ impl Main<'_> {
     fn experiment_is_over(&self, now: Timestamp) -> bool {
         self.experimenter
             .as_ref()
-            .is_some_and(|experimenter| experimenter.is_over(&self.tracker, now))
+            .is_some_and(|experimenter| experimenter.is_over(&self.known.tracker, now))
     }
 
     /// The experiment is over: its conclusion is shown. Lines end with it; the screen stays.
@@ -433,8 +429,8 @@ impl Main<'_> {
         let Some(experimenter) = &mut self.experimenter else {
             return Ok(Flow::On);
         };
-        let (name, conclusion) = experimenter.conclude(&self.tracker);
-        self.show.conclusion(name, conclusion, &self.tracker, now)?;
+        let (name, conclusion) = experimenter.conclude(&self.known.tracker);
+        self.show.conclusion(name, conclusion, &self.known, now)?;
         Ok(if experimenter.stays() {
             Flow::On
         } else {
@@ -450,6 +446,7 @@ impl Main<'_> {
             let left = end.plus(HORIZON).since(clock::now());
             match messages.recv_timeout(left) {
                 Ok(Message::Observed(batch)) => self.merge.push(Stream::Looks, batch),
+                Ok(Message::Beside(stream, batch)) => self.merge.push(stream, batch),
                 Ok(Message::Quick(batch)) => {
                     self.push_quick(batch);
                     let _ = self.quick_done.try_send(());
@@ -468,10 +465,10 @@ impl Main<'_> {
         self.show.conclude()?;
         if let Some(recorder) = self.recorder.take() {
             match self.shown {
-                Shown::Nothing => record::end(self.config, recorder, &self.tracker)?,
+                Shown::Nothing => record::end(self.config, recorder, &self.known.tracker)?,
                 Shown::Wanted => {
                     let was_told = self.config.format != Format::Tui;
-                    record::end_beside(self.config, recorder, was_told, &self.tracker);
+                    record::end_beside(self.config, recorder, was_told, &self.known.tracker);
                 }
             }
         }

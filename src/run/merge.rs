@@ -26,15 +26,19 @@ pub(super) enum Stream {
     Quick,
     /// What the main thread itself has to say.
     Main,
+    /// Who holds the sockets.
+    Holders,
+    /// What the sockets' counters say.
+    Info,
 }
 
 /// The queue of lookups that are later than the events they came with, beside those of the streams.
-const LATER: usize = 3;
+const LATER: usize = 5;
 
 /// Observations on their way to the tracker.
 #[derive(Debug, Default)]
 pub(super) struct Merge {
-    streams: [VecDeque<IntoIter<Observation>>; 4],
+    streams: [VecDeque<IntoIter<Observation>>; 6],
     /// All events up to then are here; `None` while none run.
     drained: Option<Timestamp>,
     released: Timestamp,

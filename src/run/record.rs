@@ -10,6 +10,7 @@ use std::io;
 use std::sync::mpsc::{Sender, SyncSender};
 
 use crate::cli::Live;
+use crate::diagnosis::Known;
 use crate::lab::judge::Conclusion;
 use crate::model::{Ask, Body, Observation, SourceName, SourceState, Timestamp};
 use crate::record::recorder::{
@@ -20,7 +21,7 @@ use crate::run::lines::reader_is_gone;
 use crate::run::live::{self, Flow, Message, Show, Shown};
 use crate::run::{Outcome, complain};
 use crate::source::{clock, host};
-use crate::timeline::{Change, Tracker};
+use crate::timeline::Tracker;
 use crate::view::duration::brief;
 use crate::view::plain::plain;
 use crate::view::size::size;
@@ -251,7 +252,7 @@ fn first_line(config: &Live, opening: &[Observation]) -> String {
 }
 
 impl Show for NoShow {
-    fn take(&mut self, observation: &Observation, _: &[Change], _: &Tracker) -> anyhow::Result<()> {
+    fn take(&mut self, observation: &Observation, _: &Known) -> anyhow::Result<()> {
         if observation.at <= self.told_until {
             return Ok(());
         }
@@ -268,7 +269,7 @@ impl Show for NoShow {
         Ok(())
     }
 
-    fn settle(&mut self, _: &Tracker, _: Timestamp) -> anyhow::Result<Flow> {
+    fn settle(&mut self, _: &Known, _: Timestamp) -> anyhow::Result<Flow> {
         Ok(if self.has_failed || self.to_stdout && reader_is_gone() {
             Flow::End
         } else {
@@ -288,7 +289,7 @@ impl Show for NoShow {
         &mut self,
         _: &str,
         _: &Conclusion,
-        _: &Tracker,
+        _: &Known,
         _: Timestamp,
     ) -> anyhow::Result<()> {
         Ok(())

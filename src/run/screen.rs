@@ -10,12 +10,12 @@ use anyhow::Context;
 use jiff::tz::TimeZone;
 
 use crate::cli::Live;
+use crate::diagnosis::Known;
 use crate::lab::judge::Conclusion;
 use crate::model::{Body, Observation, SourceName, Timestamp};
 use crate::record::recorder::News;
 use crate::run::live::{Flow, Message, Show};
 use crate::run::record::in_words;
-use crate::timeline::{Change, Tracker};
 use crate::view::tui::terminal::{Guard, spawn_keys};
 use crate::view::tui::{App, Input, Reaction, draw};
 
@@ -64,22 +64,19 @@ impl ScreenShow {
 }
 
 impl Show for ScreenShow {
-    fn take(
-        &mut self,
-        observation: &Observation,
-        changes: &[Change],
-        _: &Tracker,
-    ) -> anyhow::Result<()> {
+    fn take(&mut self, observation: &Observation, known: &Known) -> anyhow::Result<()> {
         self.app.note(observation);
-        self.is_stale |= !changes.is_empty() || matches!(observation.body, Body::Note { .. });
+        self.is_stale |= !known.changes().is_empty()
+            || !known.news().is_empty()
+            || matches!(observation.body, Body::Note { .. });
         Ok(())
     }
 
-    fn settle(&mut self, tracker: &Tracker, now: Timestamp) -> anyhow::Result<Flow> {
+    fn settle(&mut self, known: &Known, now: Timestamp) -> anyhow::Result<Flow> {
         if self.is_due(now) {
             let app = &mut self.app;
             self.guard
-                .draw(|frame| draw(frame, app, tracker, now))
+                .draw(|frame| draw(frame, app, known, now))
                 .context("draw on the terminal")?;
             self.drawn = Some(now);
             self.is_stale = false;
@@ -87,8 +84,8 @@ impl Show for ScreenShow {
         Ok(Flow::On)
     }
 
-    fn input(&mut self, input: Input, tracker: &Tracker, now: Timestamp) -> anyhow::Result<Flow> {
-        match self.app.update(input, tracker, now) {
+    fn input(&mut self, input: Input, known: &Known, now: Timestamp) -> anyhow::Result<Flow> {
+        match self.app.update(input, known, now) {
             // Time travels in recordings only.
             Reaction::Nothing | Reaction::Travel(_) => {}
             Reaction::Redraw => self.is_stale = true,
@@ -124,7 +121,7 @@ impl Show for ScreenShow {
         &mut self,
         experiment: &str,
         conclusion: &Conclusion,
-        tracker: &Tracker,
+        known: &Known,
         now: Timestamp,
     ) -> anyhow::Result<()> {
         self.app.note(&Observation {
@@ -137,7 +134,7 @@ impl Show for ScreenShow {
             },
         });
         // What was to be seen has been seen: it must not slide away.
-        self.app.pause(tracker, now);
+        self.app.pause(known, now);
         self.is_stale = true;
         Ok(())
     }

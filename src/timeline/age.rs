@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use crate::model::{Counters, TcpState, Timestamp};
-use crate::timeline::{Age, Track, When};
+use crate::timeline::{Track, When};
 
 /// Two counters that were set by one segment are this close.
 const AT_ONCE: Duration = Duration::from_millis(50);
@@ -17,23 +17,39 @@ const JIFFY: Duration = Duration::from_millis(10);
 /// Bounds that are closer are one time to whoever reads it.
 const EXACT: Duration = Duration::from_millis(200);
 
+/// How long a state has lasted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Age {
+    /// At least this long.
+    pub at_least: Duration,
+    /// At most this long; `None` when the beginning was before we came.
+    pub at_most: Option<Duration>,
+}
+
+impl Age {
+    /// The lower bound, `None` when nothing at all is known.
+    pub fn known(self) -> Option<Duration> {
+        (!self.at_least.is_zero() || self.at_most.is_some()).then_some(self.at_least)
+    }
+}
+
 /// How surely an age is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Known {
+pub enum Precision {
     /// As good as exactly.
-    Exactly,
+    Exact,
     /// It lies between two bounds.
-    Between,
+    Range,
     /// It is at least so much.
     AtLeast,
 }
 
-impl Known {
+impl Precision {
     /// The word in machine output.
     pub const fn token(self) -> &'static str {
         match self {
-            Self::Exactly => "exact",
-            Self::Between => "range",
+            Self::Exact => "exact",
+            Self::Range => "range",
             Self::AtLeast => "at_least",
         }
     }
@@ -41,14 +57,14 @@ impl Known {
 
 impl Age {
     /// How surely it is known.
-    pub fn known_how(self) -> Known {
+    pub fn precision(self) -> Precision {
         match self.at_most {
-            None => Known::AtLeast,
+            None => Precision::AtLeast,
             // A fiftieth is nothing to who waits: 59 to 60 minutes are an hour.
             Some(most) if most.saturating_sub(self.at_least) <= EXACT.max(most / 50) => {
-                Known::Exactly
+                Precision::Exact
             }
-            Some(_) => Known::Between,
+            Some(_) => Precision::Range,
         }
     }
 }
@@ -85,6 +101,28 @@ pub(super) fn bounds(counters: &Counters) -> Option<(Duration, Option<Duration>)
 }
 
 impl Track {
+    /// How long the span at `index` had lasted at `now`, or until it ended.
+    pub fn age(&self, index: usize, now: Timestamp) -> Option<Age> {
+        let span = self.spans.get(index)?;
+        let end = self.spans.get(index + 1).map(|next| next.from);
+        let (end_least, end_most) = match end {
+            None => (now, now),
+            Some(when) => (
+                when.not_before().unwrap_or(when.not_after()).min(now),
+                when.not_after().min(now),
+            ),
+        };
+        Some(Age {
+            at_least: end_least.since(span.from.not_after()),
+            at_most: span.from.not_before().map(|from| end_most.since(from)),
+        })
+    }
+
+    /// How long the present state has lasted at `now`.
+    pub fn present_age(&self, now: Timestamp) -> Option<Age> {
+        self.age(self.spans.len().checked_sub(1)?, now)
+    }
+
     /// Takes in when the state was entered that was found at attach; says whether that is news.
     /// `asked` is before and after the counters were read.
     pub(super) fn date_what_was_found(
@@ -131,14 +169,52 @@ mod tests {
     #[test]
     fn the_bounds_of_a_close_wait_hold_the_truth() {
         for (about, sent, received, ack, keepalive, least, most) in [
-            ("data 2 s before", 23_004, 22_004, 20_000, false, 20_000, 20_000),
-            ("no data ever", 23_004, 23_004, 20_000, false, 20_000, 23_004),
+            (
+                "data 2 s before",
+                23_004,
+                22_004,
+                20_000,
+                false,
+                20_000,
+                20_000,
+            ),
+            (
+                "no data ever",
+                23_004,
+                23_004,
+                20_000,
+                false,
+                20_000,
+                23_004,
+            ),
             ("FIN on data", 23_004, 20_000, 20_000, false, 20_000, 20_000),
             ("keepalive", 22_500, 22_004, 4_704, true, 4_704, 22_004),
-            ("we sent later", 15_000, 22_004, 15_000, false, 15_000, 22_004),
-            ("answered before", 21_000, 22_004, 20_000, false, 20_000, 22_004),
+            (
+                "we sent later",
+                15_000,
+                22_004,
+                15_000,
+                false,
+                15_000,
+                22_004,
+            ),
+            (
+                "answered before",
+                21_000,
+                22_004,
+                20_000,
+                false,
+                20_000,
+                22_004,
+            ),
         ] {
-            let told = bounds(&counters(TcpState::CloseWait, sent, received, ack, keepalive));
+            let told = bounds(&counters(
+                TcpState::CloseWait,
+                sent,
+                received,
+                ack,
+                keepalive,
+            ));
             let ms = Duration::from_millis;
             assert_eq!(told, Some((ms(least), Some(ms(most)))), "{about}");
         }

@@ -198,7 +198,11 @@ impl Tracker {
                 let Some(track) = self.track_mut(end) else {
                     return;
                 };
-                if track.holdings.last().is_some_and(|last| is_same(last, told)) {
+                if track
+                    .holdings
+                    .last()
+                    .is_some_and(|last| is_same(last, told))
+                {
                     return;
                 }
                 let born = track.not_born_before();

@@ -7,13 +7,13 @@
 
 mod entry;
 
-use std::time::Duration;
-
 use crate::model::tcp::StateSet;
-use crate::model::{Descriptor, FourTuple, Queues, Sample, SockId, SourceName, TcpState, Timestamp};
-use crate::timeline::{Holding, SeenBeside};
+use crate::model::{
+    Descriptor, FourTuple, Queues, Sample, SockId, SourceName, TcpState, Timestamp,
+};
 use crate::timeline::cause::{Mark, Why, of_look};
 use crate::timeline::turned::Turned;
+use crate::timeline::{Holding, SeenBeside};
 
 pub use entry::Entry;
 use entry::IN_THE_MIDDLE;
@@ -90,22 +90,6 @@ pub struct Span {
     pub entry: Option<Entry>,
     /// Why it was entered.
     pub why: Why,
-}
-
-/// How long a state has lasted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Age {
-    /// At least this long.
-    pub at_least: Duration,
-    /// At most this long; `None` when the beginning was before we came.
-    pub at_most: Option<Duration>,
-}
-
-impl Age {
-    /// The lower bound, `None` when nothing at all is known.
-    pub fn known(self) -> Option<Duration> {
-        (!self.at_least.is_zero() || self.at_most.is_some()).then_some(self.at_least)
-    }
 }
 
 /// Whether the socket is in the kernel's table, as far as the last answers say.
@@ -482,27 +466,5 @@ impl Track {
         self.spans
             .iter()
             .rposition(|span| span.from.not_after() <= at)
-    }
-
-    /// How long the span at `index` had lasted at `now`, or until it ended.
-    pub fn age(&self, index: usize, now: Timestamp) -> Option<Age> {
-        let span = self.spans.get(index)?;
-        let end = self.spans.get(index + 1).map(|next| next.from);
-        let (end_least, end_most) = match end {
-            None => (now, now),
-            Some(when) => (
-                when.not_before().unwrap_or(when.not_after()).min(now),
-                when.not_after().min(now),
-            ),
-        };
-        Some(Age {
-            at_least: end_least.since(span.from.not_after()),
-            at_most: span.from.not_before().map(|from| end_most.since(from)),
-        })
-    }
-
-    /// How long the present state has lasted at `now`.
-    pub fn present_age(&self, now: Timestamp) -> Option<Age> {
-        self.age(self.spans.len().checked_sub(1)?, now)
     }
 }

@@ -166,7 +166,9 @@ pub(super) fn mark_words(mark: &Mark) -> String {
         MarkKind::Retransmit => "retransmitted a segment".to_owned(),
         MarkKind::CloseCall => format!("close() called{by} (the FIN was out already)"),
         MarkKind::Freed => format!("descriptor closed{by}, socket freed"),
-        MarkKind::NoAnswer => "does not answer: its lock is held, as by a thread stuck in recv()".to_owned(),
+        MarkKind::NoAnswer => {
+            "does not answer: its lock is held, as by a thread stuck in recv()".to_owned()
+        }
     }
 }
 

@@ -7,17 +7,20 @@
 
 mod bytes;
 mod document;
+mod finding;
 mod line;
 mod owners;
 
 use serde::Serialize;
 
+use crate::diagnosis::News;
 use crate::model::filter::Filter;
 use crate::model::time::nanos_of;
 use crate::model::{Body, Observation, SourceName, SourceState, Timestamp};
 use crate::timeline::{Age, Change, Connection};
 use crate::view::verdict;
 use bytes::{Address, append};
+use finding::{FindingLine, OverLine};
 use line::{Clock, DatedLine, EventLine, HeldLine, Line, Open, TransitionLine, VerdictInfo};
 
 pub(super) use bytes::inert;
@@ -160,6 +163,18 @@ pub fn write_conclusion(
     append(out, &line)
 }
 
+/// Appends the line of what was found, or is over.
+///
+/// # Errors
+/// As [`write_session`].
+pub fn write_news(out: &mut Vec<u8>, news: &News, at: Timestamp) -> serde_json::Result<()> {
+    let line = match news {
+        News::Found(finding) => Line::Finding(FindingLine::new(finding, finding.at.max(at))),
+        News::Over(finding) => Line::FindingOver(OverLine::new(finding)),
+    };
+    append(out, &line)
+}
+
 /// Appends the line of a change.
 ///
 /// # Errors
@@ -218,7 +233,7 @@ pub fn write_change(
 
 /// How surely an age is known; `None` when nothing of it is.
 fn known_how(age: Age) -> Option<&'static str> {
-    age.known().map(|_| age.known_how().token())
+    age.known().map(|_| age.precision().token())
 }
 
 fn age_ns(age: Option<Age>) -> Option<u64> {

@@ -5,12 +5,14 @@
 
 mod list;
 
+use crate::diagnosis::News;
 use crate::model::{Body, Descriptor, Observation, SourceName, TcpState, Timestamp};
 use crate::timeline::{
     Came, Cause, Change, Connection, Found, Mark, Reason, SeenBeside, Side, Transition,
 };
 use crate::view::cause::{self, Step};
 use crate::view::duration::{age as brief_age, brief, is_telling};
+use crate::view::finding::sentence;
 use crate::view::palette::{ColorMode, painted};
 use crate::view::plain::plain;
 use crate::view::wall::WallClock;
@@ -41,7 +43,10 @@ fn dated(side: Side, at: Timestamp, connection: &Connection) -> String {
         Some((track.spans().first()?.state, age))
     });
     match found {
-        Some((state, age)) => format!("{letter} {local}  has been in {state} for {}", brief_age(age)),
+        Some((state, age)) => format!(
+            "{letter} {local}  has been in {state} for {}",
+            brief_age(age)
+        ),
         None => format!("{letter} {local}"),
     }
 }
@@ -121,6 +126,32 @@ impl Lines {
             painted(step.to, self.color),
             notes.join(", ")
         )
+    }
+
+    /// The line of what was found, or is over.
+    pub fn news(&self, news: &News, at: Timestamp) -> String {
+        let (at, conn, text) = match news {
+            News::Found(finding) => {
+                let at = finding.at.max(at);
+                let (code, severity) = (finding.code.token(), finding.severity.token());
+                let said = sentence(finding, at);
+                (
+                    at,
+                    finding.subject.end(),
+                    format!("{severity}  {code}  {said}"),
+                )
+            }
+            News::Over(finding) => {
+                let code = finding.code.token();
+                (
+                    finding.over.unwrap_or(at),
+                    finding.subject.end(),
+                    format!("over   {code}"),
+                )
+            }
+        };
+        let conn = conn.map_or_else(String::new, |(conn, _)| format!("#{conn}"));
+        format!("{} {conn:>4} {text}", self.clock.time_of_day(at))
     }
 
     /// The line of an observation that belongs to the data, `None` for the others.

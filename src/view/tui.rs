@@ -48,6 +48,7 @@ use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
 
+use crate::diagnosis::{Diagnosis, Known};
 use crate::model::filter::Filter;
 use crate::model::{Observation, TcpState, Timestamp};
 use crate::timeline::{Connection, Side, Tracker};
@@ -104,7 +105,7 @@ enum Follow {
     Paused {
         at: Timestamp,
         /// Everything as it was known then.
-        picture: Box<Tracker>,
+        picture: Box<Known>,
     },
 }
 
@@ -132,6 +133,8 @@ pub struct App {
 struct View<'a> {
     /// The connections of the picture.
     picture: &'a Tracker,
+    /// What is wrong with them.
+    diagnosis: &'a Diagnosis,
     /// The connections as they are known now.
     tracker: &'a Tracker,
     heard: &'a Heard,
@@ -187,9 +190,9 @@ impl App {
     }
 
     /// Stops the picture at `now`, as the key does.
-    pub fn pause(&mut self, tracker: &Tracker, now: Timestamp) {
+    pub fn pause(&mut self, known: &Known, now: Timestamp) {
         if matches!(self.follow, Follow::Live) {
-            self.toggle_pause(tracker, now);
+            self.toggle_pause(known, now);
         }
     }
 
@@ -231,9 +234,9 @@ const fn mode(playback: Option<&Playback>) -> Mode {
 }
 
 impl Follow {
-    fn picture<'a>(&'a self, tracker: &'a Tracker) -> &'a Tracker {
+    fn picture<'a>(&'a self, known: &'a Known) -> &'a Known {
         match self {
-            Self::Live => tracker,
+            Self::Live => known,
             Self::Paused { picture, .. } => picture,
         }
     }
@@ -251,16 +254,18 @@ const LEAST: (u16, u16) = (40, 10);
 
 /// Draws the picture of `now`, or of the moment of the pause. It changes `app` only in what part
 /// of the list is in sight.
-pub fn draw(frame: &mut Frame<'_>, app: &mut App, tracker: &Tracker, now: Timestamp) {
+pub fn draw(frame: &mut Frame<'_>, app: &mut App, known: &Known, now: Timestamp) {
     let area = frame.area();
     let buffer = frame.buffer_mut();
     if area.width < LEAST.0 || area.height < LEAST.1 {
         draw_too_small(buffer, area);
         return;
     }
+    let picture = app.follow.picture(known);
     let view = View {
-        picture: app.follow.picture(tracker),
-        tracker,
+        picture: &picture.tracker,
+        diagnosis: &picture.diagnosis,
+        tracker: &known.tracker,
         heard: &app.heard,
         theme: app.theme,
         at: app.follow.at(now),

@@ -16,6 +16,7 @@ use jiff::tz::TimeZone;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use tcpwatch::diagnosis::{Known, Settings};
 use tcpwatch::model::event::{Comm, File, What};
 use tcpwatch::model::filter::{Filter, PortSet};
 use tcpwatch::model::{
@@ -156,7 +157,7 @@ pub fn step(from: TcpState, to: TcpState) -> What {
 
 /// A tracker and a screen that are told the same story.
 pub struct Story {
-    pub tracker: Tracker,
+    pub known: Known,
     pub app: App,
     looked: bool,
 }
@@ -173,7 +174,7 @@ impl Story {
 
     pub fn with(filter: Filter, color: ColorMode, tracker: Tracker) -> Self {
         let mut story = Self {
-            tracker,
+            known: Known::new(tracker, Settings::default()),
             app: App::new(filter, color, TimeZone::UTC),
             looked: false,
         };
@@ -245,10 +246,9 @@ impl Story {
             source,
             body,
         };
-        self.tracker.ingest(&observation);
+        self.known.take(&observation);
         self.app.note(&observation);
-        self.tracker.changes();
-        self.tracker.asks();
+        self.known.asks();
     }
 
     /// A look of 2 ms that ends at `ms`.
@@ -297,7 +297,7 @@ impl Story {
 
     pub fn press(&mut self, code: KeyCode, ms: u64) -> Reaction {
         let key = KeyEvent::new(code, KeyModifiers::NONE);
-        self.app.update(Input::Key(key), &self.tracker, at(ms))
+        self.app.update(Input::Key(key), &self.known, at(ms))
     }
 
     pub fn type_keys(&mut self, keys: &str, ms: u64) {
@@ -310,7 +310,7 @@ impl Story {
     pub fn screen(&mut self, width: u16, height: u16, ms: u64) -> TestBackend {
         let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
         terminal
-            .draw(|frame| draw(frame, &mut self.app, &self.tracker, at(ms)))
+            .draw(|frame| draw(frame, &mut self.app, &self.known, at(ms)))
             .unwrap();
         terminal.backend().clone()
     }

@@ -147,7 +147,9 @@ fn evidence(case: &Case<'_>, kind: &Kind) -> Vec<Cow<'static, str>> {
                 );
             }
         }
-        Kind::Unread(bytes) => evidence.push(format!("Recv-Q {}: the FIN counts one", bytes + 1).into()),
+        Kind::Unread(bytes) => {
+            evidence.push(format!("Recv-Q {}: the FIN counts one", bytes + 1).into())
+        }
         Kind::EofUnread => evidence.push("Recv-Q 1: the FIN alone".into()),
         Kind::Leaked(true) => {
             evidence.push("Recv-Q 0, and the end-of-file was seen unread before".into());
@@ -157,7 +159,12 @@ fn evidence(case: &Case<'_>, kind: &Kind) -> Vec<Cow<'static, str>> {
                 .into(),
         ),
     }
-    if case.track.beside().unacked.is_some_and(|unacked| unacked > 0) {
+    if case
+        .track
+        .beside()
+        .unacked
+        .is_some_and(|unacked| unacked > 0)
+    {
         evidence.push("data of its own is not acknowledged".into());
     }
     evidence

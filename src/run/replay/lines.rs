@@ -65,15 +65,15 @@ pub(super) fn print(
                     }
                     return Ok(());
                 }
-                show.settle(world.tracker(), world.at())?;
+                show.settle(world.known(), world.at())?;
                 if matches!(wait(news), News::End) {
                     return show.conclude();
                 }
                 continue;
             };
-            show.take(&observation, world.changes(), world.tracker())?;
+            show.take(&observation, world.known())?;
         }
-        let has_reader = show.settle(world.tracker(), world.at())? == Flow::On;
+        let has_reader = show.settle(world.known(), world.at())? == Flow::On;
         let is_over = std::iter::from_fn(|| news.try_recv().ok()).any(|n| matches!(n, News::End));
         if is_over || !has_reader {
             return show.conclude();

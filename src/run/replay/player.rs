@@ -131,7 +131,7 @@ impl Player {
     }
 
     fn add_checkpoint(&mut self) {
-        self.held += self.frontier.tracker.connections().len();
+        self.held += self.frontier.tracker().connections().len();
         self.checkpoints.push(self.frontier.clone());
         while self.is_full() && self.checkpoints.len() > 1 {
             self.thin_out();
@@ -151,7 +151,7 @@ impl Player {
         });
         self.spacing = self.spacing.saturating_mul(2);
         let held = self.checkpoints.iter();
-        self.held = held.map(|world| world.tracker.connections().len()).sum();
+        self.held = held.map(|world| world.tracker().connections().len()).sum();
     }
 
     /// How many checkpoints there are, and how many connections they hold together.

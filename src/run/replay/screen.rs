@@ -187,9 +187,9 @@ impl Screen {
         let playback = self.playback()?;
         let (app, world) = (&mut self.app, self.player.world());
         app.show_moment(playback, world.heard().clone());
-        let (tracker, position) = (world.tracker(), self.player.position());
+        let (known, position) = (world.known(), self.player.position());
         self.guard
-            .draw(|frame| draw(frame, app, tracker, position))
+            .draw(|frame| draw(frame, app, known, position))
             .context("draw on the terminal")?;
         self.drawn = Some(now);
         self.is_stale = false;
@@ -244,8 +244,8 @@ impl Screen {
 
     fn input(&mut self, input: Input) -> anyhow::Result<Flow> {
         let position = self.player.position();
-        let tracker = self.player.world().tracker();
-        match self.app.update(input, tracker, position) {
+        let known = self.player.world().known();
+        match self.app.update(input, known, position) {
             Reaction::Nothing => {}
             Reaction::Redraw => self.is_stale = true,
             Reaction::Repaint => {

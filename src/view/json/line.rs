@@ -12,6 +12,7 @@ use crate::timeline::{
     Call, Connection, Found, Mark, Owners, Process, Reason, Side, Track, Transition,
 };
 use crate::view::json::bytes::{Address, Name};
+use crate::view::json::finding::{FindingLine, OverLine};
 use crate::view::json::owners::{HoldersInfo, OwnersInfo, seen_word};
 use crate::view::json::{SourceInfo, age_ns, known_how};
 
@@ -53,6 +54,10 @@ pub(super) enum Line<'a> {
     Transition(TransitionLine<'a>),
     /// Another set of processes holds an end.
     Holders(HeldLine<'a>),
+    /// Something was found.
+    Finding(FindingLine<'a>),
+    /// It does not hold any more.
+    FindingOver(OverLine),
     /// How old the state is that an end was found in, known later than the end.
     Age(DatedLine),
     Closed {

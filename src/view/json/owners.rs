@@ -17,7 +17,9 @@ impl Serialize for OwnersInfo<'_> {
         match self.0 {
             Owners::NotLooked | Owners::Hidden => serializer.serialize_none(),
             Owners::Nobody => serializer.collect_seq([(); 0]),
-            Owners::Now(holding) | Owners::Before(holding) => HoldersInfo(holding).serialize(serializer),
+            Owners::Now(holding) | Owners::Before(holding) => {
+                HoldersInfo(holding).serialize(serializer)
+            }
         }
     }
 }

@@ -4,8 +4,9 @@
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
+use crate::diagnosis::Known;
 use crate::model::Timestamp;
-use crate::timeline::{ConnId, Tracker};
+use crate::timeline::ConnId;
 use crate::view::tui::choice::{Chosen, Focus};
 use crate::view::tui::keys::{self, Action};
 use crate::view::tui::playback::{Prompt, Travel};
@@ -13,20 +14,20 @@ use crate::view::tui::{App, Follow, Input, Reaction, Screen, mode};
 
 impl App {
     /// Takes in what came from the terminal.
-    pub fn update(&mut self, input: Input, tracker: &Tracker, now: Timestamp) -> Reaction {
+    pub fn update(&mut self, input: Input, known: &Known, now: Timestamp) -> Reaction {
         match input {
             Input::TerminalGone => Reaction::Quit,
             Input::Resize => Reaction::Redraw,
             Input::Continued => Reaction::Repaint,
             Input::Key(key) if self.prompt.is_some() => self.type_time(&key),
             Input::Key(key) => match keys::action_of(&key, mode(self.playback.as_ref())) {
-                Some(action) => self.act(action, tracker, now),
+                Some(action) => self.act(action, known, now),
                 None => Reaction::Nothing,
             },
         }
     }
 
-    fn act(&mut self, action: Action, tracker: &Tracker, now: Timestamp) -> Reaction {
+    fn act(&mut self, action: Action, known: &Known, now: Timestamp) -> Reaction {
         if self.screen == Screen::Help && action.is_of_the_picture() {
             return Reaction::Nothing;
         }
@@ -39,7 +40,7 @@ impl App {
             Action::Pause if self.playback.is_some() => {
                 return Reaction::Travel(Travel::PlayOrPause);
             }
-            Action::Pause => self.toggle_pause(tracker, now),
+            Action::Pause => self.toggle_pause(known, now),
             Action::GoTo => self.prompt = Some(Prompt::default()),
             Action::ZoomIn => self.zoom = self.zoom.closer(),
             Action::ZoomOut => self.zoom = self.zoom.farther(),
@@ -48,11 +49,11 @@ impl App {
             | Action::PageUp
             | Action::PageDown
             | Action::First
-            | Action::Newest => self.choose(action, tracker),
+            | Action::Newest => self.choose(action, known),
             Action::Next => return Reaction::Travel(Travel::Next(None)),
             Action::Previous => return Reaction::Travel(Travel::Previous(None)),
-            Action::NextOfChosen => return self.travel(tracker, Travel::Next),
-            Action::PreviousOfChosen => return self.travel(tracker, Travel::Previous),
+            Action::NextOfChosen => return self.travel(known, Travel::Next),
+            Action::PreviousOfChosen => return self.travel(known, Travel::Previous),
             Action::Faster => return Reaction::Travel(Travel::Faster),
             Action::Slower => return Reaction::Travel(Travel::Slower),
             Action::Start => return Reaction::Travel(Travel::Start),
@@ -62,9 +63,9 @@ impl App {
     }
 
     /// To a moment of the chosen connection, if there is one. It stays the chosen one.
-    fn travel(&mut self, tracker: &Tracker, to: fn(Option<ConnId>) -> Travel) -> Reaction {
+    fn travel(&mut self, known: &Known, to: fn(Option<ConnId>) -> Travel) -> Reaction {
         let chosen = Chosen {
-            tracker,
+            tracker: &known.tracker,
             filter: &self.filter,
         };
         let Some(id) = self.focus.settle(chosen) else {
@@ -104,20 +105,20 @@ impl App {
         };
     }
 
-    pub(super) fn toggle_pause(&mut self, tracker: &Tracker, now: Timestamp) {
+    pub(super) fn toggle_pause(&mut self, known: &Known, now: Timestamp) {
         self.follow = match self.follow {
             Follow::Live => Follow::Paused {
                 at: now,
-                picture: Box::new(tracker.clone()),
+                picture: Box::new(known.clone()),
             },
             Follow::Paused { .. } => Follow::Live,
         };
     }
 
     /// Moves the choice, through the connections that are shown.
-    fn choose(&mut self, action: Action, tracker: &Tracker) {
+    fn choose(&mut self, action: Action, known: &Known) {
         let chosen = Chosen {
-            tracker: self.follow.picture(tracker),
+            tracker: &self.follow.picture(known).tracker,
             filter: &self.filter,
         };
         match action {

@@ -5,12 +5,13 @@
 
 use jiff::tz::TimeZone;
 
+use crate::diagnosis::{Known, Settings};
 use crate::model::{Observation, Timestamp};
 use crate::run::clocks::Kept;
 use crate::run::replay::extent::anchor;
 use crate::run::replay::player::Stops;
 use crate::source::replay::{Replay, ReplayError};
-use crate::timeline::{Change, Tracker};
+use crate::timeline::Tracker;
 use crate::view::report::ClockWord;
 use crate::view::tui::Heard;
 use crate::view::wants;
@@ -19,15 +20,13 @@ use crate::view::wants;
 #[derive(Clone)]
 pub struct World {
     pub(super) replay: Replay,
-    pub(super) tracker: Tracker,
+    pub(super) known: Known,
     pub(super) heard: Heard,
     /// The latest moment that was taken in.
     pub(super) at: Timestamp,
     /// So many observations were taken in.
     pub(super) taken: u64,
     clocks: Kept,
-    /// Kept to save the allocation.
-    changes: Vec<Change>,
 }
 
 impl World {
@@ -41,11 +40,10 @@ impl World {
         Self {
             clocks: Kept::new(&replay),
             replay,
-            tracker: Kept::tracker(),
+            known: Known::new(Kept::tracker(), Settings::default()),
             heard,
             at: Timestamp::default(),
             taken: 0,
-            changes: Vec::new(),
         }
     }
 
@@ -60,11 +58,9 @@ impl World {
         self.at = self.at.max(observation.at);
         self.taken += 1;
         self.heard.note(&observation);
-        self.tracker.ingest(&observation);
-        self.changes.clear();
-        self.changes.extend(self.tracker.changes());
-        self.clocks.take(&mut self.tracker);
-        self.replay.answer(self.tracker.asks());
+        self.known.take(&observation);
+        self.clocks.take(&mut self.known.tracker);
+        self.replay.answer(self.known.asks());
         Ok(Some(observation))
     }
 
@@ -90,19 +86,19 @@ impl World {
         self.at
     }
 
-    /// What followed from the observation taken in last.
-    pub fn changes(&self) -> &[Change] {
-        &self.changes
+    /// All that is known of the connections.
+    pub const fn known(&self) -> &Known {
+        &self.known
     }
 
     /// The connections.
     pub const fn tracker(&self) -> &Tracker {
-        &self.tracker
+        &self.known.tracker
     }
 
     /// What is to be said of the clocks by now; nothing in a copy.
     pub fn clocks(&self) -> Vec<ClockWord> {
-        self.clocks.words(&self.tracker, &self.replay)
+        self.clocks.words(&self.known.tracker, &self.replay)
     }
 
     /// What is known of the recordings by now.
@@ -117,9 +113,10 @@ impl World {
 
     /// Whether something of what is looked for followed from the observation taken in last.
     pub(super) fn stops_for(&self, stops: &Stops) -> bool {
-        self.changes.iter().any(|change| match stops {
+        self.known.changes().iter().any(|change| match stops {
             Stops::Of(id) => change.conn() == *id,
             Stops::All(filter) => self
+                .known
                 .tracker
                 .get(change.conn())
                 .is_some_and(|connection| wants(filter, connection)),
