@@ -11,6 +11,7 @@ mod known;
 mod rules;
 pub mod settings;
 mod told;
+pub mod until;
 pub mod verdict;
 pub mod watch;
 

@@ -17,8 +17,10 @@ mod source;
 mod standing;
 pub mod text;
 pub mod tui;
+pub mod waiting;
 pub mod wall;
 
+use crate::diagnosis::until::Choose;
 use crate::diagnosis::verdict::judge;
 use crate::diagnosis::{Finding, Subject, Verdict};
 use crate::model::filter::{Family, Filter, Selection};
@@ -63,6 +65,20 @@ pub fn wants_listener(filter: &Filter, local: Endpoint) -> bool {
     filter.keeps_listener(&local)
         && is_of_family
         && (states.is_empty() || states.contains(TcpState::Listen))
+}
+
+impl Choose for Filter {
+    fn wants(&self, connection: &Connection) -> bool {
+        wants(self, connection)
+    }
+
+    fn wants_finding(&self, finding: &Finding, tracker: &Tracker) -> bool {
+        wants_finding(self, finding, tracker)
+    }
+
+    fn wants_listener(&self, local: Endpoint) -> bool {
+        wants_listener(self, local)
+    }
 }
 
 /// How a connection ended; `None` of a multipath one (MPTCP), to which the rules don't apply.

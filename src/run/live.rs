@@ -26,6 +26,7 @@ use crate::run::{Outcome, complain, signals};
 use crate::source::feed::Feed;
 use crate::source::quick::{Asker, Batch};
 use crate::source::{Request, SourceError, clock, host};
+use crate::timeline::Tracker;
 use crate::view::tui::Input;
 use crate::view::tui::terminal::end_on_panic;
 use threads::{open_quick, spawn_quick, spawn_source};
@@ -115,6 +116,11 @@ pub(super) trait Show {
 
     /// The end: what is still held back goes out.
     fn conclude(&mut self) -> anyhow::Result<()>;
+
+    /// What it came to.
+    fn outcome(&self) -> Outcome {
+        Outcome::Done
+    }
 }
 
 /// Watches until the user, a signal, or the time says otherwise.
@@ -122,11 +128,25 @@ pub(super) fn watch(config: &Live) -> anyhow::Result<Outcome> {
     run(config, None, Shown::Wanted)
 }
 
+/// Watches, with nothing shown but by `show`.
+pub(super) fn watch_with(config: &Live, show: Box<dyn Show>) -> anyhow::Result<Outcome> {
+    run_with(config, None, Shown::Wanted, Some(show))
+}
+
 /// Watches, with an experiment going on beside it, maybe.
 pub(super) fn run(
     config: &Live,
     experimenter: Option<Experimenter>,
     shown: Shown,
+) -> anyhow::Result<Outcome> {
+    run_with(config, experimenter, shown, None)
+}
+
+fn run_with(
+    config: &Live,
+    experimenter: Option<Experimenter>,
+    shown: Shown,
+    show: Option<Box<dyn Show>>,
 ) -> anyhow::Result<Outcome> {
     end_on_panic();
     let (to_main, messages) = mpsc::sync_channel(WAITING_MESSAGES);
@@ -154,13 +174,14 @@ pub(super) fn run(
     if let Some(recorder) = &mut recorder {
         recorder.begin(record::header(config, &opening));
     }
-    let mut show: Box<dyn Show> = match config.format {
-        _ if shown == Shown::Nothing => Box::new(NoShow::open(config, &opening)),
-        Format::Tui => {
+    let mut show: Box<dyn Show> = match (show, config.format) {
+        (Some(show), _) => show,
+        (None, _) if shown == Shown::Nothing => Box::new(NoShow::open(config, &opening)),
+        (None, Format::Tui) => {
             let span = experimenter.as_ref().map(Experimenter::span);
             Box::new(ScreenShow::open(config, to_main.clone(), span)?)
         }
-        Format::Text | Format::Json => Box::new(LineShow::open(config, &opening)?),
+        (None, Format::Text | Format::Json) => Box::new(LineShow::open(config, &opening)?),
     };
     spawn_source(feed, asks, to_main.clone())?;
     let mut merge = Merge::default();
@@ -176,7 +197,7 @@ pub(super) fn run(
         caught_up: Timestamp::default(),
         prompted: Timestamp::default(),
         quick_done,
-        known: Known::default(),
+        known: Known::new(Tracker::default(), config.settings),
         asks: Vec::new(),
         questions,
         show: show.as_mut(),
@@ -472,9 +493,9 @@ impl Main<'_> {
                 }
             }
         }
-        Ok(self
-            .experimenter
-            .take()
-            .map_or(Outcome::Done, Experimenter::end))
+        Ok(match self.experimenter.take() {
+            Some(experimenter) => experimenter.end(),
+            None => self.show.outcome(),
+        })
     }
 }

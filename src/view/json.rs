@@ -11,6 +11,7 @@ mod document;
 mod finding;
 mod line;
 mod owners;
+mod waiting;
 
 use serde::Serialize;
 
@@ -28,6 +29,7 @@ pub(super) use bytes::inert;
 pub use doctor::{Layout, doctor};
 pub(super) use document::detailed;
 pub use document::list;
+pub use waiting::waited;
 
 /// The version of the output.
 pub const VERSION: u32 = 1;
