@@ -7,19 +7,15 @@ use anyhow::Context;
 
 use crate::cli::{List, ListFormat};
 use crate::model::{Body, Observation, SourceState};
-use crate::run::{Outcome, complain};
+use crate::run::{Outcome, complain, place};
 use crate::source::feed::Feed;
-use crate::source::{Request, host};
 use crate::timeline::{Connection, Tracker};
 use crate::view::{json, text};
 
 /// Looks once and prints what matches.
 pub(super) fn list(config: &List) -> anyhow::Result<Outcome> {
     let mut observations = Vec::new();
-    let request = Request {
-        filter: config.filter.clone(),
-        scope: host::scope(),
-    };
+    let request = place::request(&config.filter, config.netns.as_ref())?;
     let mut feed = Feed::open(config.source, request, Duration::ZERO, &mut observations)?;
     feed.look(&mut observations)?;
     let mut tracker = Tracker::new(usize::MAX);

@@ -22,10 +22,10 @@ use crate::run::lines::{LineShow, READER_CHECK};
 use crate::run::merge::{HORIZON, Merge, Stream};
 use crate::run::record::{self, NoShow};
 use crate::run::screen::ScreenShow;
-use crate::run::{Outcome, complain, signals};
+use crate::run::{Outcome, complain, place, signals};
 use crate::source::feed::Feed;
 use crate::source::quick::{Asker, Batch};
-use crate::source::{Request, SourceError, clock, host};
+use crate::source::{SourceError, clock};
 use crate::view::tui::Input;
 use crate::view::tui::terminal::end_on_panic;
 use threads::{open_quick, spawn_quick, spawn_source};
@@ -128,6 +128,9 @@ pub(super) fn run(
     experimenter: Option<Experimenter>,
     shown: Shown,
 ) -> anyhow::Result<Outcome> {
+    // First of all: no thread is to be left behind.
+    let request = place::request(&config.filter, config.netns.as_ref())?;
+    let scope = request.scope;
     end_on_panic();
     let (to_main, messages) = mpsc::sync_channel(WAITING_MESSAGES);
     let (questions, asks) = mpsc::channel();
@@ -142,17 +145,13 @@ pub(super) fn run(
         .context("install signal handlers")?;
 
     let mut opening = vec![clock::anchor(SourceName::SockDiag)];
-    let request = Request {
-        filter: config.filter.clone(),
-        scope: host::scope(),
-    };
     // Events first: what happens during the first look is not missed then.
     let quick = open_quick(config, &request, &mut opening)?;
     let mut feed = Feed::open(config.source, request, config.interval, &mut opening)?;
     feed.look(&mut opening)?;
 
     if let Some(recorder) = &mut recorder {
-        recorder.begin(record::header(config, &opening));
+        recorder.begin(record::header(config, scope, &opening));
     }
     let mut show: Box<dyn Show> = match config.format {
         _ if shown == Shown::Nothing => Box::new(NoShow::open(config, &opening)),
