@@ -5,6 +5,7 @@
 
 mod choices;
 mod hints;
+mod netns;
 mod record;
 mod replay;
 mod report;
@@ -18,6 +19,7 @@ use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::cli::choices::{EventsArg, SourceArg, SourceArgs};
+use crate::cli::netns::NetnsArgs;
 use crate::cli::record::{BesideArgs, RecordArgs};
 use crate::cli::replay::ReplayArgs;
 pub use crate::cli::replay::Replaying;
@@ -29,6 +31,7 @@ use crate::model::TcpState;
 use crate::model::filter::{Family, Filter, Network, PortSet, Selection};
 use crate::record::recorder::Plan;
 use crate::source::feed::Choice;
+use crate::source::netns::Namespace;
 use crate::source::quick::{Events, Wanted};
 use crate::view::palette::ColorMode;
 use crate::view::plain::plain;
@@ -121,6 +124,8 @@ struct LookArgs {
     /// Kernel events: every transition at its exact time (needs root, or CAP_BPF and CAP_PERFMON)
     #[arg(long, value_enum, default_value_t = EventsArg::Auto)]
     events: EventsArg,
+    #[command(flatten)]
+    netns: NetnsArgs,
     /// How much of a core following known connections may take (0.1% to 100%)
     #[arg(long, value_name = "SHARE", default_value = "5%", value_parser = budget, allow_negative_numbers = true)]
     budget: f64,
@@ -144,6 +149,8 @@ struct ListArgs {
     format: ListFormat,
     #[command(flatten)]
     source: SourceArgs,
+    #[command(flatten)]
+    netns: NetnsArgs,
 }
 
 #[derive(Debug, Args)]
@@ -218,6 +225,8 @@ pub enum Config {
 pub struct Live {
     /// What is wanted.
     pub filter: Filter,
+    /// Where to look; `None` for where we are.
+    pub netns: Option<Namespace>,
     /// Which source.
     pub source: Choice,
     /// What is wanted beside the looks.
@@ -241,6 +250,8 @@ pub struct Live {
 pub struct List {
     /// What is wanted.
     pub filter: Filter,
+    /// Where to look; `None` for where we are.
+    pub netns: Option<Namespace>,
     /// Which source.
     pub source: Choice,
     /// How to show it.
@@ -305,6 +316,7 @@ where
         }
         Some(Command::List(args)) => Ok(Config::List(List {
             filter: args.filter.settle(),
+            netns: args.netns.netns,
             source: args.source.source.choice(),
             format: args.format,
             color: args.source.color(),
@@ -421,6 +433,7 @@ fn settled(
     };
     Live {
         filter,
+        netns: args.netns.netns,
         source: choice,
         quick: wanted,
         log: args.log,

@@ -12,6 +12,7 @@ mod live;
 mod load;
 mod log;
 mod merge;
+mod place;
 mod record;
 pub mod replay;
 mod report;
