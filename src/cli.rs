@@ -4,7 +4,9 @@
 //! that names the value and what is allowed.
 
 mod choices;
+mod doctor;
 mod hints;
+mod lab;
 mod netns;
 mod record;
 mod replay;
@@ -19,13 +21,17 @@ use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::cli::choices::{EventsArg, SourceArg, SourceArgs};
+pub use crate::cli::doctor::Doctor;
+use crate::cli::doctor::DoctorArgs;
+use crate::cli::lab::LabArgs;
+pub use crate::cli::lab::{Lab, LabAddresses};
 use crate::cli::netns::NetnsArgs;
 use crate::cli::record::{BesideArgs, RecordArgs};
 use crate::cli::replay::ReplayArgs;
 pub use crate::cli::replay::Replaying;
 pub use crate::cli::report::{Chosen, Export, Report};
 use crate::cli::report::{ExportArgs, ReportArgs};
-use crate::cli::values::{budget, duration, interval, one_port, ring};
+use crate::cli::values::{budget, duration, interval, ring};
 use crate::model::SourceName;
 use crate::model::TcpState;
 use crate::model::filter::{Family, Filter, Network, PortSet, Selection};
@@ -43,7 +49,7 @@ use crate::view::plain::plain;
     version,
     args_conflicts_with_subcommands = true,
     disable_help_subcommand = true,
-    after_help = "Exit status: 0 done; 1 nothing matched (list, report, export), or not shown (lab); 2 trouble or wrong usage."
+    after_help = "Exit status: 0 done; 1 nothing matched (list, report, export), something found (doctor), or not shown (lab); 2 trouble or wrong usage."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -62,6 +68,8 @@ struct Cli {
 enum Command {
     /// One look: both ends of every connection on one row
     List(ListArgs),
+    /// What is wrong, who holds it, and what to do: one look, in words
+    Doctor(DoctorArgs),
     /// Record what is seen, with nothing shown, to replay it later
     Record(RecordArgs),
     /// Run a teardown experiment here and watch it (without a name: list them)
@@ -153,30 +161,6 @@ struct ListArgs {
     netns: NetnsArgs,
 }
 
-#[derive(Debug, Args)]
-struct LabArgs {
-    /// Which experiment
-    experiment: Option<String>,
-    /// Time between two steps
-    #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = interval, allow_negative_numbers = true)]
-    step: Duration,
-    /// The server's port (default: a free one)
-    #[arg(long, value_name = "PORT", value_parser = one_port, allow_negative_numbers = true)]
-    port: Option<u16>,
-    /// Over IPv6
-    #[arg(long, conflicts_with = "dual_stack")]
-    ipv6: bool,
-    /// An IPv4 client of a server that listens on both
-    #[arg(long)]
-    dual_stack: bool,
-    #[command(flatten)]
-    watch: WatchArgs,
-    #[command(flatten)]
-    source: SourceArgs,
-    #[command(flatten)]
-    beside: BesideArgs,
-}
-
 /// How a live command shows what it sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
@@ -206,6 +190,8 @@ pub enum Config {
     Record(Live),
     /// One look.
     List(List),
+    /// What is wrong.
+    Doctor(Doctor),
     /// Which experiments there are.
     LabIndex,
     /// One experiment.
@@ -260,32 +246,6 @@ pub struct List {
     pub color: ColorMode,
 }
 
-/// Which experiment, and how.
-#[derive(Debug)]
-pub struct Lab {
-    /// Its name.
-    pub experiment: String,
-    /// Between two steps.
-    pub step: Duration,
-    /// The server's port, 0 for a free one.
-    pub port: u16,
-    /// Over which addresses.
-    pub addresses: LabAddresses,
-    /// How to watch; the filter is the experiment's.
-    pub watch: Live,
-}
-
-/// The addresses of an experiment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LabAddresses {
-    /// 127.0.0.1
-    V4,
-    /// ::1
-    V6,
-    /// A server on both, a client over IPv4.
-    DualStack,
-}
-
 /// Reads the command line.
 ///
 /// # Errors
@@ -321,7 +281,8 @@ where
             format: args.format,
             color: args.source.color(),
         })),
-        Some(Command::Lab(args)) => lab(args),
+        Some(Command::Doctor(args)) => Ok(Config::Doctor(args.settle())),
+        Some(Command::Lab(args)) => args.settle(),
         Some(Command::Report(args)) => Ok(Config::Report(args.settle()?)),
         Some(Command::Export(args)) => Ok(Config::Export(args.settle()?)),
         Some(Command::Replay(args)) => Ok(Config::Replay(args.settle()?)),
@@ -443,24 +404,6 @@ fn settled(
         color,
         record: None,
     }
-}
-
-fn lab(args: LabArgs) -> Result<Config, Refusal> {
-    let Some(experiment) = args.experiment else {
-        return Ok(Config::LabIndex);
-    };
-    let addresses = match (args.ipv6, args.dual_stack) {
-        (true, _) => LabAddresses::V6,
-        (_, true) => LabAddresses::DualStack,
-        _ => LabAddresses::V4,
-    };
-    Ok(Config::Lab(Lab {
-        experiment,
-        step: args.step,
-        port: args.port.unwrap_or(0),
-        addresses,
-        watch: live(Filter::default(), args.watch, &args.source, &args.beside)?,
-    }))
 }
 
 fn default_format() -> Format {
