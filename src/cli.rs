@@ -7,6 +7,7 @@ mod choices;
 mod doctor;
 mod hints;
 mod lab;
+mod netns;
 mod record;
 mod replay;
 mod report;
@@ -25,6 +26,7 @@ pub use crate::cli::doctor::Doctor;
 use crate::cli::doctor::DoctorArgs;
 use crate::cli::lab::LabArgs;
 pub use crate::cli::lab::{Lab, LabAddresses};
+use crate::cli::netns::NetnsArgs;
 use crate::cli::record::{BesideArgs, RecordArgs};
 use crate::cli::replay::ReplayArgs;
 pub use crate::cli::replay::Replaying;
@@ -39,6 +41,7 @@ use crate::model::TcpState;
 use crate::model::filter::{Family, Filter, Network, PortSet, Selection};
 use crate::record::recorder::Plan;
 use crate::source::feed::Choice;
+use crate::source::netns::Namespace;
 use crate::source::quick::{Events, Wanted};
 use crate::view::palette::ColorMode;
 use crate::view::plain::plain;
@@ -135,6 +138,8 @@ struct LookArgs {
     /// Kernel events: every transition at its exact time (needs root, or CAP_BPF and CAP_PERFMON)
     #[arg(long, value_enum, default_value_t = EventsArg::Auto)]
     events: EventsArg,
+    #[command(flatten)]
+    netns: NetnsArgs,
     /// How much of a core following known connections may take (0.1% to 100%)
     #[arg(long, value_name = "SHARE", default_value = "5%", value_parser = budget, allow_negative_numbers = true)]
     budget: f64,
@@ -158,6 +163,8 @@ struct ListArgs {
     format: ListFormat,
     #[command(flatten)]
     source: SourceArgs,
+    #[command(flatten)]
+    netns: NetnsArgs,
 }
 
 /// How a live command shows what it sees.
@@ -212,6 +219,8 @@ pub enum Config {
 pub struct Live {
     /// What is wanted.
     pub filter: Filter,
+    /// Where to look; `None` for where we are.
+    pub netns: Option<Namespace>,
     /// Which source.
     pub source: Choice,
     /// What is wanted beside the looks.
@@ -237,6 +246,8 @@ pub struct Live {
 pub struct List {
     /// What is wanted.
     pub filter: Filter,
+    /// Where to look; `None` for where we are.
+    pub netns: Option<Namespace>,
     /// Which source.
     pub source: Choice,
     /// How to show it.
@@ -275,6 +286,7 @@ where
         }
         Some(Command::List(args)) => Ok(Config::List(List {
             filter: args.filter.settle(),
+            netns: args.netns.netns,
             source: args.source.source.choice(),
             format: args.format,
             color: args.source.color(),
@@ -393,6 +405,7 @@ fn settled(
     };
     Live {
         filter,
+        netns: args.netns.netns,
         source: choice,
         quick: wanted,
         log: args.log,
@@ -419,7 +432,7 @@ fn is_terminal() -> bool {
 
 impl LookArgs {
     /// As they are when nothing is said.
-    fn usual(interval: Duration, events: EventsArg) -> Self {
+    fn usual(interval: Duration, events: EventsArg, netns: NetnsArgs) -> Self {
         let Wanted {
             budget, rate, ring, ..
         } = Wanted::default();
@@ -431,6 +444,7 @@ impl LookArgs {
             rate,
             ring,
             log: None,
+            netns,
         }
     }
 }

@@ -13,6 +13,7 @@ mod live;
 mod load;
 mod log;
 mod merge;
+mod place;
 mod record;
 pub mod replay;
 mod report;

@@ -5,11 +5,13 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use crate::cli::choices::SourceArgs;
+use crate::cli::netns::NetnsArgs;
 use crate::cli::values::{interval, threshold};
 use crate::cli::{FilterArgs, ListFormat};
 use crate::diagnosis::{Settings, Severity};
 use crate::model::filter::Filter;
 use crate::source::feed::Choice;
+use crate::source::netns::Namespace;
 use crate::view::palette::ColorMode;
 
 #[derive(Debug, Args)]
@@ -36,6 +38,8 @@ pub(super) struct DoctorArgs {
     format: ListFormat,
     #[command(flatten)]
     source: SourceArgs,
+    #[command(flatten)]
+    netns: NetnsArgs,
 }
 
 /// How bad something has to be.
@@ -78,6 +82,8 @@ pub struct Doctor {
     pub format: ListFormat,
     /// Whether to use colour.
     pub color: ColorMode,
+    /// Where to look.
+    pub netns: Option<Namespace>,
 }
 
 impl DoctorArgs {
@@ -94,6 +100,7 @@ impl DoctorArgs {
             verbose: self.verbose,
             format: self.format,
             color: self.source.color(),
+            netns: self.netns.netns,
         }
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use crate::cli::choices::{EventsArg, SourceArgs};
+use crate::cli::netns::NetnsArgs;
 use crate::cli::values::{interval, threshold};
 use crate::cli::{FilterArgs, Format, Live, LookArgs, settled};
 use crate::diagnosis::Settings;
@@ -45,6 +46,8 @@ pub(super) struct WaitArgs {
     #[arg(long, value_enum, default_value_t = EventsArg::Auto)]
     events: EventsArg,
     #[command(flatten)]
+    netns: NetnsArgs,
+    #[command(flatten)]
     source: SourceArgs,
 }
 
@@ -78,7 +81,7 @@ impl WaitArgs {
         for codes in self.fail_on {
             fail_on.extend(codes);
         }
-        let look = LookArgs::usual(self.interval, self.events);
+        let look = LookArgs::usual(self.interval, self.events, self.netns);
         let format = match self.format {
             WaitFormat::Text => Format::Text,
             WaitFormat::Json => Format::Json,

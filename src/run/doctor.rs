@@ -16,12 +16,11 @@ use anyhow::Context;
 use crate::cli::{Doctor, ListFormat};
 use crate::diagnosis::finding::Code;
 use crate::diagnosis::{Known, News, group, health, unseen};
-use crate::model::{Ask, Body, Observation, SourceState, Timestamp};
+use crate::model::{Ask, Body, Observation, Scope, SourceState, Timestamp};
 use crate::run::doctor::beside::answers;
 use crate::run::live::{Message, TO_END};
-use crate::run::{Outcome, lines, signals};
+use crate::run::{Outcome, lines, place, signals};
 use crate::source::feed::Feed;
-use crate::source::{Request, host};
 use crate::timeline::{Listener, Tracker};
 use crate::view::doctor::Report;
 use crate::view::json::Layout;
@@ -55,6 +54,8 @@ struct Practice<'a> {
     config: &'a Doctor,
     feed: Feed,
     known: Known,
+    /// Where we look.
+    scope: Scope,
     /// Whose holders are known, to be asked again in the next look.
     inodes: BTreeSet<u32>,
     /// What could not be seen, as the sources say.
@@ -70,10 +71,8 @@ struct Practice<'a> {
 impl<'a> Practice<'a> {
     fn open(config: &'a Doctor) -> anyhow::Result<Self> {
         let mut opening = Vec::new();
-        let request = Request {
-            filter: config.filter.clone(),
-            scope: host::scope(),
-        };
+        let request = place::request(&config.filter, config.netns.as_ref())?;
+        let scope = request.scope;
         let period = config.watch.unwrap_or(Duration::ZERO);
         let feed = Feed::open(config.source, request, period, &mut opening)?;
         let retention = config.watch.map_or(usize::MAX, |_| KEPT);
@@ -81,6 +80,7 @@ impl<'a> Practice<'a> {
             config,
             feed,
             known: Known::new(Tracker::new(retention), config.settings),
+            scope,
             inodes: BTreeSet::new(),
             missed: Vec::new(),
             now: Timestamp::default(),
@@ -107,7 +107,7 @@ impl<'a> Practice<'a> {
                 _ => continue,
             };
         }
-        for batch in answers(&self.inodes, &asks) {
+        for batch in answers(&self.inodes, &asks, self.scope)? {
             self.take(&batch);
         }
         Ok(())

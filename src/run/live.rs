@@ -4,6 +4,8 @@
 //! send messages over one bounded channel. The first look is made here, so that a source that
 //! can't run is an error before anything is shown.
 
+mod beside;
+mod show;
 mod threads;
 
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender};
@@ -14,21 +16,22 @@ use anyhow::Context;
 use crate::cli::{Format, Live};
 use crate::diagnosis::Known;
 use crate::lab::conductor::Announcement;
-use crate::lab::judge::Conclusion;
 use crate::model::{Ask, Body, Observation, SourceName, Timestamp};
-use crate::record::recorder::{News, PATIENCE, Recorder};
+use crate::record::recorder::{PATIENCE, Recorder};
 use crate::run::lab::Experimenter;
-use crate::run::lines::{LineShow, READER_CHECK};
+use crate::run::lines::LineShow;
 use crate::run::merge::{HORIZON, Merge, Stream};
 use crate::run::record::{self, NoShow};
 use crate::run::screen::ScreenShow;
-use crate::run::{Outcome, complain, signals};
+use crate::run::{Outcome, place, signals};
 use crate::source::feed::Feed;
 use crate::source::quick::{Asker, Batch};
-use crate::source::{Request, SourceError, clock, host};
+use crate::source::{SourceError, clock};
 use crate::timeline::Tracker;
 use crate::view::tui::Input;
 use crate::view::tui::terminal::end_on_panic;
+use beside::Beside;
+pub(super) use show::{Flow, Show, Shown};
 use threads::{open_quick, spawn_quick, spawn_source};
 
 /// Messages wait here when the main thread is busy; a full channel makes the source look later.
@@ -60,69 +63,6 @@ pub(super) enum Message {
     End,
 }
 
-/// What is shown of a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Shown {
-    /// What the user has asked for.
-    Wanted,
-    /// It is recorded, and no more.
-    Nothing,
-}
-
-/// Whether to go on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Flow {
-    /// Yes.
-    On,
-    /// No: done.
-    End,
-}
-
-/// What shows a live run: the screen, or lines.
-pub(super) trait Show {
-    /// Takes in an observation and what followed from it.
-    fn take(&mut self, observation: &Observation, known: &Known) -> anyhow::Result<()>;
-
-    /// All that was waiting is taken in, or time has passed.
-    fn settle(&mut self, known: &Known, now: Timestamp) -> anyhow::Result<Flow>;
-
-    /// A key, or news of the terminal, which only a screen has.
-    fn input(&mut self, _: Input, _: &Known, _: Timestamp) -> anyhow::Result<Flow> {
-        Ok(Flow::On)
-    }
-
-    /// How long nothing needs to be done: without a screen, until it is time to see whether anybody
-    /// still reads.
-    fn patience(&self, _: Timestamp) -> Duration {
-        READER_CHECK
-    }
-
-    /// The recording beside it has something to say.
-    fn recording(&mut self, news: &News) {
-        complain(&record::in_words(news));
-    }
-
-    /// So many bytes are recorded by now, unless it has ended.
-    fn recorded(&mut self, _bytes: Option<u64>) {}
-
-    /// What an experiment came to.
-    fn conclusion(
-        &mut self,
-        experiment: &str,
-        conclusion: &Conclusion,
-        known: &Known,
-        now: Timestamp,
-    ) -> anyhow::Result<()>;
-
-    /// The end: what is still held back goes out.
-    fn conclude(&mut self) -> anyhow::Result<()>;
-
-    /// What it came to.
-    fn outcome(&self) -> Outcome {
-        Outcome::Done
-    }
-}
-
 /// Watches until the user, a signal, or the time says otherwise.
 pub(super) fn watch(config: &Live) -> anyhow::Result<Outcome> {
     run(config, None, Shown::Wanted)
@@ -148,12 +88,21 @@ fn run_with(
     shown: Shown,
     show: Option<Box<dyn Show>>,
 ) -> anyhow::Result<Outcome> {
+    // First of all: no thread is to be left behind.
+    let request = place::request(&config.filter, config.netns.as_ref())?;
+    let scope = request.scope;
     end_on_panic();
     let (to_main, messages) = mpsc::sync_channel(WAITING_MESSAGES);
     let (questions, asks) = mpsc::channel();
+    let mut opening = vec![clock::anchor(SourceName::SockDiag)];
+    let beside = Beside::start(scope, &to_main, &mut opening)?;
     let plan = config.record.as_ref();
     let mut recorder = plan
-        .map(|plan| record::open(plan, &questions, &to_main))
+        .map(|plan| {
+            let mut keyframers = beside.keyframers();
+            keyframers.push(questions.clone());
+            record::open(plan, keyframers, &to_main)
+        })
         .transpose()?;
     // Before anything is shown: whoever reads the first line may ask for the end at once.
     let tell = to_main.clone();
@@ -161,18 +110,13 @@ fn run_with(
     signals::spawn(patience, move |message| tell.try_send(message).is_ok())
         .context("install signal handlers")?;
 
-    let mut opening = vec![clock::anchor(SourceName::SockDiag)];
-    let request = Request {
-        filter: config.filter.clone(),
-        scope: host::scope(),
-    };
     // Events first: what happens during the first look is not missed then.
     let quick = open_quick(config, &request, &mut opening)?;
     let mut feed = Feed::open(config.source, request, config.interval, &mut opening)?;
     feed.look(&mut opening)?;
 
     if let Some(recorder) = &mut recorder {
-        recorder.begin(record::header(config, &opening));
+        recorder.begin(record::header(config, scope, &opening));
     }
     let mut show: Box<dyn Show> = match (show, config.format) {
         (Some(show), _) => show,
@@ -194,6 +138,7 @@ fn run_with(
     let mut main = Main {
         merge,
         asker,
+        beside,
         caught_up: Timestamp::default(),
         prompted: Timestamp::default(),
         quick_done,
@@ -217,6 +162,7 @@ fn run_with(
 struct Main<'a> {
     merge: Merge,
     asker: Asker,
+    beside: Beside,
     /// All that the threads had said by then has been taken in.
     caught_up: Timestamp,
     /// The events until then have been asked for.
@@ -418,6 +364,7 @@ impl Main<'_> {
             return;
         }
         self.asker.send(&self.asks);
+        self.beside.ask(&self.asks);
         self.asks.retain(|ask| matches!(ask, Ask::Confirm(_)));
         if !self.asks.is_empty() {
             // A source that has ended has said so, or will, in a message of its own.

@@ -4,13 +4,20 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::model::{Ask, Observation, SockId};
+use crate::model::{Ask, Observation, Scope, SockId};
+use crate::source::SourceError;
+use crate::source::holders::census;
+use crate::source::info::ask_once;
 
 /// A socket that has not answered by then is said not to.
 const PATIENCE: Duration = Duration::from_millis(300);
 
 /// Who holds these inodes, and the answers to what else the tracker asks.
-pub(super) fn answers(inodes: &BTreeSet<u32>, asks: &[Ask]) -> [Vec<Observation>; 2] {
+pub(super) fn answers(
+    inodes: &BTreeSet<u32>,
+    asks: &[Ask],
+    place: Scope,
+) -> Result<[Vec<Observation>; 2], SourceError> {
     let inodes: Vec<u32> = inodes.iter().copied().collect();
     let ids: Vec<SockId> = asks
         .iter()
@@ -20,16 +27,8 @@ pub(super) fn answers(inodes: &BTreeSet<u32>, asks: &[Ask]) -> [Vec<Observation>
         })
         .collect();
     std::thread::scope(|scope| {
-        let holders = scope.spawn(|| census(&inodes));
-        let ages = info(&ids, PATIENCE);
-        [holders.join().unwrap_or_default(), ages]
+        let holders = scope.spawn(|| census(&inodes, place, true));
+        let ages = ask_once(&ids, PATIENCE)?;
+        Ok([holders.join().unwrap_or_default(), ages])
     })
-}
-
-fn census(_inodes: &[u32]) -> Vec<Observation> {
-    Vec::new()
-}
-
-fn info(_ids: &[SockId], _limit: Duration) -> Vec<Observation> {
-    Vec::new()
 }
