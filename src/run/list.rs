@@ -6,10 +6,10 @@ use std::time::Duration;
 use anyhow::Context;
 
 use crate::cli::{List, ListFormat};
-use crate::model::{Body, Observation, SourceState};
+use crate::model::{Body, Observation, SourceName, SourceState};
 use crate::run::{Outcome, complain};
 use crate::source::feed::Feed;
-use crate::source::{Request, host};
+use crate::source::{Request, holders, host};
 use crate::timeline::{Connection, Tracker};
 use crate::view::{json, text};
 
@@ -33,6 +33,16 @@ pub(super) fn list(config: &List) -> anyhow::Result<Outcome> {
         .map(|observation| observation.at)
         .max()
         .unwrap_or_default();
+    let inodes: Vec<u32> = tracker
+        .connections()
+        .filter(|connection| connection.is_selected_by(&config.filter.selection))
+        .flat_map(|connection| connection.visible())
+        .filter_map(|(_, track)| track.last().inode)
+        .collect();
+    for observation in &holders::census(&inodes, host::scope(), true) {
+        tracker.ingest(observation);
+        tell(observation);
+    }
     let selected: Vec<&Connection> = tracker
         .connections()
         .filter(|connection| connection.is_selected_by(&config.filter.selection))
@@ -71,7 +81,10 @@ fn tell(observation: &Observation) {
         }
         Body::Source(SourceState::Off { .. }) => {
             if let Some(message) = text::source_message(observation) {
-                complain(&format!("{message}; /proc is read instead"));
+                complain(&match observation.source {
+                    SourceName::SockDiag => format!("{message}; /proc is read instead"),
+                    _ => message,
+                });
             }
         }
         _ => {}
