@@ -34,7 +34,9 @@ use crate::cli::report::{ExportArgs, ReportArgs};
 use crate::cli::values::{budget, duration, interval, ring};
 use crate::model::SourceName;
 use crate::model::TcpState;
-use crate::model::filter::{Family, Filter, Network, PortSet, Selection};
+use crate::model::filter::{
+    Family, Filter, Network, PortSet, ProcessName, ProcessSet, Selection, parse_pid,
+};
 use crate::record::recorder::Plan;
 use crate::source::feed::Choice;
 use crate::source::netns::Namespace;
@@ -102,6 +104,12 @@ struct FilterArgs {
     /// Connections of which one end is, or was, in one of these states
     #[arg(long, value_name = "STATE", value_delimiter = ',')]
     state: Vec<TcpState>,
+    /// Connections of which one end is, or was, held by one of these processes
+    #[arg(long, value_name = "PID", value_delimiter = ',', value_parser = parse_pid, allow_negative_numbers = true)]
+    pid: Vec<u32>,
+    /// The same by the process's name: of the kernel (as ps -o comm has it), or of its command
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    process: Vec<ProcessName>,
     /// IPv4 connections, also those of dual-stack servers
     #[arg(short = '4', long = "ipv4", conflicts_with = "ipv6")]
     ipv4: bool,
@@ -444,6 +452,10 @@ impl FilterArgs {
                     (_, true) => Some(Family::V6),
                     _ => None,
                 },
+                processes: ProcessSet {
+                    pids: self.pid,
+                    names: self.process,
+                },
             },
         }
     }
@@ -499,6 +511,11 @@ mod tests {
             (&["--port", "5001-"], "'5001-'", "1 to 65535"),
             (&["--port", "80,"], "'80,'", "1 to 65535"),
             (&["--interval", "-1"], "'-1'", "1ms to 1h"),
+            (&["--pid", "python3"], "'python3'", "1 to 4194304"),
+            (&["--pid", "812,"], "''", "1 to 4194304"),
+            (&["--pid", "-1"], "'-1'", "1 to 4194304"),
+            (&["--process", ""], "''", "python3"),
+            (&["--record-cmdline"], "--record-cmdline", "--record FILE"),
             (&["--port", "1", "list"], "list", "cannot be used with"),
             (&["--bogus"], "'--bogus'", ""),
         ] {
@@ -521,6 +538,12 @@ mod tests {
             "--state",
             "close-wait,TIME_WAIT",
             "-4",
+            "--pid",
+            "812,813",
+            "--process",
+            "python3",
+            "--process",
+            "nginx",
             "--interval",
             "1s",
             "--format",
@@ -530,7 +553,8 @@ mod tests {
         };
         assert_eq!(
             live.filter.to_string(),
-            "port 80,443,8000-8010 and host 10.0.0.0/8,::1 and state TIME_WAIT,CLOSE_WAIT and IPv4"
+            "port 80,443,8000-8010 and host 10.0.0.0/8,::1 and state TIME_WAIT,CLOSE_WAIT \
+             and pid 812,813 and process python3,nginx and IPv4"
         );
         assert_eq!(live.interval, Duration::from_secs(1));
         assert_eq!(live.format, Format::Json);
