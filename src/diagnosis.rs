@@ -11,6 +11,7 @@ pub mod settings;
 mod told;
 pub mod verdict;
 pub mod watch;
+mod words;
 
 pub use causality::Clocks;
 pub use finding::{Finding, Severity, Subject};

@@ -10,6 +10,7 @@
 pub mod bpf;
 pub mod clock;
 pub mod feed;
+pub mod holders;
 pub mod host;
 pub mod info;
 pub mod netns;

@@ -4,6 +4,7 @@
 //! send messages over one bounded channel. The first look is made here, so that a source that
 //! can't run is an error before anything is shown.
 
+mod beside;
 mod threads;
 
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender};
@@ -28,6 +29,7 @@ use crate::source::quick::{Asker, Batch};
 use crate::source::{SourceError, clock};
 use crate::view::tui::Input;
 use crate::view::tui::terminal::end_on_panic;
+use beside::Beside;
 use threads::{open_quick, spawn_quick, spawn_source};
 
 /// Messages wait here when the main thread is busy; a full channel makes the source look later.
@@ -134,9 +136,15 @@ pub(super) fn run(
     end_on_panic();
     let (to_main, messages) = mpsc::sync_channel(WAITING_MESSAGES);
     let (questions, asks) = mpsc::channel();
+    let mut opening = vec![clock::anchor(SourceName::SockDiag)];
+    let beside = Beside::start(scope, &to_main, &mut opening)?;
     let plan = config.record.as_ref();
     let mut recorder = plan
-        .map(|plan| record::open(plan, &questions, &to_main))
+        .map(|plan| {
+            let mut keyframers = beside.keyframers();
+            keyframers.push(questions.clone());
+            record::open(plan, keyframers, &to_main)
+        })
         .transpose()?;
     // Before anything is shown: whoever reads the first line may ask for the end at once.
     let tell = to_main.clone();
@@ -144,7 +152,6 @@ pub(super) fn run(
     signals::spawn(patience, move |message| tell.try_send(message).is_ok())
         .context("install signal handlers")?;
 
-    let mut opening = vec![clock::anchor(SourceName::SockDiag)];
     // Events first: what happens during the first look is not missed then.
     let quick = open_quick(config, &request, &mut opening)?;
     let mut feed = Feed::open(config.source, request, config.interval, &mut opening)?;
@@ -172,6 +179,7 @@ pub(super) fn run(
     let mut main = Main {
         merge,
         asker,
+        beside,
         caught_up: Timestamp::default(),
         prompted: Timestamp::default(),
         quick_done,
@@ -195,6 +203,7 @@ pub(super) fn run(
 struct Main<'a> {
     merge: Merge,
     asker: Asker,
+    beside: Beside,
     /// All that the threads had said by then has been taken in.
     caught_up: Timestamp,
     /// The events until then have been asked for.
@@ -396,6 +405,7 @@ impl Main<'_> {
             return;
         }
         self.asker.send(&self.asks);
+        self.beside.ask(&self.asks);
         self.asks.retain(|ask| matches!(ask, Ask::Confirm(_)));
         if !self.asks.is_empty() {
             // A source that has ended has said so, or will, in a message of its own.

@@ -32,17 +32,21 @@ pub(super) fn run(config: &Live) -> anyhow::Result<Outcome> {
     live::run(config, None, Shown::Nothing)
 }
 
-/// Makes the file, and starts the recorder.
+/// Makes the file, and starts the recorder, which asks these sources for keyframes.
 pub(super) fn open(
     plan: &Plan,
-    questions: &Sender<Vec<Ask>>,
+    keyframers: Vec<Sender<Vec<Ask>>>,
     to_main: &SyncSender<Message>,
 ) -> anyhow::Result<Recorder> {
-    let (questions, to_main) = (questions.clone(), to_main.clone());
+    let to_main = to_main.clone();
     let surroundings = Surroundings {
         clock: Box::new(anchor),
         // A source that has ended says so itself.
-        ask_keyframe: Box::new(move || questions.send(vec![Ask::Keyframe]).unwrap_or_default()),
+        ask_keyframe: Box::new(move || {
+            for source in &keyframers {
+                source.send(vec![Ask::Keyframe]).unwrap_or_default();
+            }
+        }),
         // Full, and it is awake.
         wake: Box::new(move || to_main.try_send(Message::Recorder).unwrap_or_default()),
     };
