@@ -9,6 +9,7 @@ mod hints;
 mod lab;
 mod netns;
 mod record;
+mod refusal;
 mod replay;
 mod report;
 mod values;
@@ -17,7 +18,6 @@ pub mod when;
 use std::io::IsTerminal;
 use std::time::Duration;
 
-use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::cli::choices::{EventsArg, SourceArg, SourceArgs};
@@ -27,6 +27,7 @@ use crate::cli::lab::LabArgs;
 pub use crate::cli::lab::{Lab, LabAddresses};
 use crate::cli::netns::NetnsArgs;
 use crate::cli::record::{BesideArgs, RecordArgs};
+pub use crate::cli::refusal::Refusal;
 use crate::cli::replay::ReplayArgs;
 pub use crate::cli::replay::Replaying;
 pub use crate::cli::report::{Chosen, Export, Report};
@@ -42,7 +43,6 @@ use crate::source::feed::Choice;
 use crate::source::netns::Namespace;
 use crate::source::quick::{Events, Wanted};
 use crate::view::palette::ColorMode;
-use crate::view::plain::plain;
 
 /// Both ends of every TCP connection on one time axis, moving through teardown.
 #[derive(Debug, Parser)]
@@ -296,64 +296,6 @@ where
         Some(Command::Replay(args)) => Ok(Config::Replay(args.settle()?)),
         Some(Command::LabActor { role }) => Ok(Config::LabActor(role)),
     }
-}
-
-/// Why there is nothing to be done.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// Asked for, and no error.
-    Text(String),
-    /// Wrong usage.
-    Usage(String),
-}
-
-impl Refusal {
-    fn from_clap(error: &clap::Error, arguments: &[std::ffi::OsString]) -> Self {
-        let text = error.render().to_string();
-        match error.kind() {
-            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Self::Text(text),
-            _ => {
-                if let Some(hint) = hints::hint(arguments) {
-                    return Self::Usage(plain(&hint).into_owned());
-                }
-                let has_tip = is_good_tip(error);
-                // The message itself; the hint at --help is the same for all of them.
-                let lines: Vec<&str> = text
-                    .lines()
-                    .map(str::trim)
-                    .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"))
-                    .filter(|line| !line.is_empty() && (has_tip || !line.starts_with("tip:")))
-                    .collect();
-                let line = lines.join(" ");
-                let line = line.strip_prefix("error: ").unwrap_or(&line);
-                // It echoes what was typed, less the escapes that clap knows.
-                Self::Usage(plain(line).into_owned())
-            }
-        }
-    }
-}
-
-/// Whether what clap suggests is like what was written.
-fn is_good_tip(error: &clap::Error) -> bool {
-    use clap::error::{ContextKind, ContextValue};
-    let text = |kind| match error.get(kind) {
-        Some(ContextValue::String(text)) => Some(text.as_str()),
-        Some(ContextValue::Strings(texts)) => texts.first().map(String::as_str),
-        _ => None,
-    };
-    let pairs = [
-        (ContextKind::InvalidArg, ContextKind::SuggestedArg),
-        (ContextKind::InvalidValue, ContextKind::SuggestedValue),
-        (
-            ContextKind::InvalidSubcommand,
-            ContextKind::SuggestedSubcommand,
-        ),
-    ];
-    pairs.into_iter().any(|(written, suggested)| {
-        text(written)
-            .zip(text(suggested))
-            .is_some_and(|(written, suggested)| hints::is_near(written, suggested))
-    })
 }
 
 fn live(
