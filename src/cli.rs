@@ -9,6 +9,7 @@ mod hints;
 mod lab;
 mod netns;
 mod record;
+mod refusal;
 mod replay;
 mod report;
 mod values;
@@ -18,7 +19,6 @@ pub mod when;
 use std::io::IsTerminal;
 use std::time::Duration;
 
-use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::cli::choices::{EventsArg, SourceArg, SourceArgs};
@@ -28,6 +28,7 @@ use crate::cli::lab::LabArgs;
 pub use crate::cli::lab::{Lab, LabAddresses};
 use crate::cli::netns::NetnsArgs;
 use crate::cli::record::{BesideArgs, RecordArgs};
+pub use crate::cli::refusal::Refusal;
 use crate::cli::replay::ReplayArgs;
 pub use crate::cli::replay::Replaying;
 pub use crate::cli::report::{Chosen, Export, Report};
@@ -38,13 +39,14 @@ use crate::cli::wait::WaitArgs;
 use crate::diagnosis::Settings;
 use crate::model::SourceName;
 use crate::model::TcpState;
-use crate::model::filter::{Family, Filter, Network, PortSet, Selection};
+use crate::model::filter::{
+    Family, Filter, Network, PortSet, ProcessName, ProcessSet, Selection, parse_pid,
+};
 use crate::record::recorder::Plan;
 use crate::source::feed::Choice;
 use crate::source::netns::Namespace;
 use crate::source::quick::{Events, Wanted};
 use crate::view::palette::ColorMode;
-use crate::view::plain::plain;
 
 /// Both ends of every TCP connection on one time axis, moving through teardown.
 #[derive(Debug, Parser)]
@@ -108,6 +110,12 @@ struct FilterArgs {
     /// Connections of which one end is, or was, in one of these states
     #[arg(long, value_name = "STATE", value_delimiter = ',')]
     state: Vec<TcpState>,
+    /// Connections of which one end is, or was, held by one of these processes
+    #[arg(long, value_name = "PID", value_delimiter = ',', value_parser = parse_pid, allow_negative_numbers = true)]
+    pid: Vec<u32>,
+    /// The same by the process's name: of the kernel (as ps -o comm has it), or of its command
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    process: Vec<ProcessName>,
     /// IPv4 connections, also those of dual-stack servers
     #[arg(short = '4', long = "ipv4", conflicts_with = "ipv6")]
     ipv4: bool,
@@ -301,64 +309,6 @@ where
     }
 }
 
-/// Why there is nothing to be done.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// Asked for, and no error.
-    Text(String),
-    /// Wrong usage.
-    Usage(String),
-}
-
-impl Refusal {
-    fn from_clap(error: &clap::Error, arguments: &[std::ffi::OsString]) -> Self {
-        let text = error.render().to_string();
-        match error.kind() {
-            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Self::Text(text),
-            _ => {
-                if let Some(hint) = hints::hint(arguments) {
-                    return Self::Usage(plain(&hint).into_owned());
-                }
-                let has_tip = is_good_tip(error);
-                // The message itself; the hint at --help is the same for all of them.
-                let lines: Vec<&str> = text
-                    .lines()
-                    .map(str::trim)
-                    .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"))
-                    .filter(|line| !line.is_empty() && (has_tip || !line.starts_with("tip:")))
-                    .collect();
-                let line = lines.join(" ");
-                let line = line.strip_prefix("error: ").unwrap_or(&line);
-                // It echoes what was typed, less the escapes that clap knows.
-                Self::Usage(plain(line).into_owned())
-            }
-        }
-    }
-}
-
-/// Whether what clap suggests is like what was written.
-fn is_good_tip(error: &clap::Error) -> bool {
-    use clap::error::{ContextKind, ContextValue};
-    let text = |kind| match error.get(kind) {
-        Some(ContextValue::String(text)) => Some(text.as_str()),
-        Some(ContextValue::Strings(texts)) => texts.first().map(String::as_str),
-        _ => None,
-    };
-    let pairs = [
-        (ContextKind::InvalidArg, ContextKind::SuggestedArg),
-        (ContextKind::InvalidValue, ContextKind::SuggestedValue),
-        (
-            ContextKind::InvalidSubcommand,
-            ContextKind::SuggestedSubcommand,
-        ),
-    ];
-    pairs.into_iter().any(|(written, suggested)| {
-        text(written)
-            .zip(text(suggested))
-            .is_some_and(|(written, suggested)| hints::is_near(written, suggested))
-    })
-}
-
 fn live(
     filter: Filter,
     args: WatchArgs,
@@ -475,6 +425,10 @@ impl FilterArgs {
                     (_, true) => Some(Family::V6),
                     _ => None,
                 },
+                processes: ProcessSet {
+                    pids: self.pid,
+                    names: self.process,
+                },
             },
         }
     }
@@ -530,6 +484,11 @@ mod tests {
             (&["--port", "5001-"], "'5001-'", "1 to 65535"),
             (&["--port", "80,"], "'80,'", "1 to 65535"),
             (&["--interval", "-1"], "'-1'", "1ms to 1h"),
+            (&["--pid", "python3"], "'python3'", "1 to 4194304"),
+            (&["--pid", "812,"], "''", "1 to 4194304"),
+            (&["--pid", "-1"], "'-1'", "1 to 4194304"),
+            (&["--process", ""], "''", "python3"),
+            (&["--record-cmdline"], "--record-cmdline", "--record FILE"),
             (&["--port", "1", "list"], "list", "cannot be used with"),
             (&["--bogus"], "'--bogus'", ""),
         ] {
@@ -552,6 +511,12 @@ mod tests {
             "--state",
             "close-wait,TIME_WAIT",
             "-4",
+            "--pid",
+            "812,813",
+            "--process",
+            "python3",
+            "--process",
+            "nginx",
             "--interval",
             "1s",
             "--format",
@@ -561,7 +526,8 @@ mod tests {
         };
         assert_eq!(
             live.filter.to_string(),
-            "port 80,443,8000-8010 and host 10.0.0.0/8,::1 and state TIME_WAIT,CLOSE_WAIT and IPv4"
+            "port 80,443,8000-8010 and host 10.0.0.0/8,::1 and state TIME_WAIT,CLOSE_WAIT \
+             and pid 812,813 and process python3,nginx and IPv4"
         );
         assert_eq!(live.interval, Duration::from_secs(1));
         assert_eq!(live.format, Format::Json);
