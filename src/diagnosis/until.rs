@@ -11,8 +11,8 @@ use std::str::FromStr;
 
 use crate::diagnosis::finding::{Code, Finding, Severity, Subject};
 use crate::diagnosis::{Known, News};
-use crate::model::{Body, Endpoint, Observation, TcpState};
-use crate::timeline::{ConnId, Connection, Side, Tracker};
+use crate::model::{Body, Observation, TcpState};
+use crate::timeline::{ConnId, Connection, Listener, Side, Tracker};
 
 type Fast = foldhash::fast::RandomState;
 
@@ -113,10 +113,12 @@ impl FailOn {
 pub trait Choose {
     /// Whether this connection is.
     fn wants(&self, connection: &Connection) -> bool;
+    /// Whether it can still turn out to be: who holds it is not known yet.
+    fn may_want(&self, connection: &Connection) -> bool;
     /// Whether this finding is about something that is.
     fn wants_finding(&self, finding: &Finding, tracker: &Tracker) -> bool;
-    /// Whether a listener there is.
-    fn wants_listener(&self, local: Endpoint) -> bool;
+    /// Whether this listener is.
+    fn wants_listener(&self, listener: &Listener, tracker: &Tracker) -> bool;
 }
 
 /// How far a wait has come.
@@ -141,6 +143,8 @@ pub struct Until {
     matched: HashSet<ConnId, Fast>,
     seen: u64,
     open: BTreeSet<ConnId>,
+    /// Open ones of which it is not known yet whether they are wanted.
+    undecided: BTreeSet<ConnId>,
     /// Ends that have reached the state; likewise.
     ends: HashSet<(ConnId, Side), Fast>,
     reached: u64,
@@ -161,6 +165,7 @@ impl Until {
             matched: HashSet::default(),
             seen: 0,
             open: BTreeSet::new(),
+            undecided: BTreeSet::new(),
             ends: HashSet::default(),
             reached: 0,
             mild: Vec::new(),
@@ -232,8 +237,14 @@ impl Until {
         // Once wanted, it is waited for to its end.
         if !self.matched.contains(&conn) {
             if !choose.wants(connection) {
+                if connection.closed().is_none() && choose.may_want(connection) {
+                    self.undecided.insert(conn);
+                } else {
+                    self.undecided.remove(&conn);
+                }
                 return;
             }
+            self.undecided.remove(&conn);
             self.matched.insert(conn);
             self.seen += 1;
         }
@@ -255,7 +266,7 @@ impl Until {
     fn note_listeners(&mut self, tracker: &Tracker, choose: &impl Choose) {
         if self.target == Target::State(TcpState::Listen) && self.has_looked {
             let listeners = tracker.listeners();
-            let wanted = listeners.filter(|listener| choose.wants_listener(listener.local()));
+            let wanted = listeners.filter(|listener| choose.wants_listener(listener, tracker));
             self.reached = wanted.count() as u64;
         }
     }
@@ -295,7 +306,10 @@ impl Until {
             return Progress::Failed(finding.clone());
         }
         let is_reached = match self.target {
-            Target::Closed => self.open.is_empty() && self.seen >= self.at_least.unwrap_or(0),
+            Target::Closed => {
+                let none_is_left = self.open.is_empty() && self.undecided.is_empty();
+                none_is_left && self.seen >= self.at_least.unwrap_or(0)
+            }
             Target::State(_) => self.reached >= self.at_least.unwrap_or(1),
         };
         if self.has_looked && is_reached {
