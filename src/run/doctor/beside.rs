@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::model::{Ask, Observation, Scope, SockId};
+use crate::model::{Observation, Scope, SockId};
 use crate::source::SourceError;
 use crate::source::holders::census;
 use crate::source::info::ask_once;
@@ -12,23 +12,16 @@ use crate::source::info::ask_once;
 /// A socket that has not answered by then is said not to.
 const PATIENCE: Duration = Duration::from_millis(300);
 
-/// Who holds these inodes, and the answers to what else the tracker asks.
+/// Who holds these inodes, and how old the states of these sockets are.
 pub(super) fn answers(
     inodes: &BTreeSet<u32>,
-    asks: &[Ask],
+    ids: &[SockId],
     place: Scope,
 ) -> Result<[Vec<Observation>; 2], SourceError> {
     let inodes: Vec<u32> = inodes.iter().copied().collect();
-    let ids: Vec<SockId> = asks
-        .iter()
-        .filter_map(|ask| match ask {
-            Ask::Info(id) => Some(*id),
-            _ => None,
-        })
-        .collect();
     std::thread::scope(|scope| {
         let holders = scope.spawn(|| census(&inodes, place, true));
-        let ages = ask_once(&ids, PATIENCE)?;
+        let ages = ask_once(ids, PATIENCE)?;
         Ok([holders.join().unwrap_or_default(), ages])
     })
 }
