@@ -6,6 +6,7 @@
 pub mod causality;
 pub mod finding;
 mod known;
+pub mod lost;
 mod rules;
 pub mod settings;
 mod told;
@@ -16,6 +17,7 @@ mod words;
 pub use causality::Clocks;
 pub use finding::{Finding, Severity, Subject};
 pub use known::Known;
+pub use lost::Lost;
 pub use settings::Settings;
 pub use verdict::{Code, How, Verdict};
 pub use watch::{Diagnosis, News};

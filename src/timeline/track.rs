@@ -6,10 +6,11 @@
 //! state found at attach began at an unknown time before it.
 
 mod entry;
+mod flow;
 
 use crate::model::tcp::StateSet;
 use crate::model::{
-    Descriptor, FourTuple, Queues, Sample, SockId, SourceName, TcpState, TimerKind, Timestamp,
+    Descriptor, FourTuple, Queues, Sample, SockId, SourceName, TcpState, Timestamp,
 };
 use crate::timeline::cause::{Mark, Why, of_look};
 use crate::timeline::turned::Turned;
@@ -17,6 +18,7 @@ use crate::timeline::{Holding, SeenBeside};
 
 pub use entry::Entry;
 use entry::IN_THE_MIDDLE;
+use flow::Flow;
 
 /// How many marks an end keeps.
 pub const MARKS: usize = 64;
@@ -109,17 +111,6 @@ fn is_eof_unread(sample: &Sample) -> bool {
         && matches!(sample.queues, Queues::Stream { receive: 1, .. })
 }
 
-/// How much waits behind a shut window, the FIN's one counted; `None` while none does.
-fn is_shut_out(sample: &Sample) -> Option<u32> {
-    let is_probing = sample
-        .timer
-        .is_some_and(|timer| timer.kind == TimerKind::Probe);
-    match sample.queues {
-        Queues::Stream { send, .. } if send > 0 && is_probing => Some(send),
-        _ => None,
-    }
-}
-
 /// One end's history.
 #[derive(Clone, Debug)]
 pub struct Track {
@@ -143,8 +134,8 @@ pub struct Track {
     pub(super) reset_heard: Option<Timestamp>,
     /// In CLOSE_WAIT with nothing but the end-of-file unread: it was not merged with data.
     pub(super) eof_was_unread: bool,
-    /// Since when every look has shown its probe timer, and nothing acknowledged in between.
-    pub(super) shut_since: Option<Timestamp>,
+    /// What it had sent and received.
+    pub(super) flow: Flow,
     /// Who held it, oldest first.
     pub(super) holdings: Vec<Holding>,
     pub(super) holdings_dropped: u64,
@@ -211,7 +202,7 @@ impl Track {
             freed: None,
             reset_heard: None,
             eof_was_unread: is_eof_unread(&sample),
-            shut_since: is_shut_out(&sample).map(|_| seen),
+            flow: Flow::of(&sample, seen),
             holdings: Vec::new(),
             holdings_dropped: 0,
             asked_for: None,
@@ -362,7 +353,7 @@ impl Track {
     pub(super) fn refresh(&mut self, sample: Sample, seen: Timestamp) {
         // A source without cookies does not unname a socket.
         let cookie = sample.id.cookie.or(self.last.id.cookie);
-        self.note_window(&sample, seen);
+        self.note_flow(&sample, seen);
         self.last = sample;
         self.last.id.cookie = cookie;
         self.eof_was_unread |= is_eof_unread(&sample);
@@ -378,20 +369,6 @@ impl Track {
                 *entry = Entry::from(&sample);
             }
         }
-    }
-
-    fn note_window(&mut self, sample: &Sample, seen: Timestamp) {
-        let goes_on = match (is_shut_out(&self.last), is_shut_out(sample)) {
-            (Some(before), Some(now)) => now >= before,
-            _ => false,
-        };
-        let since = self.shut_since.filter(|_| goes_on).unwrap_or(seen);
-        self.shut_since = is_shut_out(sample).map(|_| since);
-    }
-
-    /// Since when looks have shown the peer's window shut, and nothing acknowledged in between.
-    pub const fn window_shut_since(&self) -> Option<Timestamp> {
-        self.shut_since
     }
 
     /// Who the socket is.
