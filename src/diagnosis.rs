@@ -5,6 +5,8 @@
 
 pub mod causality;
 pub mod finding;
+pub mod group;
+mod health;
 mod known;
 pub mod lost;
 mod rules;
@@ -16,6 +18,7 @@ mod words;
 
 pub use causality::Clocks;
 pub use finding::{Finding, Severity, Subject};
+pub use health::{Health, Unseen, health, unseen};
 pub use known::Known;
 pub use lost::Lost;
 pub use settings::Settings;

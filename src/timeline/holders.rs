@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use crate::model::filter::ProcessSet;
 use crate::model::{
     Ask, Descriptor, Holder, Holders, InfoAnswer, ProcessId, Scope, Seen, SockId, TcpState,
     Timestamp,
@@ -135,6 +136,17 @@ impl Track {
         Some((before, self.holdings.get(index)?))
     }
 
+    /// Whether one of these processes holds the end, has held it, or has made one of its calls.
+    pub fn has_been_of(&self, wanted: &ProcessSet) -> bool {
+        let mut sets = self.holdings.iter().map(|set| &set.holders);
+        let steps = self.spans().iter().filter_map(|span| span.why.by);
+        let calls = self.marks().iter().filter_map(|mark| mark.by);
+        sets.any(|set| set.iter().any(|holder| wanted.has(&holder.program)))
+            || steps
+                .chain(calls)
+                .any(|by| wanted.has_caller(by.pid, by.comm))
+    }
+
     fn hold(&mut self, holding: Holding) {
         if self.holdings.len() == SETS {
             // The first tells who had it to begin with.
@@ -234,8 +246,11 @@ impl Tracker {
         let host = track.id().scope.host;
         let before = std::mem::replace(&mut track.asked_for, inode);
         if let Some(before) = before {
-            self.by_inode.remove(&(host, before));
-            self.asks.push(Ask::NoHolders(before));
+            // The number can be another socket's already, which then goes on to be asked for.
+            if self.by_inode.get(&(host, before)) == Some(&Held::End(end)) {
+                self.by_inode.remove(&(host, before));
+                self.asks.push(Ask::NoHolders(before));
+            }
         }
         if let Some(inode) = inode {
             self.by_inode.insert((host, inode), Held::End(end));
