@@ -11,6 +11,7 @@ mod document;
 mod finding;
 mod line;
 mod owners;
+mod verdict;
 
 use serde::Serialize;
 
@@ -22,7 +23,8 @@ use crate::timeline::{Age, Change, Connection};
 use crate::view::verdict;
 use bytes::{Address, append};
 use finding::{FindingLine, OverLine};
-use line::{Clock, DatedLine, EventLine, HeldLine, Line, Open, TransitionLine, VerdictInfo};
+use line::{Clock, DatedLine, EventLine, HeldLine, Line, Open, TransitionLine};
+use verdict::VerdictInfo;
 
 pub(super) use bytes::inert;
 pub use doctor::{Layout, doctor};
@@ -227,7 +229,8 @@ pub fn write_change(
         Change::Closed { conn, at } => Line::Closed {
             at_ns: at.nanos(),
             conn: conn.0,
-            verdict: verdict(connection).map(VerdictInfo::from),
+            verdict: verdict(connection)
+                .map(|verdict| VerdictInfo::with_states(verdict, connection)),
         },
     };
     append(out, &line)

@@ -229,6 +229,7 @@ impl Rules {
             "open" | "end" | "transition" | "event" | "closed" => self.check_order(line)?,
             "source" => self.hear_of(line),
             "clock" | "note" | "conclusion" | "lost" => {}
+            "holders" | "age" | "finding" | "finding_over" => {}
             _ => return Err("a type that is not promised".to_owned()),
         }
         match kind {
