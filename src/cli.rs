@@ -4,7 +4,9 @@
 //! that names the value and what is allowed.
 
 mod choices;
+mod doctor;
 mod hints;
+mod lab;
 mod netns;
 mod record;
 mod refusal;
@@ -19,6 +21,10 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::cli::choices::{EventsArg, SourceArg, SourceArgs};
+pub use crate::cli::doctor::Doctor;
+use crate::cli::doctor::DoctorArgs;
+use crate::cli::lab::LabArgs;
+pub use crate::cli::lab::{Lab, LabAddresses};
 use crate::cli::netns::NetnsArgs;
 use crate::cli::record::{BesideArgs, RecordArgs};
 pub use crate::cli::refusal::Refusal;
@@ -26,10 +32,12 @@ use crate::cli::replay::ReplayArgs;
 pub use crate::cli::replay::Replaying;
 pub use crate::cli::report::{Chosen, Export, Report};
 use crate::cli::report::{ExportArgs, ReportArgs};
-use crate::cli::values::{budget, duration, interval, one_port, ring};
+use crate::cli::values::{budget, duration, interval, ring};
 use crate::model::SourceName;
 use crate::model::TcpState;
-use crate::model::filter::{Family, Filter, Network, PortSet, Selection};
+use crate::model::filter::{
+    Family, Filter, Network, PortSet, ProcessName, ProcessSet, Selection, parse_pid,
+};
 use crate::record::recorder::Plan;
 use crate::source::feed::Choice;
 use crate::source::netns::Namespace;
@@ -43,7 +51,7 @@ use crate::view::palette::ColorMode;
     version,
     args_conflicts_with_subcommands = true,
     disable_help_subcommand = true,
-    after_help = "Exit status: 0 done; 1 nothing matched (list, report, export), or not shown (lab); 2 trouble or wrong usage."
+    after_help = "Exit status: 0 done; 1 nothing matched (list, report, export), something found (doctor), or not shown (lab); 2 trouble or wrong usage."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -62,6 +70,8 @@ struct Cli {
 enum Command {
     /// One look: both ends of every connection on one row
     List(ListArgs),
+    /// What is wrong, who holds it, and what to do: one look, in words
+    Doctor(DoctorArgs),
     /// Record what is seen, with nothing shown, to replay it later
     Record(RecordArgs),
     /// Run a teardown experiment here and watch it (without a name: list them)
@@ -94,6 +104,12 @@ struct FilterArgs {
     /// Connections of which one end is, or was, in one of these states
     #[arg(long, value_name = "STATE", value_delimiter = ',')]
     state: Vec<TcpState>,
+    /// Connections of which one end is, or was, held by one of these processes
+    #[arg(long, value_name = "PID", value_delimiter = ',', value_parser = parse_pid, allow_negative_numbers = true)]
+    pid: Vec<u32>,
+    /// The same by the process's name: of the kernel (as ps -o comm has it), or of its command
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    process: Vec<ProcessName>,
     /// IPv4 connections, also those of dual-stack servers
     #[arg(short = '4', long = "ipv4", conflicts_with = "ipv6")]
     ipv4: bool,
@@ -153,30 +169,6 @@ struct ListArgs {
     netns: NetnsArgs,
 }
 
-#[derive(Debug, Args)]
-struct LabArgs {
-    /// Which experiment
-    experiment: Option<String>,
-    /// Time between two steps
-    #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = interval, allow_negative_numbers = true)]
-    step: Duration,
-    /// The server's port (default: a free one)
-    #[arg(long, value_name = "PORT", value_parser = one_port, allow_negative_numbers = true)]
-    port: Option<u16>,
-    /// Over IPv6
-    #[arg(long, conflicts_with = "dual_stack")]
-    ipv6: bool,
-    /// An IPv4 client of a server that listens on both
-    #[arg(long)]
-    dual_stack: bool,
-    #[command(flatten)]
-    watch: WatchArgs,
-    #[command(flatten)]
-    source: SourceArgs,
-    #[command(flatten)]
-    beside: BesideArgs,
-}
-
 /// How a live command shows what it sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
@@ -206,6 +198,8 @@ pub enum Config {
     Record(Live),
     /// One look.
     List(List),
+    /// What is wrong.
+    Doctor(Doctor),
     /// Which experiments there are.
     LabIndex,
     /// One experiment.
@@ -260,32 +254,6 @@ pub struct List {
     pub color: ColorMode,
 }
 
-/// Which experiment, and how.
-#[derive(Debug)]
-pub struct Lab {
-    /// Its name.
-    pub experiment: String,
-    /// Between two steps.
-    pub step: Duration,
-    /// The server's port, 0 for a free one.
-    pub port: u16,
-    /// Over which addresses.
-    pub addresses: LabAddresses,
-    /// How to watch; the filter is the experiment's.
-    pub watch: Live,
-}
-
-/// The addresses of an experiment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LabAddresses {
-    /// 127.0.0.1
-    V4,
-    /// ::1
-    V6,
-    /// A server on both, a client over IPv4.
-    DualStack,
-}
-
 /// Reads the command line.
 ///
 /// # Errors
@@ -321,7 +289,8 @@ where
             format: args.format,
             color: args.source.color(),
         })),
-        Some(Command::Lab(args)) => lab(args),
+        Some(Command::Doctor(args)) => Ok(Config::Doctor(args.settle())),
+        Some(Command::Lab(args)) => args.settle(),
         Some(Command::Report(args)) => Ok(Config::Report(args.settle()?)),
         Some(Command::Export(args)) => Ok(Config::Export(args.settle()?)),
         Some(Command::Replay(args)) => Ok(Config::Replay(args.settle()?)),
@@ -387,24 +356,6 @@ fn settled(
     }
 }
 
-fn lab(args: LabArgs) -> Result<Config, Refusal> {
-    let Some(experiment) = args.experiment else {
-        return Ok(Config::LabIndex);
-    };
-    let addresses = match (args.ipv6, args.dual_stack) {
-        (true, _) => LabAddresses::V6,
-        (_, true) => LabAddresses::DualStack,
-        _ => LabAddresses::V4,
-    };
-    Ok(Config::Lab(Lab {
-        experiment,
-        step: args.step,
-        port: args.port.unwrap_or(0),
-        addresses,
-        watch: live(Filter::default(), args.watch, &args.source, &args.beside)?,
-    }))
-}
-
 fn default_format() -> Format {
     if is_terminal() {
         Format::Tui
@@ -442,6 +393,10 @@ impl FilterArgs {
                     (true, _) => Some(Family::V4),
                     (_, true) => Some(Family::V6),
                     _ => None,
+                },
+                processes: ProcessSet {
+                    pids: self.pid,
+                    names: self.process,
                 },
             },
         }
@@ -498,6 +453,11 @@ mod tests {
             (&["--port", "5001-"], "'5001-'", "1 to 65535"),
             (&["--port", "80,"], "'80,'", "1 to 65535"),
             (&["--interval", "-1"], "'-1'", "1ms to 1h"),
+            (&["--pid", "python3"], "'python3'", "1 to 4194304"),
+            (&["--pid", "812,"], "''", "1 to 4194304"),
+            (&["--pid", "-1"], "'-1'", "1 to 4194304"),
+            (&["--process", ""], "''", "python3"),
+            (&["--record-cmdline"], "--record-cmdline", "--record FILE"),
             (&["--port", "1", "list"], "list", "cannot be used with"),
             (&["--bogus"], "'--bogus'", ""),
         ] {
@@ -520,6 +480,12 @@ mod tests {
             "--state",
             "close-wait,TIME_WAIT",
             "-4",
+            "--pid",
+            "812,813",
+            "--process",
+            "python3",
+            "--process",
+            "nginx",
             "--interval",
             "1s",
             "--format",
@@ -529,7 +495,8 @@ mod tests {
         };
         assert_eq!(
             live.filter.to_string(),
-            "port 80,443,8000-8010 and host 10.0.0.0/8,::1 and state TIME_WAIT,CLOSE_WAIT and IPv4"
+            "port 80,443,8000-8010 and host 10.0.0.0/8,::1 and state TIME_WAIT,CLOSE_WAIT \
+             and pid 812,813 and process python3,nginx and IPv4"
         );
         assert_eq!(live.interval, Duration::from_secs(1));
         assert_eq!(live.format, Format::Json);

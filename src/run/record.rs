@@ -93,6 +93,7 @@ pub(super) fn header(config: &Live, scope: Scope, opening: &[Observation]) -> He
         filter: FilterText::from(&config.filter),
         sources: sources(states(opening)),
         period_ns: crate::model::time::nanos_of(config.interval),
+        cmdlines: config.record.as_ref().is_some_and(|plan| plan.cmdlines),
         host: host_name,
         kernel,
         clock,
