@@ -118,8 +118,9 @@ pub struct Counters {
     pub keepalive: bool,
     /// Doublings of the retransmission or probe timer (`tcpi_backoff`).
     pub backoff: u8,
-    /// Payload bytes taken in so far (`tcpi_bytes_received`), `None` from an older kernel.
+    /// Bytes taken in so far, the FIN counts one (`tcpi_bytes_received`); `None` from an older kernel.
     pub bytes_received: Option<u64>,
-    /// Payload bytes acknowledged so far (`tcpi_bytes_acked`), `None` from an older kernel.
+    /// Bytes acknowledged so far, SYN and FIN count one each (`tcpi_bytes_acked`); `None` from an
+    /// older kernel.
     pub bytes_acked: Option<u64>,
 }
