@@ -12,6 +12,7 @@ pub mod lost;
 mod rules;
 pub mod settings;
 mod told;
+pub mod until;
 pub mod verdict;
 pub mod watch;
 mod words;

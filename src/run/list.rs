@@ -71,7 +71,7 @@ pub(super) fn list(config: &List) -> anyhow::Result<Outcome> {
 }
 
 /// A fallback and a loss are worth a word; that all went as it should is not.
-fn tell(observation: &Observation) {
+pub(super) fn tell(observation: &Observation) {
     match &observation.body {
         Body::Lost { count, why } => {
             let count = count.map_or_else(String::new, |count| format!("{count} "));

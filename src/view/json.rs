@@ -12,6 +12,7 @@ mod finding;
 mod line;
 mod owners;
 mod verdict;
+mod waiting;
 
 use serde::Serialize;
 
@@ -30,6 +31,7 @@ pub(super) use bytes::inert;
 pub use doctor::{Layout, doctor};
 pub(super) use document::detailed;
 pub use document::list;
+pub use waiting::waited;
 
 /// The version of the output.
 pub const VERSION: u32 = 1;

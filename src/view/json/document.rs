@@ -63,7 +63,7 @@ pub(in crate::view) fn detailed(shown: &Shown<'_>) -> serde_json::Result<String>
 }
 
 #[derive(Serialize)]
-struct ConnectionInfo<'a> {
+pub(super) struct ConnectionInfo<'a> {
     conn: u64,
     #[serde(flatten)]
     life: Option<Life>,
@@ -207,7 +207,7 @@ impl Details {
 }
 
 impl<'a> ConnectionInfo<'a> {
-    fn new(connection: &'a Connection, now: Timestamp) -> Self {
+    pub(super) fn new(connection: &'a Connection, now: Timestamp) -> Self {
         let end = |side| {
             let track = connection.end(side)?;
             Some(EndInfo::new(track, Address(connection.endpoint(side)), now))
