@@ -5,15 +5,19 @@
 
 pub mod causality;
 pub mod finding;
+pub mod group;
+mod health;
 mod known;
 mod rules;
 pub mod settings;
 mod told;
 pub mod verdict;
 pub mod watch;
+mod words;
 
 pub use causality::Clocks;
 pub use finding::{Finding, Severity, Subject};
+pub use health::{Health, Unseen, health, unseen};
 pub use known::Known;
 pub use settings::Settings;
 pub use verdict::{Code, How, Verdict};

@@ -6,10 +6,10 @@ use std::time::Duration;
 use anyhow::Context;
 
 use crate::cli::{List, ListFormat};
-use crate::model::{Body, Observation, SourceName, SourceState};
-use crate::run::{Outcome, complain};
+use crate::model::{Body, Observation, Scope, SourceName, SourceState};
+use crate::run::{Outcome, complain, place};
 use crate::source::feed::Feed;
-use crate::source::{Request, holders, host};
+use crate::source::holders;
 use crate::timeline::{Connection, Owners, Track, Tracker};
 use crate::view::plain::plain;
 use crate::view::{json, text};
@@ -17,10 +17,8 @@ use crate::view::{json, text};
 /// Looks once and prints what matches.
 pub(super) fn list(config: &List) -> anyhow::Result<Outcome> {
     let mut observations = Vec::new();
-    let request = Request {
-        filter: config.filter.clone(),
-        scope: host::scope(),
-    };
+    let request = place::request(&config.filter, config.netns.as_ref())?;
+    let scope = request.scope;
     let mut feed = Feed::open(config.source, request, Duration::ZERO, &mut observations)?;
     feed.look(&mut observations)?;
     let mut tracker = Tracker::new(usize::MAX);
@@ -34,7 +32,7 @@ pub(super) fn list(config: &List) -> anyhow::Result<Outcome> {
         .map(|observation| observation.at)
         .max()
         .unwrap_or_default();
-    find_owners(&mut tracker, config);
+    find_owners(&mut tracker, config, scope);
     let selected: Vec<&Connection> = tracker
         .connections()
         .filter(|connection| connection.is_selected_by(&config.filter.selection))
@@ -65,7 +63,7 @@ pub(super) fn list(config: &List) -> anyhow::Result<Outcome> {
 }
 
 /// Looks who holds what will be shown.
-fn find_owners(tracker: &mut Tracker, config: &List) {
+fn find_owners(tracker: &mut Tracker, config: &List, scope: Scope) {
     let inodes: Vec<u32> = tracker
         .connections()
         .filter(|connection| connection.is_selected_by(&config.filter.selection))
@@ -75,7 +73,7 @@ fn find_owners(tracker: &mut Tracker, config: &List) {
     if inodes.is_empty() {
         return;
     }
-    let census = holders::census(&inodes, host::scope(), true);
+    let census = holders::census(&inodes, scope, true);
     for observation in &census {
         tracker.ingest(observation);
         tell(observation);
