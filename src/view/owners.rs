@@ -67,9 +67,8 @@ pub(super) fn lines(owners: Owners<'_>) -> Vec<String> {
     let (verb, holding) = match owners {
         Owners::Now(holding) => ("held by", holding),
         Owners::Before(holding) => ("was held by", holding),
-        Owners::NotLooked | Owners::Hidden | Owners::Nobody => {
-            return words(owners).into_iter().collect();
-        }
+        Owners::Hidden => return vec!["holder not visible without CAP_SYS_PTRACE".to_owned()],
+        Owners::NotLooked | Owners::Nobody => return words(owners).into_iter().collect(),
     };
     let mut lines: Vec<String> = holding
         .holders
