@@ -33,9 +33,10 @@ pub(super) fn list(config: &List) -> anyhow::Result<Outcome> {
         .map(|observation| observation.at)
         .max()
         .unwrap_or_default();
+    let held_by_any = config.filter.selection.held_by_any();
     let inodes: Vec<u32> = tracker
         .connections()
-        .filter(|connection| connection.is_selected_by(&config.filter.selection))
+        .filter(|connection| connection.is_selected_by(&held_by_any))
         .flat_map(|connection| connection.visible())
         .filter_map(|(_, track)| track.last().inode)
         .collect();

@@ -141,11 +141,7 @@ pub(super) fn run(
     let beside = Beside::start(request.scope, &to_main, &mut opening)?;
     let plan = config.record.as_ref();
     let mut recorder = plan
-        .map(|plan| {
-            let mut keyframers = beside.keyframers();
-            keyframers.push(questions.clone());
-            record::open(plan, keyframers, &to_main)
-        })
+        .map(|plan| record::open(plan, &questions, beside.who_say_all(), &to_main))
         .transpose()?;
     // Before anything is shown: whoever reads the first line may ask for the end at once.
     let tell = to_main.clone();

@@ -72,8 +72,8 @@ impl Beside {
         }
     }
 
-    /// Those who say all they know when somebody wants a keyframe.
-    pub(super) fn keyframers(&self) -> Vec<Sender<Vec<Ask>>> {
+    /// Those who say all they know again when they are asked for a keyframe.
+    pub(super) fn who_say_all(&self) -> Vec<Sender<Vec<Ask>>> {
         let wanting = self.helpers.iter().filter(|h| (h.wants)(&Ask::Keyframe));
         wanting.map(|helper| helper.asks.clone()).collect()
     }
