@@ -5,6 +5,8 @@
 
 pub mod causality;
 pub mod finding;
+pub mod group;
+mod health;
 mod known;
 mod rules;
 pub mod settings;
@@ -15,6 +17,7 @@ mod words;
 
 pub use causality::Clocks;
 pub use finding::{Finding, Severity, Subject};
+pub use health::{Health, Unseen, health, unseen};
 pub use known::Known;
 pub use settings::Settings;
 pub use verdict::{Code, How, Verdict};

@@ -1,6 +1,7 @@
 //! What is shown: screen, lines, JSON. Formats what it is given; reads no clock, opens no source.
 
 mod cause;
+pub mod doctor;
 pub mod duration;
 pub mod export;
 mod finding;
@@ -18,17 +19,50 @@ pub mod text;
 pub mod tui;
 pub mod wall;
 
-use crate::diagnosis::Verdict;
 use crate::diagnosis::verdict::judge;
-use crate::model::FourTuple;
-use crate::model::filter::Filter;
-use crate::timeline::{Connection, Side};
+use crate::diagnosis::{Finding, Subject, Verdict};
+use crate::model::filter::{Family, Filter, Selection};
+use crate::model::{Endpoint, FourTuple, TcpState};
+use crate::timeline::{Connection, Side, Tracker};
 
 /// Whether the connection is one that the filter asks for. Live, the sources have asked for ports
 /// and hosts already; a recording holds what was asked for then.
 pub fn wants(filter: &Filter, connection: &Connection) -> bool {
     let [local, remote] = Side::BOTH.map(|side| connection.endpoint(side));
     filter.keeps(&FourTuple { local, remote }) && connection.is_selected_by(&filter.selection)
+}
+
+/// Whether a finding is about something that the filter asks for. A finding of one end is wanted
+/// when either end of its connection is selected: what chooses one end hides no trouble of the other.
+pub fn wants_finding(filter: &Filter, finding: &Finding, tracker: &Tracker) -> bool {
+    let selection = &filter.selection;
+    match &finding.subject {
+        Subject::End(..) | Subject::Pair { .. } => finding.subject.connections().any(|conn| {
+            let connection = tracker.get(conn);
+            connection.is_some_and(|connection| wants(filter, connection))
+        }),
+        Subject::Listener(id) => wants_listener(filter, id.tuple.local),
+        // The kernel was given the ports and the addresses; the rest is asked of its connections.
+        Subject::Destination { remote, .. } => {
+            *selection == Selection::default()
+                || tracker.connections().any(|connection| {
+                    let is_of = Side::BOTH.map(|side| connection.endpoint(side) == *remote);
+                    is_of.contains(&true) && wants(filter, connection)
+                })
+        }
+    }
+}
+
+/// Whether a listener is one that the filter asks for.
+pub fn wants_listener(filter: &Filter, local: Endpoint) -> bool {
+    let Selection { states, family, .. } = &filter.selection;
+    let is_of_family = family.is_none_or(|family| {
+        // One on every IPv6 address mostly serves IPv4 too.
+        local.is_any_address() || (family == Family::V4) == local.addr().is_ipv4()
+    });
+    filter.keeps_listener(&local)
+        && is_of_family
+        && (states.is_empty() || states.contains(TcpState::Listen))
 }
 
 /// How a connection ended; `None` of a multipath one (MPTCP), to which the rules don't apply.

@@ -7,19 +7,17 @@ use anyhow::Context;
 
 use crate::cli::{List, ListFormat};
 use crate::model::{Body, Observation, SourceName, SourceState};
-use crate::run::{Outcome, complain};
+use crate::run::{Outcome, complain, place};
 use crate::source::feed::Feed;
-use crate::source::{Request, holders, host};
+use crate::source::holders;
 use crate::timeline::{Connection, Tracker};
 use crate::view::{json, text};
 
 /// Looks once and prints what matches.
 pub(super) fn list(config: &List) -> anyhow::Result<Outcome> {
     let mut observations = Vec::new();
-    let request = Request {
-        filter: config.filter.clone(),
-        scope: host::scope(),
-    };
+    let request = place::request(&config.filter, config.netns.as_ref())?;
+    let scope = request.scope;
     let mut feed = Feed::open(config.source, request, Duration::ZERO, &mut observations)?;
     feed.look(&mut observations)?;
     let mut tracker = Tracker::new(usize::MAX);
@@ -40,7 +38,7 @@ pub(super) fn list(config: &List) -> anyhow::Result<Outcome> {
         .flat_map(|connection| connection.visible())
         .filter_map(|(_, track)| track.last().inode)
         .collect();
-    for observation in &holders::census(&inodes, host::scope(), true) {
+    for observation in &holders::census(&inodes, scope, true) {
         tracker.ingest(observation);
         tell(observation);
     }

@@ -23,10 +23,10 @@ use crate::run::lines::{LineShow, READER_CHECK};
 use crate::run::merge::{HORIZON, Merge, Stream};
 use crate::run::record::{self, NoShow};
 use crate::run::screen::ScreenShow;
-use crate::run::{Outcome, complain, signals};
+use crate::run::{Outcome, complain, place, signals};
 use crate::source::feed::Feed;
 use crate::source::quick::{Asker, Batch};
-use crate::source::{Request, SourceError, clock, host};
+use crate::source::{SourceError, clock};
 use crate::view::tui::Input;
 use crate::view::tui::terminal::end_on_panic;
 use beside::Beside;
@@ -130,15 +130,14 @@ pub(super) fn run(
     experimenter: Option<Experimenter>,
     shown: Shown,
 ) -> anyhow::Result<Outcome> {
+    // First of all: no thread is to be left behind.
+    let request = place::request(&config.filter, config.netns.as_ref())?;
+    let scope = request.scope;
     end_on_panic();
     let (to_main, messages) = mpsc::sync_channel(WAITING_MESSAGES);
     let (questions, asks) = mpsc::channel();
-    let request = Request {
-        filter: config.filter.clone(),
-        scope: host::scope(),
-    };
     let mut opening = vec![clock::anchor(SourceName::SockDiag)];
-    let beside = Beside::start(request.scope, &to_main, &mut opening)?;
+    let beside = Beside::start(scope, &to_main, &mut opening)?;
     let plan = config.record.as_ref();
     let mut recorder = plan
         .map(|plan| record::open(plan, &questions, beside.who_say_all(), &to_main))
@@ -155,7 +154,7 @@ pub(super) fn run(
     feed.look(&mut opening)?;
 
     if let Some(recorder) = &mut recorder {
-        recorder.begin(record::header(config, &opening));
+        recorder.begin(record::header(config, scope, &opening));
     }
     let mut show: Box<dyn Show> = match config.format {
         _ if shown == Shown::Nothing => Box::new(NoShow::open(config, &opening)),

@@ -12,7 +12,7 @@ use std::sync::mpsc::{Sender, SyncSender};
 use crate::cli::Live;
 use crate::diagnosis::Known;
 use crate::lab::judge::Conclusion;
-use crate::model::{Ask, Body, Observation, SourceName, SourceState, Timestamp};
+use crate::model::{Ask, Body, Observation, Scope, SourceName, SourceState, Timestamp};
 use crate::record::recorder::{
     Ended, News, Plan, RecordError, Recorder, Summary, Surroundings, Target, sources,
 };
@@ -74,7 +74,7 @@ fn anchor_of(observation: &Observation) -> Option<Anchor> {
 }
 
 /// The first line of the first file.
-pub(super) fn header(config: &Live, opening: &[Observation]) -> Header {
+pub(super) fn header(config: &Live, scope: Scope, opening: &[Observation]) -> Header {
     let (kernel, host_name) = host::identity();
     let random = |name| {
         let text = fs::read_to_string(format!("/proc/sys/kernel/random/{name}")).ok()?;
@@ -90,7 +90,7 @@ pub(super) fn header(config: &Live, opening: &[Observation]) -> Header {
                 docs/recording.md explains it"
             .into(),
         boot_id: random("boot_id"),
-        netns: host::scope().netns,
+        netns: scope.netns,
         recording: random("uuid").unwrap_or_else(unique),
         part: 1,
         filter: FilterText::from(&config.filter),

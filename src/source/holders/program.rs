@@ -58,6 +58,11 @@ impl Stat {
     pub(super) const fn has_ended(&self) -> bool {
         self.is_ending && self.threads <= 1
     }
+
+    /// Others go on without the first thread, whose descriptors are no longer shown.
+    pub(super) const fn lacks_its_first_thread(&self) -> bool {
+        self.is_ending && self.threads > 1
+    }
 }
 
 fn comm(name: &[u8]) -> Comm {

@@ -13,10 +13,13 @@ use foldhash::{HashMap, HashSet};
 use rustix::io;
 
 use crate::model::holder::DESCRIPTORS;
-use crate::model::{Holder, ProcessId, Program, Seen};
+use crate::model::{Holder, Program, Seen};
 use crate::source::holders::program::{Reader, Stat};
 use crate::source::holders::sight::Sight;
 use crate::source::holders::tree::{Looked, Tree, socket_behind};
+
+/// So many processes that keep us out are named.
+const NAMED: usize = 4;
 
 /// Looks into processes.
 pub(super) struct Scanner {
@@ -34,10 +37,14 @@ pub(super) struct Scanner {
 /// What a look into some processes showed.
 #[derive(Debug, Default)]
 pub(super) struct Scan {
-    /// The inode, and who holds it, by pid.
+    /// The inode, and who holds it.
     pub(super) found: Vec<(u32, Holder)>,
+    /// The descriptors of those who hold something.
+    pub(super) dirs: Vec<(u32, OwnedFd)>,
+    /// These may not be looked into.
+    refused: Vec<u32>,
     /// Some could not be looked into.
-    pub(super) denied: bool,
+    failed: bool,
 }
 
 impl Scan {
@@ -54,13 +61,6 @@ impl Scan {
     }
 }
 
-/// A process that holds something that is wanted.
-pub(super) struct Process {
-    pub(super) program: Arc<Program>,
-    /// Its descriptors.
-    pub(super) dir: OwnedFd,
-}
-
 impl Scanner {
     /// Over the processes that are found below this folder.
     pub(super) fn open(root: &Path, cmdline: bool) -> io::Result<Self> {
@@ -75,35 +75,51 @@ impl Scanner {
         })
     }
 
-    /// Whether a look can lack somebody.
-    pub(super) const fn seen(&self, denied: bool) -> Seen {
-        match (denied, self.sight.seen) {
-            (false, Seen::All) => Seen::All,
-            (true, _) | (_, Seen::Partly) => Seen::Partly,
+    /// Whether a look can lack somebody. A process that keeps out even who has all rights does not
+    /// count: it is named apart ([`Scanner::unseen`]).
+    pub(super) fn seen(&self, scan: &Scan) -> Seen {
+        match scan.failed {
+            true => Seen::Partly,
+            false => self.sight.seen,
         }
+    }
+
+    /// What a look at all processes could not see, in words.
+    pub(super) fn unseen(&self, scan: &Scan) -> Option<String> {
+        if self.sight.seen == Seen::Partly {
+            return self.sight.why.clone();
+        }
+        let name = |&pid: &u32| {
+            let comm = Stat::of(&self.tree, pid).map(|stat| stat.comm.text());
+            format!("{}[{pid}]", comm.unwrap_or_default())
+        };
+        let named: Vec<String> = scan.refused.iter().take(NAMED).map(name).collect();
+        let more = match scan.refused.len().saturating_sub(NAMED) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        (!named.is_empty()).then(|| {
+            let names = named.join(", ");
+            format!("{names}{more} can't be looked into, not even with CAP_SYS_PTRACE")
+        })
     }
 
     /// Looks into every process.
     pub(super) fn all(&mut self, wanted: &HashSet<u32>) -> Scan {
         let mut scan = Scan::default();
         let mut pids = std::mem::take(&mut self.pids);
-        scan.denied = self.tree.pids(&mut pids).is_err();
+        scan.failed = self.tree.pids(&mut pids).is_err();
         for &pid in &pids {
             self.look_into(pid, wanted, &mut scan);
         }
         self.pids = pids;
-        let holds = |pid: &u32| scan.found.iter().any(|(_, h)| h.program.id.pid == *pid);
-        self.programs.retain(|pid, _| holds(pid));
+        let holding: HashSet<u32> = scan.dirs.iter().map(|(pid, _)| *pid).collect();
+        self.programs.retain(|pid, _| holding.contains(pid));
         scan
     }
 
-    /// Looks into one process. Gives it when it holds something that is wanted.
-    pub(super) fn look_into(
-        &mut self,
-        pid: u32,
-        wanted: &HashSet<u32>,
-        scan: &mut Scan,
-    ) -> Option<Process> {
+    /// Looks into one process.
+    pub(super) fn look_into(&mut self, pid: u32, wanted: &HashSet<u32>, scan: &mut Scan) {
         let matches = &mut self.matches;
         matches.clear();
         let (dir, looked) = self.tree.each_socket(pid, |fd, inode| {
@@ -111,13 +127,21 @@ impl Scanner {
                 matches.push((inode, fd));
             }
         });
-        scan.denied |= looked == Looked::Denied;
-        let dir = dir.filter(|_| !self.matches.is_empty())?;
+        match looked {
+            Looked::At(_) | Looked::Gone => {}
+            Looked::Refused => scan.refused.push(pid),
+            Looked::Failed => scan.failed = true,
+        }
+        let Some(dir) = dir.filter(|_| !self.matches.is_empty()) else {
+            return;
+        };
         self.matches.sort_unstable();
-        let stat = Stat::of(&self.tree, pid)?;
+        let Some(stat) = Stat::of(&self.tree, pid) else {
+            return;
+        };
         let is_there = |&(inode, fd): &(u32, u32)| socket_behind(&dir, fd) == Ok(Some(inode));
         if !self.matches.iter().any(is_there) {
-            return None;
+            return;
         }
         let program = self.program(&stat);
         for holding in self.matches.chunk_by(|a, b| a.0 == b.0) {
@@ -128,7 +152,7 @@ impl Scanner {
             };
             scan.found.push((holding[0].0, holder));
         }
-        Some(Process { program, dir })
+        scan.dirs.push((pid, dir));
     }
 
     /// What is known of a process, read again when it has become another program.
@@ -143,10 +167,5 @@ impl Scanner {
         let program = self.reader.program(&self.tree, stat, self.cmdline);
         self.programs.insert(stat.id.pid, Arc::clone(&program));
         program
-    }
-
-    /// Whether a process is over: there is none of its number, or another, or it is a zombie.
-    pub(super) fn has_ended(&self, id: ProcessId) -> bool {
-        Stat::of(&self.tree, id.pid).is_none_or(|stat| stat.id != id || stat.has_ended())
     }
 }

@@ -32,16 +32,18 @@ pub(super) enum Looked {
     At(u32),
     /// It has ended.
     Gone,
-    /// It may not be looked into, at least not wholly.
-    Denied,
+    /// It may not be looked into.
+    Refused,
+    /// It could not be looked into: too many open files, say.
+    Failed,
 }
 
 impl Looked {
     fn of(error: Errno) -> Self {
         match error {
             Errno::NOENT | Errno::SRCH => Self::Gone,
-            // Too many open files, say: what was not looked at is not known.
-            _ => Self::Denied,
+            Errno::ACCESS | Errno::PERM => Self::Refused,
+            _ => Self::Failed,
         }
     }
 }
@@ -119,27 +121,24 @@ impl Tree {
 
     fn each_socket_in(&mut self, dir: &OwnedFd, each: &mut impl FnMut(u32, u32)) -> Looked {
         let mut seen = 0;
-        let mut denied = false;
         let mut entries = RawDir::new(dir, &mut self.names);
         while let Some(entry) = entries.next() {
-            let name = match entry {
-                Ok(entry) => match number(entry.file_name().to_bytes()) {
-                    Some(fd) => (fd, inode_behind(dir, entry.file_name())),
-                    None => continue,
-                },
+            let entry = match entry {
+                Ok(entry) => entry,
                 Err(error) => return Looked::of(error),
             };
+            let Some(fd) = number(entry.file_name().to_bytes()) else {
+                continue;
+            };
             seen += 1;
-            match name {
-                (fd, Ok(Some(inode))) => each(fd, inode),
-                (_, Ok(None) | Err(Errno::NOENT | Errno::SRCH)) => {}
-                (_, Err(_)) => denied = true,
+            match inode_behind(dir, entry.file_name()) {
+                Ok(Some(inode)) => each(fd, inode),
+                Ok(None) | Err(Errno::NOENT | Errno::SRCH) => {}
+                // What is refused for one descriptor is for all.
+                Err(error) => return Looked::of(error),
             }
         }
-        match denied {
-            true => Looked::Denied,
-            false => Looked::At(seen),
-        }
+        Looked::At(seen)
     }
 
     /// Calls `each` with every entry that is a number.
@@ -160,14 +159,17 @@ impl Tree {
         file: &str,
         buffer: &'a mut [u8],
     ) -> io::Result<&'a [u8]> {
-        let mut name = [0; PATH];
-        let path = path(&mut name, format_args!("{pid}/{file}"));
-        let file = openat(
-            &self.root,
-            path,
-            OFlags::RDONLY | OFlags::CLOEXEC,
-            Mode::empty(),
-        )?;
+        self.read_at(path(&mut [0; PATH], format_args!("{pid}/{file}")), buffer)
+    }
+
+    /// As much of a file at the top as fits.
+    pub(super) fn read_here<'a>(&self, file: &str, buffer: &'a mut [u8]) -> io::Result<&'a [u8]> {
+        self.read_at(path(&mut [0; PATH], format_args!("{file}")), buffer)
+    }
+
+    fn read_at<'a>(&self, path: &CStr, buffer: &'a mut [u8]) -> io::Result<&'a [u8]> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let file = openat(&self.root, path, flags, Mode::empty())?;
         let mut filled = 0;
         while filled < buffer.len() {
             match rustix::io::read(&file, &mut buffer[filled..])? {
