@@ -23,7 +23,7 @@ use crate::diagnosis::verdict::judge;
 use crate::diagnosis::{Finding, Subject, Verdict};
 use crate::model::filter::{Family, Filter, Selection};
 use crate::model::{Endpoint, FourTuple, TcpState};
-use crate::timeline::{Connection, Side, Tracker};
+use crate::timeline::{Connection, Owners, Side, Tracker};
 
 /// Whether the connection is one that the filter asks for. Live, the sources have asked for ports
 /// and hosts already; a recording holds what was asked for then.
@@ -41,7 +41,10 @@ pub fn wants_finding(filter: &Filter, finding: &Finding, tracker: &Tracker) -> b
             let connection = tracker.get(conn);
             connection.is_some_and(|connection| wants(filter, connection))
         }),
-        Subject::Listener(id) => wants_listener(filter, id.tuple.local),
+        Subject::Listener(id) => {
+            wants_listener(filter, id.tuple.local)
+                && tracker.is_listened_by(id, &selection.processes)
+        }
         // The kernel was given the ports and the addresses; the rest is asked of its connections.
         Subject::Destination { remote, .. } => {
             *selection == Selection::default()
@@ -63,6 +66,18 @@ pub fn wants_listener(filter: &Filter, local: Endpoint) -> bool {
     filter.keeps_listener(&local)
         && is_of_family
         && (states.is_empty() || states.contains(TcpState::Listen))
+}
+
+/// What to say to who asks for a process, where `connection` may be one of its and who holds it is
+/// hidden; `None` where it is not.
+pub fn hidden_holders(filter: &Filter, connection: &Connection) -> Option<&'static str> {
+    let may_be = connection.is_selected_by(&filter.selection.held_by_any());
+    let mut ends = connection.visible();
+    let is_hidden = ends.any(|(_, track)| track.owners() == Owners::Hidden);
+    (may_be && is_hidden && !wants(filter, connection)).then_some(
+        "--pid and --process: who holds the sockets of others is not visible without \
+         CAP_SYS_PTRACE, so connections may be missing",
+    )
 }
 
 /// How a connection ended; `None` of a multipath one (MPTCP), to which the rules don't apply.

@@ -189,7 +189,8 @@ impl<'a> Practice<'a> {
         });
         let listeners = tracker
             .listeners()
-            .filter(|listener| wants_listener(&config.filter, listener.local()));
+            .filter(|listener| wants_listener(&config.filter, listener.local()))
+            .filter(|it| tracker.is_listened_by(&it.id, &config.filter.selection.processes));
         let report = Report {
             filter: config.filter.to_string(),
             now: self.now,

@@ -11,7 +11,7 @@ use crate::run::{Outcome, complain, place};
 use crate::source::feed::Feed;
 use crate::source::holders;
 use crate::timeline::{Connection, Tracker};
-use crate::view::{json, text};
+use crate::view::{hidden_holders, json, text};
 
 /// Looks once and prints what matches.
 pub(super) fn list(config: &List) -> anyhow::Result<Outcome> {
@@ -46,6 +46,11 @@ pub(super) fn list(config: &List) -> anyhow::Result<Outcome> {
         .connections()
         .filter(|connection| connection.is_selected_by(&config.filter.selection))
         .collect();
+    if selected.is_empty() {
+        let mut all = tracker.connections();
+        let hidden = all.find_map(|connection| hidden_holders(&config.filter, connection));
+        hidden.into_iter().for_each(complain);
+    }
     let text = match config.format {
         ListFormat::Json => json::list(selected.iter().copied(), now)? + "\n",
         ListFormat::Text if selected.is_empty() => {

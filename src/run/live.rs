@@ -137,7 +137,7 @@ pub(super) fn run(
     let (to_main, messages) = mpsc::sync_channel(WAITING_MESSAGES);
     let (questions, asks) = mpsc::channel();
     let mut opening = vec![clock::anchor(SourceName::SockDiag)];
-    let beside = Beside::start(scope, &to_main, &mut opening)?;
+    let beside = Beside::start(scope, shows_cmdlines(config, shown), &to_main, &mut opening)?;
     let plan = config.record.as_ref();
     let mut recorder = plan
         .map(|plan| record::open(plan, &questions, beside.who_say_all(), &to_main))
@@ -193,6 +193,13 @@ pub(super) fn run(
         experimenter.start(to_main)?;
     }
     main.until_the_end(&messages, config.duration)
+}
+
+/// Whether anybody is to see command lines: the screen, or who wants them recorded. Lines are to be
+/// printed again from the recording beside them, so they hold none that it does not.
+fn shows_cmdlines(config: &Live, shown: Shown) -> bool {
+    let has_screen = shown == Shown::Wanted && config.format == Format::Tui;
+    has_screen || config.record.as_ref().is_none_or(|plan| plan.cmdlines)
 }
 
 /// What the main thread owns.

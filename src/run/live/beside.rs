@@ -26,24 +26,27 @@ struct Helper {
 }
 
 impl Beside {
-    /// Starts them. What there is to say of them goes to `out`.
+    /// Starts them. What there is to say of them goes to `out`; with the holders' command lines, if
+    /// anybody is to see them.
     pub(super) fn start(
         scope: Scope,
+        cmdlines: bool,
         to_main: &SyncSender<Message>,
         out: &mut Vec<Observation>,
     ) -> anyhow::Result<Self> {
         let mut beside = Self::default();
-        beside.watch_holders(scope, to_main.clone(), out)?;
+        beside.watch_holders(scope, cmdlines, to_main.clone(), out)?;
         Ok(beside)
     }
 
     fn watch_holders(
         &mut self,
         scope: Scope,
+        cmdlines: bool,
         to_main: SyncSender<Message>,
         out: &mut Vec<Observation>,
     ) -> anyhow::Result<()> {
-        let watch = holders::Watch::open(scope, out);
+        let watch = holders::Watch::open(scope, cmdlines, out);
         let (asks, asked) = mpsc::channel();
         self.helpers.push(Helper {
             wants: |ask| matches!(ask, Ask::Holders(_) | Ask::NoHolders(_) | Ask::Keyframe),
