@@ -117,6 +117,18 @@ impl Choose for Filter {
     }
 }
 
+/// What to say to who asks for a process, where `connection` may be one of its and who holds it is
+/// hidden; `None` where it is not.
+pub fn hidden_holders(filter: &Filter, connection: &Connection) -> Option<&'static str> {
+    let may_be = connection.is_selected_by(&filter.selection.held_by_any());
+    let mut ends = connection.visible();
+    let is_hidden = ends.any(|(_, track)| track.owners() == Owners::Hidden);
+    (may_be && is_hidden && !wants(filter, connection)).then_some(
+        "--pid and --process: who holds the sockets of others is not visible without \
+         CAP_SYS_PTRACE, so connections may be missing",
+    )
+}
+
 /// How a connection ended; `None` of a multipath one (MPTCP), to which the rules don't apply.
 fn verdict(connection: &Connection) -> Option<Verdict> {
     (!connection.is_multipath()).then(|| judge(connection))

@@ -11,6 +11,7 @@ mod document;
 mod finding;
 mod line;
 mod owners;
+mod verdict;
 mod waiting;
 
 use serde::Serialize;
@@ -23,7 +24,8 @@ use crate::timeline::{Age, Change, Connection};
 use crate::view::verdict;
 use bytes::{Address, append};
 use finding::{FindingLine, OverLine};
-use line::{Clock, DatedLine, EventLine, HeldLine, Line, Open, TransitionLine, VerdictInfo};
+use line::{Clock, DatedLine, EventLine, HeldLine, Line, Open, TransitionLine};
+use verdict::VerdictInfo;
 
 pub(super) use bytes::inert;
 pub use doctor::{Layout, doctor};
@@ -229,7 +231,8 @@ pub fn write_change(
         Change::Closed { conn, at } => Line::Closed {
             at_ns: at.nanos(),
             conn: conn.0,
-            verdict: verdict(connection).map(VerdictInfo::from),
+            verdict: verdict(connection)
+                .map(|verdict| VerdictInfo::with_states(verdict, connection)),
         },
     };
     append(out, &line)

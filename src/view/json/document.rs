@@ -9,8 +9,9 @@ use crate::timeline::{
     Call, Certainty, Connection, Mark, Process, Reason, Side, Span, Track, When,
 };
 use crate::view::json::bytes::{Address, Name, inert};
-use crate::view::json::line::{VerdictInfo, other_netns};
+use crate::view::json::line::other_netns;
 use crate::view::json::owners::OwnersInfo;
+use crate::view::json::verdict::VerdictInfo;
 use crate::view::json::{VERSION, age_ns, known_how};
 use crate::view::report::Shown;
 use crate::view::report::spent::spent;
