@@ -11,6 +11,7 @@ mod beside;
 use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -19,13 +20,13 @@ use crate::cli::{Doctor, ListFormat};
 use crate::diagnosis::finding::{Code, Finding};
 use crate::diagnosis::{Known, News, group, health, unseen};
 use crate::model::{Ask, Body, Observation, Scope, SockId, SourceState, Timestamp};
-use crate::run::doctor::beside::answers;
+use crate::run::doctor::beside::{answers, around};
 use crate::run::live::{Message, TO_END};
 use crate::run::{Outcome, lines, place, signals};
 use crate::source::clock;
 use crate::source::feed::Feed;
 use crate::timeline::{Listener, Tracker};
-use crate::view::doctor::Report;
+use crate::view::doctor::{Elsewhere, Report};
 use crate::view::json::Layout;
 use crate::view::{json, wants, wants_finding, wants_listener};
 
@@ -38,7 +39,13 @@ const KEPT: usize = 131_072;
 /// Looks, once or again and again, and says what is wrong.
 pub(super) fn doctor(config: &Doctor) -> anyhow::Result<Outcome> {
     let mut doctor = Practice::open(config)?;
+    let (filter, own) = (config.filter.clone(), doctor.scope);
+    let around = thread::spawn(move || around(&filter, own));
     doctor.look()?;
+    if let Ok((elsewhere, not_looked_into)) = around.join() {
+        doctor.elsewhere = elsewhere;
+        doctor.not_looked_into = not_looked_into;
+    }
     match config.watch {
         None => doctor.report(Layout::Pretty)?,
         Some(period) => doctor.watch(period)?,
@@ -61,6 +68,10 @@ struct Practice<'a> {
     undated: Vec<SockId>,
     /// When the first of the last two looks was over.
     looked: Timestamp,
+    /// Other namespaces with sockets of the filter; looked for once.
+    elsewhere: Vec<Elsewhere>,
+    /// What of them could not be looked into.
+    not_looked_into: Vec<String>,
     /// What could not be seen, as the sources say.
     missed: Vec<String>,
     /// The newest moment that is known of.
@@ -87,6 +98,8 @@ impl<'a> Practice<'a> {
             inodes: BTreeSet::new(),
             undated: Vec::new(),
             looked: Timestamp::default(),
+            elsewhere: Vec::new(),
+            not_looked_into: Vec::new(),
             missed: Vec::new(),
             now: Timestamp::default(),
             news: Vec::new(),
@@ -106,7 +119,7 @@ impl<'a> Practice<'a> {
         }
         if self.known.tracker.listeners().any(Listener::is_full) {
             let passed = clock::now().since(self.looked);
-            std::thread::park_timeout(SECOND_LOOK.saturating_sub(passed));
+            thread::park_timeout(SECOND_LOOK.saturating_sub(passed));
         }
         self.look_once()
     }
@@ -238,7 +251,7 @@ impl<'a> Practice<'a> {
             unseen: unseen(wanted(), config.settings.older_than, self.now),
             missed: self.missed(),
             not_looked_for: not_looked_for(config.watch.is_some()),
-            elsewhere: Vec::new(),
+            elsewhere: self.elsewhere.clone(),
             older_than: config.settings.older_than,
             severity: config.severity,
             verbose: config.verbose,
@@ -252,6 +265,7 @@ impl<'a> Practice<'a> {
 
     fn missed(&self) -> Vec<String> {
         let mut missed = self.missed.clone();
+        missed.extend_from_slice(&self.not_looked_into);
         let dropped = self.known.diagnosis.dropped();
         if dropped > 0 {
             missed.push(format!(
