@@ -6,6 +6,7 @@
 pub mod causality;
 pub mod finding;
 mod known;
+mod ranked;
 mod rules;
 pub mod settings;
 mod told;
@@ -15,6 +16,7 @@ pub mod watch;
 pub use causality::Clocks;
 pub use finding::{Finding, Severity, Subject};
 pub use known::Known;
+pub use ranked::Place;
 pub use settings::Settings;
 pub use verdict::{Code, How, Verdict};
 pub use watch::{Diagnosis, News};

@@ -9,9 +9,11 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap};
+use std::ops::RangeBounds;
 use std::rc::Rc;
 
-use crate::diagnosis::finding::{Code, Finding, Subject};
+use crate::diagnosis::finding::{Code, Finding, Severity, Subject};
+use crate::diagnosis::ranked::{Place, Ranked};
 use crate::diagnosis::rules::{self, Draft, Drafts};
 use crate::diagnosis::settings::Settings;
 use crate::model::{Body, Observation, Timestamp};
@@ -45,6 +47,7 @@ impl News {
 pub struct Diagnosis {
     settings: Settings,
     findings: BTreeMap<u64, Rc<Finding>>,
+    ranked: Ranked,
     /// Those that hold, and facts, by what they are about.
     known: HashMap<Subject, Vec<u64>, Fast>,
     next: u64,
@@ -156,12 +159,21 @@ impl Diagnosis {
             let code = finding.code;
             match drafts.iter().position(|draft| draft.code == code) {
                 Some(index) => {
-                    refresh(finding, drafts.swap_remove(index));
+                    let draft = drafts.swap_remove(index);
+                    if finding.severity == draft.severity {
+                        refresh(finding, draft);
+                    } else {
+                        self.ranked.leave(finding);
+                        refresh(finding, draft);
+                        self.ranked.enter(finding);
+                    }
                     holds.push(number);
                 }
                 None if code.is_fact() => holds.push(number),
                 None => {
+                    self.ranked.leave(finding);
                     Rc::make_mut(finding).over = Some(at);
+                    self.ranked.enter(finding);
                     self.wide.note_over(finding);
                     self.news.push(News::Over(Rc::clone(finding)));
                 }
@@ -191,6 +203,7 @@ impl Diagnosis {
             standing: draft.standing,
         });
         self.wide.note_found(&finding);
+        self.ranked.enter(&finding);
         self.findings.insert(self.next, Rc::clone(&finding));
         self.news.push(News::Found(finding));
         self.next
@@ -204,6 +217,32 @@ impl Diagnosis {
     /// All findings that are kept, oldest first: those that hold, those that are over, and facts.
     pub fn findings(&self) -> impl DoubleEndedIterator<Item = &Finding> + ExactSizeIterator {
         self.findings.values().map(|finding| &**finding)
+    }
+
+    /// Findings in the order in which a person wants them: the worst that holds first, what is over
+    /// last.
+    pub fn ranked(
+        &self,
+        range: impl RangeBounds<Place>,
+    ) -> impl DoubleEndedIterator<Item = &Finding> {
+        let places = self.ranked.places(range);
+        places.filter_map(|place| self.get(place.number()))
+    }
+
+    /// A finding by its number, `None` when it is not kept any more.
+    pub fn get(&self, number: u64) -> Option<&Finding> {
+        self.findings.get(&number).map(|finding| &**finding)
+    }
+
+    /// All that is kept about a connection, oldest first: what holds, what is over, and facts.
+    pub fn about(&self, conn: ConnId) -> impl Iterator<Item = &Finding> {
+        let numbers = self.ranked.about(conn);
+        numbers.filter_map(|number| self.get(number))
+    }
+
+    /// How many of a severity there are, without those that are over.
+    pub const fn count(&self, severity: Severity) -> usize {
+        self.ranked.count(severity)
     }
 
     /// How many findings were dropped to bound memory.
@@ -224,22 +263,16 @@ impl Diagnosis {
 
     fn forget_the_oldest(&mut self) {
         while self.findings.len() > KEPT {
-            let over = |(_, finding): &(&u64, &Rc<Finding>)| {
-                finding.over.is_some() || finding.code.is_fact()
-            };
-            // Mostly the first that is looked at.
-            let oldest = self
-                .findings
-                .iter()
-                .find(over)
-                .or(self.findings.iter().next());
-            let Some(number) = oldest.map(|(number, _)| *number) else {
+            let settled = self.ranked.oldest_settled();
+            let oldest = settled.or_else(|| self.findings.keys().next().copied());
+            let Some(number) = oldest else {
                 return;
             };
             self.dropped += 1;
             let Some(finding) = self.findings.remove(&number) else {
                 return;
             };
+            self.ranked.leave(&finding);
             if let Some(numbers) = self.known.get_mut(&finding.subject) {
                 numbers.retain(|known| *known != number);
                 if numbers.is_empty() {
