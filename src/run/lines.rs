@@ -22,7 +22,7 @@ use crate::view::json::{self, Session, SourceInfo};
 use crate::view::palette::ColorMode;
 use crate::view::text::{self, Lines};
 use crate::view::wall::WallClock;
-use crate::view::wants;
+use crate::view::{wants, wants_finding};
 
 const WRITING: &str = "write to standard output";
 /// Bytes that are collected before they are written: some hundred lines.
@@ -183,14 +183,9 @@ impl LineShow {
         }
     }
 
-    /// Shows what was found, if it is about a connection that is wanted, or about none.
+    /// Shows what was found, if it is about something that is wanted.
     fn news(&mut self, news: &News, at: Timestamp, tracker: &Tracker) -> anyhow::Result<()> {
-        let is_wanted = |conn| {
-            let connection = tracker.get(conn);
-            connection.is_some_and(|connection| !self.hides || wants(&self.filter, connection))
-        };
-        let mut conns = news.finding().subject.connections().peekable();
-        if conns.peek().is_some() && !conns.any(is_wanted) {
+        if self.hides && !wants_finding(&self.filter, tracker, news.finding()) {
             return Ok(());
         }
         match self.format {

@@ -29,20 +29,59 @@ fn descriptors(fds: &[u32]) -> String {
 
 /// `python3[812] fd 3, python3[813] fd 3 and 38 more`.
 pub(super) fn holders<'a>(all: impl ExactSizeIterator<Item = &'a Holder>) -> String {
+    first_of(all, NAMED)
+}
+
+fn first_of<'a>(all: impl ExactSizeIterator<Item = &'a Holder>, most: usize) -> String {
     let count = all.len();
     let named: Vec<String> = all
-        .take(NAMED)
+        .take(most)
         .map(|holder| format!("{} {}", process(holder), descriptors(&holder.fds)))
         .collect();
-    let more = match count.saturating_sub(NAMED) {
+    let more = match count.saturating_sub(most) {
         0 => String::new(),
         more => format!(" and {more} more"),
     };
     format!("{}{more}", named.join(", "))
 }
 
+/// `python3[812]`, and how many others; `None` when nobody is known.
+pub(super) fn brief(owners: Owners<'_>) -> Option<String> {
+    let all = owners.holders();
+    let first = process(all.first()?);
+    Some(match all.len() {
+        1 => first,
+        count => format!("{first} +{}", count - 1),
+    })
+}
+
+/// A process with all that is known of it: `python3[812] fd 9, user app: python3 server.py`.
+pub(super) fn in_full(holder: &Holder) -> String {
+    let program = &*holder.program;
+    let mut text = format!("{} {}", process(holder), descriptors(&holder.fds));
+    match (&program.user, program.uid) {
+        (Some(user), _) => text.push_str(&format!(", user {}", plain(user))),
+        (None, Some(uid)) => text.push_str(&format!(", uid {uid}")),
+        (None, None) => {}
+    }
+    if let Some(line) = &program.cmdline {
+        text.push_str(&format!(": {}", plain(line)));
+    }
+    text
+}
+
 /// Who holds an end, in words; `None` when nobody has looked.
 pub(super) fn words(owners: Owners<'_>) -> Option<String> {
+    words_naming(owners, NAMED)
+}
+
+/// As [`words`], where there is little room: of several holders the first is named.
+pub(super) fn few_words(owners: Owners<'_>) -> Option<String> {
+    let named = if owners.holders().len() > 2 { 1 } else { 2 };
+    words_naming(owners, named)
+}
+
+fn words_naming(owners: Owners<'_>, most: usize) -> Option<String> {
     Some(match owners {
         Owners::NotLooked => return None,
         Owners::Hidden => "its holder is not visible without CAP_SYS_PTRACE".to_owned(),
@@ -54,9 +93,11 @@ pub(super) fn words(owners: Owners<'_>) -> Option<String> {
                 Seen::All => "",
                 Seen::Partly => " (others may not be visible)",
             };
-            format!("held by {}{partly}", holders(holding.holders.iter()))
+            format!("held by {}{partly}", first_of(holding.holders.iter(), most))
         }
-        Owners::Before(holding) => format!("was held by {}", holders(holding.holders.iter())),
+        Owners::Before(holding) => {
+            format!("was held by {}", first_of(holding.holders.iter(), most))
+        }
     })
 }
 
