@@ -4,8 +4,12 @@
 //! that names the value and what is allowed.
 
 mod choices;
+mod doctor;
 mod hints;
+mod lab;
+mod netns;
 mod record;
+mod refusal;
 mod replay;
 mod report;
 mod values;
@@ -14,24 +18,31 @@ pub mod when;
 use std::io::IsTerminal;
 use std::time::Duration;
 
-use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::cli::choices::{EventsArg, SourceArg, SourceArgs};
+pub use crate::cli::doctor::Doctor;
+use crate::cli::doctor::DoctorArgs;
+use crate::cli::lab::LabArgs;
+pub use crate::cli::lab::{Lab, LabAddresses};
+use crate::cli::netns::NetnsArgs;
 use crate::cli::record::{BesideArgs, RecordArgs};
+pub use crate::cli::refusal::Refusal;
 use crate::cli::replay::ReplayArgs;
 pub use crate::cli::replay::Replaying;
 pub use crate::cli::report::{Chosen, Export, Report};
 use crate::cli::report::{ExportArgs, ReportArgs};
-use crate::cli::values::{budget, duration, interval, one_port, ring};
+use crate::cli::values::{budget, duration, interval, ring};
 use crate::model::SourceName;
 use crate::model::TcpState;
-use crate::model::filter::{Family, Filter, Network, PortSet, Selection};
+use crate::model::filter::{
+    Family, Filter, Network, PortSet, ProcessName, ProcessSet, Selection, parse_pid,
+};
 use crate::record::recorder::Plan;
 use crate::source::feed::Choice;
+use crate::source::netns::Namespace;
 use crate::source::quick::{Events, Wanted};
 use crate::view::palette::ColorMode;
-use crate::view::plain::plain;
 
 /// Both ends of every TCP connection on one time axis, moving through teardown.
 #[derive(Debug, Parser)]
@@ -40,7 +51,7 @@ use crate::view::plain::plain;
     version,
     args_conflicts_with_subcommands = true,
     disable_help_subcommand = true,
-    after_help = "Exit status: 0 done; 1 nothing matched (list, report, export), or not shown (lab); 2 trouble or wrong usage."
+    after_help = "Exit status: 0 done; 1 nothing matched (list, report, export), something found (doctor), or not shown (lab); 2 trouble or wrong usage."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -59,6 +70,8 @@ struct Cli {
 enum Command {
     /// One look: both ends of every connection on one row
     List(ListArgs),
+    /// What is wrong, who holds it, and what to do: one look, in words
+    Doctor(DoctorArgs),
     /// Record what is seen, with nothing shown, to replay it later
     Record(RecordArgs),
     /// Run a teardown experiment here and watch it (without a name: list them)
@@ -91,6 +104,12 @@ struct FilterArgs {
     /// Connections of which one end is, or was, in one of these states
     #[arg(long, value_name = "STATE", value_delimiter = ',')]
     state: Vec<TcpState>,
+    /// Connections of which one end is, or was, held by one of these processes
+    #[arg(long, value_name = "PID", value_delimiter = ',', value_parser = parse_pid, allow_negative_numbers = true)]
+    pid: Vec<u32>,
+    /// The same by the process's name: of the kernel (as ps -o comm has it), or of its command
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    process: Vec<ProcessName>,
     /// IPv4 connections, also those of dual-stack servers
     #[arg(short = '4', long = "ipv4", conflicts_with = "ipv6")]
     ipv4: bool,
@@ -121,6 +140,8 @@ struct LookArgs {
     /// Kernel events: every transition at its exact time (needs root, or CAP_BPF and CAP_PERFMON)
     #[arg(long, value_enum, default_value_t = EventsArg::Auto)]
     events: EventsArg,
+    #[command(flatten)]
+    netns: NetnsArgs,
     /// How much of a core following known connections may take (0.1% to 100%)
     #[arg(long, value_name = "SHARE", default_value = "5%", value_parser = budget, allow_negative_numbers = true)]
     budget: f64,
@@ -144,30 +165,8 @@ struct ListArgs {
     format: ListFormat,
     #[command(flatten)]
     source: SourceArgs,
-}
-
-#[derive(Debug, Args)]
-struct LabArgs {
-    /// Which experiment
-    experiment: Option<String>,
-    /// Time between two steps
-    #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = interval, allow_negative_numbers = true)]
-    step: Duration,
-    /// The server's port (default: a free one)
-    #[arg(long, value_name = "PORT", value_parser = one_port, allow_negative_numbers = true)]
-    port: Option<u16>,
-    /// Over IPv6
-    #[arg(long, conflicts_with = "dual_stack")]
-    ipv6: bool,
-    /// An IPv4 client of a server that listens on both
-    #[arg(long)]
-    dual_stack: bool,
     #[command(flatten)]
-    watch: WatchArgs,
-    #[command(flatten)]
-    source: SourceArgs,
-    #[command(flatten)]
-    beside: BesideArgs,
+    netns: NetnsArgs,
 }
 
 /// How a live command shows what it sees.
@@ -199,6 +198,8 @@ pub enum Config {
     Record(Live),
     /// One look.
     List(List),
+    /// What is wrong.
+    Doctor(Doctor),
     /// Which experiments there are.
     LabIndex,
     /// One experiment.
@@ -218,6 +219,8 @@ pub enum Config {
 pub struct Live {
     /// What is wanted.
     pub filter: Filter,
+    /// Where to look; `None` for where we are.
+    pub netns: Option<Namespace>,
     /// Which source.
     pub source: Choice,
     /// What is wanted beside the looks.
@@ -241,38 +244,14 @@ pub struct Live {
 pub struct List {
     /// What is wanted.
     pub filter: Filter,
+    /// Where to look; `None` for where we are.
+    pub netns: Option<Namespace>,
     /// Which source.
     pub source: Choice,
     /// How to show it.
     pub format: ListFormat,
     /// Whether to use colour.
     pub color: ColorMode,
-}
-
-/// Which experiment, and how.
-#[derive(Debug)]
-pub struct Lab {
-    /// Its name.
-    pub experiment: String,
-    /// Between two steps.
-    pub step: Duration,
-    /// The server's port, 0 for a free one.
-    pub port: u16,
-    /// Over which addresses.
-    pub addresses: LabAddresses,
-    /// How to watch; the filter is the experiment's.
-    pub watch: Live,
-}
-
-/// The addresses of an experiment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LabAddresses {
-    /// 127.0.0.1
-    V4,
-    /// ::1
-    V6,
-    /// A server on both, a client over IPv4.
-    DualStack,
 }
 
 /// Reads the command line.
@@ -305,74 +284,18 @@ where
         }
         Some(Command::List(args)) => Ok(Config::List(List {
             filter: args.filter.settle(),
+            netns: args.netns.netns,
             source: args.source.source.choice(),
             format: args.format,
             color: args.source.color(),
         })),
-        Some(Command::Lab(args)) => lab(args),
+        Some(Command::Doctor(args)) => Ok(Config::Doctor(args.settle())),
+        Some(Command::Lab(args)) => args.settle(),
         Some(Command::Report(args)) => Ok(Config::Report(args.settle()?)),
         Some(Command::Export(args)) => Ok(Config::Export(args.settle()?)),
         Some(Command::Replay(args)) => Ok(Config::Replay(args.settle()?)),
         Some(Command::LabActor { role }) => Ok(Config::LabActor(role)),
     }
-}
-
-/// Why there is nothing to be done.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// Asked for, and no error.
-    Text(String),
-    /// Wrong usage.
-    Usage(String),
-}
-
-impl Refusal {
-    fn from_clap(error: &clap::Error, arguments: &[std::ffi::OsString]) -> Self {
-        let text = error.render().to_string();
-        match error.kind() {
-            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Self::Text(text),
-            _ => {
-                if let Some(hint) = hints::hint(arguments) {
-                    return Self::Usage(plain(&hint).into_owned());
-                }
-                let has_tip = is_good_tip(error);
-                // The message itself; the hint at --help is the same for all of them.
-                let lines: Vec<&str> = text
-                    .lines()
-                    .map(str::trim)
-                    .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"))
-                    .filter(|line| !line.is_empty() && (has_tip || !line.starts_with("tip:")))
-                    .collect();
-                let line = lines.join(" ");
-                let line = line.strip_prefix("error: ").unwrap_or(&line);
-                // It echoes what was typed, less the escapes that clap knows.
-                Self::Usage(plain(line).into_owned())
-            }
-        }
-    }
-}
-
-/// Whether what clap suggests is like what was written.
-fn is_good_tip(error: &clap::Error) -> bool {
-    use clap::error::{ContextKind, ContextValue};
-    let text = |kind| match error.get(kind) {
-        Some(ContextValue::String(text)) => Some(text.as_str()),
-        Some(ContextValue::Strings(texts)) => texts.first().map(String::as_str),
-        _ => None,
-    };
-    let pairs = [
-        (ContextKind::InvalidArg, ContextKind::SuggestedArg),
-        (ContextKind::InvalidValue, ContextKind::SuggestedValue),
-        (
-            ContextKind::InvalidSubcommand,
-            ContextKind::SuggestedSubcommand,
-        ),
-    ];
-    pairs.into_iter().any(|(written, suggested)| {
-        text(written)
-            .zip(text(suggested))
-            .is_some_and(|(written, suggested)| hints::is_near(written, suggested))
-    })
 }
 
 fn live(
@@ -421,6 +344,7 @@ fn settled(
     };
     Live {
         filter,
+        netns: args.netns.netns,
         source: choice,
         quick: wanted,
         log: args.log,
@@ -430,24 +354,6 @@ fn settled(
         color,
         record: None,
     }
-}
-
-fn lab(args: LabArgs) -> Result<Config, Refusal> {
-    let Some(experiment) = args.experiment else {
-        return Ok(Config::LabIndex);
-    };
-    let addresses = match (args.ipv6, args.dual_stack) {
-        (true, _) => LabAddresses::V6,
-        (_, true) => LabAddresses::DualStack,
-        _ => LabAddresses::V4,
-    };
-    Ok(Config::Lab(Lab {
-        experiment,
-        step: args.step,
-        port: args.port.unwrap_or(0),
-        addresses,
-        watch: live(Filter::default(), args.watch, &args.source, &args.beside)?,
-    }))
 }
 
 fn default_format() -> Format {
@@ -487,6 +393,10 @@ impl FilterArgs {
                     (true, _) => Some(Family::V4),
                     (_, true) => Some(Family::V6),
                     _ => None,
+                },
+                processes: ProcessSet {
+                    pids: self.pid,
+                    names: self.process,
                 },
             },
         }
@@ -543,6 +453,11 @@ mod tests {
             (&["--port", "5001-"], "'5001-'", "1 to 65535"),
             (&["--port", "80,"], "'80,'", "1 to 65535"),
             (&["--interval", "-1"], "'-1'", "1ms to 1h"),
+            (&["--pid", "python3"], "'python3'", "1 to 4194304"),
+            (&["--pid", "812,"], "''", "1 to 4194304"),
+            (&["--pid", "-1"], "'-1'", "1 to 4194304"),
+            (&["--process", ""], "''", "python3"),
+            (&["--record-cmdline"], "--record-cmdline", "--record FILE"),
             (&["--port", "1", "list"], "list", "cannot be used with"),
             (&["--bogus"], "'--bogus'", ""),
         ] {
@@ -565,6 +480,12 @@ mod tests {
             "--state",
             "close-wait,TIME_WAIT",
             "-4",
+            "--pid",
+            "812,813",
+            "--process",
+            "python3",
+            "--process",
+            "nginx",
             "--interval",
             "1s",
             "--format",
@@ -574,7 +495,8 @@ mod tests {
         };
         assert_eq!(
             live.filter.to_string(),
-            "port 80,443,8000-8010 and host 10.0.0.0/8,::1 and state TIME_WAIT,CLOSE_WAIT and IPv4"
+            "port 80,443,8000-8010 and host 10.0.0.0/8,::1 and state TIME_WAIT,CLOSE_WAIT \
+             and pid 812,813 and process python3,nginx and IPv4"
         );
         assert_eq!(live.interval, Duration::from_secs(1));
         assert_eq!(live.format, Format::Json);

@@ -5,6 +5,8 @@
 
 pub mod causality;
 pub mod finding;
+pub mod group;
+mod health;
 mod known;
 mod ranked;
 mod rules;
@@ -12,9 +14,11 @@ pub mod settings;
 mod told;
 pub mod verdict;
 pub mod watch;
+mod words;
 
 pub use causality::Clocks;
 pub use finding::{Finding, Severity, Subject};
+pub use health::{Health, Unseen, health, unseen};
 pub use known::Known;
 pub use ranked::Place;
 pub use settings::Settings;

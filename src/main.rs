@@ -16,7 +16,7 @@ fn main() -> ExitCode {
     };
     match run::run(config) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
-        Ok(Outcome::NothingMatched | Outcome::NotShown) => ExitCode::from(1),
+        Ok(Outcome::NothingMatched | Outcome::Found | Outcome::NotShown) => ExitCode::from(1),
         Ok(Outcome::Actor(code)) => code,
         Err(error) if run::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {

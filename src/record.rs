@@ -21,7 +21,7 @@ mod words;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::filter::{Family, Filter, Selection};
+use crate::model::filter::{Family, Filter, ProcessSet, Selection};
 use crate::model::{Scope, TcpState};
 
 pub use encode::Encoder;
@@ -33,8 +33,8 @@ pub use reader::{Item, OpenError, Reader, Skipped};
 pub const VERSION: u32 = 1;
 /// What the first line says it is.
 pub const FORMAT: &str = "tcpwatch";
-/// How many sockets have a number at the same time.
-const SOCKETS_KNOWN: usize = 1 << 14;
+/// How many sockets, and how many processes, have a number at the same time.
+const NAMES_KNOWN: usize = 1 << 14;
 /// A longer line is none that we write.
 const LONGEST_LINE: usize = 1 << 20;
 
@@ -75,6 +75,9 @@ pub struct Header {
     /// Between two looks, as it was asked for, nanoseconds.
     #[serde(default)]
     pub period_ns: u64,
+    /// Whether the command lines of processes are recorded. They carry passwords.
+    #[serde(default)]
+    pub cmdlines: bool,
 }
 
 /// The same moment on two clocks.
@@ -104,6 +107,10 @@ pub struct FilterText {
     states: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     family: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pids: Vec<u32>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    processes: Vec<String>,
 }
 
 impl From<&Filter> for FilterText {
@@ -123,6 +130,13 @@ impl From<&Filter> for FilterText {
                 }
                 .into()
             }),
+            pids: selection.processes.pids.clone(),
+            processes: selection
+                .processes
+                .names
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
         }
     }
 }
@@ -143,6 +157,14 @@ impl FilterText {
                     Some("ipv4") => Some(Family::V4),
                     Some("ipv6") => Some(Family::V6),
                     _ => None,
+                },
+                processes: ProcessSet {
+                    pids: self.pids.clone(),
+                    names: self
+                        .processes
+                        .iter()
+                        .filter_map(|n| n.parse().ok())
+                        .collect(),
                 },
             },
         }
@@ -189,7 +211,7 @@ impl Header {
 }
 
 /// The fields of a header.
-const FIELDS: [&str; 15] = [
+const FIELDS: [&str; 16] = [
     "type",
     "format",
     "version",
@@ -205,4 +227,5 @@ const FIELDS: [&str; 15] = [
     "filter",
     "sources",
     "period_ns",
+    "cmdlines",
 ];

@@ -4,6 +4,7 @@
 
 mod clocks;
 mod compressed;
+mod doctor;
 mod export;
 mod lab;
 mod lines;
@@ -12,6 +13,7 @@ mod live;
 mod load;
 mod log;
 mod merge;
+mod place;
 mod record;
 pub mod replay;
 mod report;
@@ -31,6 +33,8 @@ pub enum Outcome {
     Done,
     /// A list without rows.
     NothingMatched,
+    /// The doctor found something.
+    Found,
     /// An experiment that did not show what it should.
     NotShown,
     /// A process of an experiment, with its own status.
@@ -49,6 +53,7 @@ pub fn run(config: Config) -> anyhow::Result<Outcome> {
         Config::Live(config) => live::watch(&config),
         Config::Record(config) => record::run(&config),
         Config::List(config) => list::list(&config),
+        Config::Doctor(config) => doctor::doctor(&config),
         Config::Report(config) => report::report(&config),
         Config::Export(config) => export::export(&config),
         Config::Replay(config) => replay::replay(&config),

@@ -10,7 +10,10 @@
 pub mod bpf;
 pub mod clock;
 pub mod feed;
+pub mod holders;
 pub mod host;
+pub mod info;
+pub mod netns;
 pub mod pace;
 pub mod proc_net;
 pub mod quick;
@@ -20,6 +23,7 @@ pub mod table;
 
 use crate::model::filter::Filter;
 use crate::model::{Observation, Scope, SockId, SourceName};
+use crate::source::netns::Place;
 
 /// Why a source can't go on. Trouble that passes is an observation instead.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +31,9 @@ pub enum SourceError {
     /// `sock_diag` does not answer.
     #[error("sock_diag: {0}")]
     SockDiag(sock_diag::DiagError),
+    /// Another namespace, that may only be looked at through /proc.
+    #[error("{0}")]
+    Outside(String),
     /// The kernel's events were asked for and can't be had.
     #[error("events: {0}")]
     Events(String),
@@ -56,6 +63,8 @@ pub struct Request {
     pub filter: Filter,
     /// Where we look.
     pub scope: Scope,
+    /// From where.
+    pub place: Place,
 }
 
 /// Looks at the kernel's table of sockets.

@@ -66,7 +66,14 @@ impl Watch {
     /// `None` where root may not do it either, as the line on stderr says.
     fn open(name: &str, filter: Filter, options: Options) -> Option<Self> {
         let scope = host::scope();
-        match Bpf::open(&Request { filter, scope }, &options) {
+        match Bpf::open(
+            &Request {
+                filter,
+                scope,
+                ..Request::default()
+            },
+            &options,
+        ) {
             Ok(bpf) => {
                 assert_eq!(bpf.limits(), None);
                 Some(Self {

@@ -40,6 +40,7 @@ fn request(filter: Filter) -> Request {
     Request {
         filter,
         scope: host::scope(),
+        ..Request::default()
     }
 }
 

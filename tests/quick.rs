@@ -59,6 +59,7 @@ impl Watch {
         let request = Request {
             filter,
             scope: host::scope(),
+            ..Request::default()
         };
         let (opened, open) = mpsc::channel();
         let (tell, batches) = mpsc::channel();
@@ -604,6 +605,7 @@ fn an_event_that_leaves_a_question_is_followed_by_its_answer() {
                 ..Filter::default()
             },
             scope: host::scope(),
+            ..Request::default()
         };
         let wanted = Wanted {
             events: Events::On,

@@ -12,11 +12,13 @@ mod fixtures;
 mod size;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tcpwatch::model::event::{Comm, File, ResetReason};
 use tcpwatch::model::{
-    Answer, Body, Caller, Cookie, Endpoint, Event, FourTuple, Keyframe, Look, Moment, Observation,
-    Poll, Queues, Sample, Scope, Shutdown, SockId, SourceName, TcpState, Timestamp, What,
+    Answer, Body, Caller, Cookie, Counters, Endpoint, Event, FourTuple, Holder, Holders, Info,
+    InfoAnswer, Keyframe, Look, Moment, Observation, Poll, ProcessId, Program, Queues, Sample,
+    Scope, Seen, Shutdown, SockId, SourceName, TcpState, Timestamp, What,
 };
 use tcpwatch::record::{Anchor, Encoder, FORMAT, FilterText, Header, Item, Reader, VERSION};
 
@@ -43,6 +45,7 @@ fn header() -> Header {
         filter: FilterText::default(),
         sources: vec!["sock_diag".into()],
         period_ns: 100_000_000,
+        cmdlines: true,
     }
 }
 
@@ -88,6 +91,36 @@ fn said(ms: u64, source: SourceName, body: Body) -> Observation {
     }
 }
 
+fn program(pid: u32, comm: Comm) -> Arc<Program> {
+    Arc::new(Program {
+        id: ProcessId { pid, started: 4423 },
+        parent: Some(1),
+        comm,
+        uid: Some(0),
+        user: Some("root".into()),
+        cmdline: Some("server --password=hunter2".into()),
+    })
+}
+
+fn held(inode: u32, holders: &[(&Arc<Program>, &[u32])]) -> Body {
+    let holder = |(program, fds): &(&Arc<Program>, &[u32])| Holder {
+        program: Arc::clone(program),
+        fds: fds.to_vec(),
+    };
+    Body::Holders(Holders {
+        scope: Scope {
+            host: 0,
+            netns: Some(7),
+        },
+        inode,
+        begun: at(1),
+        unchanged: None,
+        holders: holders.iter().map(holder).collect(),
+        ended: Vec::new(),
+        seen: Seen::All,
+    })
+}
+
 fn story() -> Vec<Observation> {
     let (a, b) = (id(1, 40_000, 80), id(2, 80, 40_000));
     let event = Event {
@@ -116,6 +149,18 @@ fn story() -> Vec<Observation> {
             signal: None,
         }),
     };
+    let server = program(812, Comm(*b"a\xff\x1b[2Jb\0\0\0\0\0\0\0\0\0"));
+    let child = program(813, Comm(*b"child\0\0\0\0\0\0\0\0\0\0\0"));
+    let counters = Counters {
+        state: TcpState::CloseWait,
+        data_sent: Duration::from_millis(8),
+        data_received: Duration::from_millis(4),
+        ack_received: Duration::from_millis(4),
+        keepalive: false,
+        backoff: 0,
+        bytes_received: Some(12),
+        bytes_acked: None,
+    };
     let reset = Event {
         id: b,
         what: What::ResetSent(ResetReason::Unsaid),
@@ -139,6 +184,13 @@ fn story() -> Vec<Observation> {
                 missing: vec![],
             }),
         ),
+        said(2, SourceName::Holders, held(77, &[(&server, &[3])])),
+        said(3, SourceName::Holders, held(78, &[])),
+        said(
+            4,
+            SourceName::Holders,
+            held(77, &[(&server, &[3, 9]), (&child, &[3])]),
+        ),
         said(5, SourceName::Bpf, Body::Event(event)),
         said(
             6,
@@ -149,6 +201,16 @@ fn story() -> Vec<Observation> {
                     sample(a, TcpState::FinWait1),
                     sample(b, TcpState::CloseWait),
                 ],
+            }),
+        ),
+        said(6, SourceName::Holders, held(77, &[(&child, &[3])])),
+        said(
+            7,
+            SourceName::Info,
+            Body::Info(Info {
+                id: b,
+                begun: at(6),
+                answer: InfoAnswer::Counters(counters),
             }),
         ),
         said(7, SourceName::Bpf, Body::Event(reset)),

@@ -66,6 +66,7 @@ fn beside_us(length: Duration) -> Round {
             ..Filter::default()
         },
         scope: host::scope(),
+        ..Request::default()
     };
     let wanted = Wanted {
         events: Events::On,

@@ -86,6 +86,7 @@ fn request(crowd: &Crowd) -> Request {
             ..Filter::default()
         },
         scope: host::scope(),
+        ..Request::default()
     }
 }
 

@@ -203,6 +203,7 @@ fn looks(few: &Crowd, rows: usize, rounds: usize) -> anyhow::Result<String> {
     let request = |filter| Request {
         filter,
         scope: Scope::default(),
+        ..Request::default()
     };
     let mut all = SockDiag::open(request(Filter::default()))?;
     let mut matching = SockDiag::open(request(filter))?;

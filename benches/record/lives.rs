@@ -31,6 +31,7 @@ pub fn header() -> Header {
         filter: FilterText::default(),
         sources: vec!["sock_diag".into(), "bpf".into()],
         period_ns: 100_000_000,
+        cmdlines: false,
     }
 }
 

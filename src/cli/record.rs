@@ -52,6 +52,9 @@ struct FilesArgs {
     /// Keep only the newest so many files of this recording
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), allow_negative_numbers = true)]
     max_files: Option<u32>,
+    /// Record the command lines of processes too (they can hold passwords)
+    #[arg(long)]
+    record_cmdline: bool,
 }
 
 impl RecordArgs {
@@ -96,6 +99,7 @@ impl FilesArgs {
             (self.max_size.is_some(), "--max-size"),
             (self.max_age.is_some(), "--max-age"),
             (self.max_files.is_some(), "--max-files"),
+            (self.record_cmdline, "--record-cmdline"),
         ];
         used.into_iter()
             .find_map(|(is_used, name)| is_used.then_some(name))
@@ -124,6 +128,7 @@ impl FilesArgs {
                 Existing::Refuse
             },
             rotation,
+            cmdlines: self.record_cmdline,
         })
     }
 }

@@ -40,6 +40,17 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
         })
 }
 
+/// From when on something counts: 0 is at once.
+pub(super) fn threshold(text: &str) -> Result<Duration, String> {
+    jiff::SignedDuration::from_str(text)
+        .ok()
+        .and_then(|time| Duration::try_from(time).ok())
+        .ok_or_else(|| {
+            "not a time (allowed: 0s and more, with a unit, written as 0s, 500ms, 30s, 5m)"
+                .to_owned()
+        })
+}
+
 /// A share of one core: `5%`, `0.5%`.
 pub(super) fn budget(text: &str) -> Result<f64, String> {
     let number = text.strip_suffix('%').unwrap_or(text);

@@ -235,7 +235,7 @@ pub struct Standing {
 }
 
 /// How the holders of an end are known; [`Owners`] without the set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(missing_docs, reason = "as those of Owners")]
 pub enum Owned {
     NotLooked,

@@ -7,6 +7,9 @@
 //! begun: a finding never comes too early.
 
 mod close_wait;
+mod fin_wait2;
+mod resets;
+mod unanswered;
 mod wide;
 
 use std::borrow::Cow;
@@ -50,6 +53,11 @@ pub(super) type Drafts = Vec<Draft>;
 pub(super) fn of_end(case: &Case<'_>, drafts: &mut Drafts) -> Option<Timestamp> {
     match case.track.state() {
         TcpState::CloseWait => close_wait::check(case, drafts),
+        TcpState::FinWait2 => fin_wait2::check(case, drafts),
+        TcpState::SynSent | TcpState::FinWait1 | TcpState::LastAck => {
+            unanswered::check(case, drafts)
+        }
+        TcpState::Close => resets::check(case, drafts),
         _ => None,
     }
 }
@@ -65,8 +73,17 @@ pub(super) enum Lasted {
 impl Case<'_> {
     /// Whether the end has been in its state for longer than `threshold`.
     pub(super) fn has_lasted(&self, threshold: Duration) -> Lasted {
-        let entered = self.track.spans().last().map(|span| span.from.not_after());
-        let due = entered.unwrap_or(self.at).plus(threshold);
+        self.reaches(self.entered().plus(threshold))
+    }
+
+    /// The latest moment at which the present state can have begun.
+    pub(super) fn entered(&self) -> Timestamp {
+        let span = self.track.spans().last();
+        span.map_or(self.at, |span| span.from.not_after())
+    }
+
+    /// Whether it is as late as that.
+    pub(super) fn reaches(&self, due: Timestamp) -> Lasted {
         if due <= self.at {
             Lasted::Since(due)
         } else {

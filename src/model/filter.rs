@@ -4,12 +4,16 @@
 //! (either port, either address); what looks at one end ([`Selection`]) is asked only after the
 //! two ends have been paired, or it would tear them apart.
 
+mod process;
+
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
 use crate::model::tcp::StateSet;
 use crate::model::{Endpoint, FourTuple};
+
+pub use process::{ProcessName, ProcessSet, parse_pid};
 
 /// A text that is not what the filter allows; the message names the text and what is allowed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -30,6 +34,12 @@ pub enum FilterError {
         "'{0}' is not an IP address (allowed: 10.0.0.7, ::1, or with a prefix 10.0.0.0/8; names are not looked up)"
     )]
     Address(String),
+    /// Not the number of a process.
+    #[error("'{0}' is not a pid (allowed: 1 to 4194304, lists as 812,813)")]
+    Pid(String),
+    /// A name of no letters.
+    #[error("a process has a name (allowed: python3, lists as nginx,python3)")]
+    NoName,
     /// A prefix longer than the address.
     #[error("'{0}' has no valid prefix length (allowed: 0 to {1})")]
     Prefix(String, u8),
@@ -256,6 +266,8 @@ pub struct Selection {
     pub states: StateSet,
     /// The family of its folded addresses.
     pub family: Option<Family>,
+    /// Who holds it, or held it, or made one of its calls.
+    pub processes: ProcessSet,
 }
 
 /// What a selection looks at of one visible end.
@@ -268,7 +280,8 @@ pub struct EndFacts {
 }
 
 impl Selection {
-    /// Whether this end satisfies all of the selection.
+    /// Whether this end satisfies all of the selection but for its processes, of which whoever
+    /// keeps them is asked.
     pub fn matches(&self, end: &EndFacts) -> bool {
         self.local_ports.allows(end.tuple.local.port())
             && self.remote_ports.allows(end.tuple.remote.port())
@@ -358,6 +371,15 @@ impl fmt::Display for Filter {
         if !self.selection.states.is_empty() {
             let names: Vec<&str> = self.selection.states.iter().map(|s| s.name()).collect();
             words.push(format!("state {}", names.join(",")));
+        }
+        let ProcessSet { pids, names } = &self.selection.processes;
+        if !pids.is_empty() {
+            let pids: Vec<String> = pids.iter().map(u32::to_string).collect();
+            words.push(format!("pid {}", pids.join(",")));
+        }
+        if !names.is_empty() {
+            let names: Vec<String> = names.iter().map(ProcessName::to_string).collect();
+            words.push(format!("process {}", names.join(",")));
         }
         match self.selection.family {
             Some(Family::V4) => words.push("IPv4".into()),
@@ -484,12 +506,17 @@ mod tests {
             selection: Selection {
                 states: StateSet::EMPTY.with(TcpState::TimeWait),
                 family: Some(Family::V6),
+                processes: ProcessSet {
+                    pids: vec![812, 813],
+                    names: vec!["python3".parse().unwrap()],
+                },
                 ..Selection::default()
             },
         };
         assert_eq!(
             filter.to_string(),
-            "port 80-81,443 and host ::1,10.0.0.0/8 and state TIME_WAIT and IPv6"
+            "port 80-81,443 and host ::1,10.0.0.0/8 and state TIME_WAIT and pid 812,813 \
+             and process python3 and IPv6"
         );
     }
 }

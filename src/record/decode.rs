@@ -4,15 +4,16 @@
 //! reader's. Fields come in any order, unknown ones are counted and skipped, and a line that lacks
 //! what it must have, or says what can't be, is unreadable as a whole: half a line is a guess.
 
+mod beside;
+mod host;
 mod raw;
 
-use std::time::Duration;
+use std::sync::Arc;
 
 use crate::model::event::{Comm, Moment, ResetReason};
-use crate::model::observation::HostFacts;
 use crate::model::{
-    Answer, Body, Caller, Cookie, Event, FourTuple, Look, Queues, Sample, Scope, Shutdown, SockId,
-    SourceName, SourceState, TcpState, Timer, TimerKind, Timestamp, What,
+    Answer, Body, Caller, Cookie, Event, FourTuple, Look, Program, Queues, Sample, Scope, Shutdown,
+    SockId, SourceName, TcpState, Timer, TimerKind, Timestamp, What,
 };
 use crate::record::fields::{Fields, Malformed};
 use crate::record::usual::Usual;
@@ -26,8 +27,8 @@ pub(super) enum Unread {
     Malformed,
     /// A record that a later version has added, or a word that it uses.
     Unknown,
-    /// It names a socket by a number that no line that could be read has introduced.
-    UnknownSocket,
+    /// It names a socket, or a process, by a number that no line that could be read has introduced.
+    UnknownName,
 }
 
 impl From<Malformed> for Unread {
@@ -47,6 +48,8 @@ pub(super) enum Said {
     End { at: Timestamp, why: Box<str> },
     /// A socket and its number.
     Socket { number: u64, id: Named },
+    /// A process and its number.
+    Process { number: u64, program: Arc<Program> },
     /// A look, whose rows follow.
     Look(LookHead),
     /// A row of the look.
@@ -93,15 +96,17 @@ pub(super) struct Named {
     pub(super) cgroup: Option<u64>,
 }
 
-pub(super) trait Sockets {
+/// Who has which number.
+pub(super) trait Known {
     fn socket(&self, number: u64) -> Option<Named>;
+    fn process(&self, number: u64) -> Option<Arc<Program>>;
 }
 
 /// Reads a line. `unknown` counts the fields that this version does not know.
 pub(super) fn line(
     text: &[u8],
     scope: Scope,
-    sockets: &impl Sockets,
+    known: &impl Known,
     unknown: &mut u64,
 ) -> Result<Said, Unread> {
     if text.iter().all(u8::is_ascii_whitespace) {
@@ -125,11 +130,7 @@ pub(super) fn line(
             _ => Unread::Malformed,
         });
     }
-    let decoder = Decoder {
-        raw,
-        scope,
-        sockets,
-    };
+    let decoder = Decoder { raw, scope, known };
     let said = decoder.said();
     // What is in a record that is not read is part of it; a header's reader counts its own.
     if matches!(&said, Ok(said) if *said != Said::Header) {
@@ -139,13 +140,16 @@ pub(super) fn line(
 }
 
 /// The records of this version.
-const KINDS: [&str; 14] = [
+const KINDS: [&str; 17] = [
     "event",
     "row",
     "socket",
     "lookup",
     "poll",
     "keyframe",
+    "held",
+    "process",
+    "info",
     "unchanged",
     "host",
     "source",
@@ -168,10 +172,10 @@ fn meant<T>(word: &str, meaning: impl Fn(&str) -> Option<T>) -> Result<T, Unread
 struct Decoder<'a, S> {
     raw: Raw<'a>,
     scope: Scope,
-    sockets: &'a S,
+    known: &'a S,
 }
 
-impl<S: Sockets> Decoder<'_, S> {
+impl<S: Known> Decoder<'_, S> {
     fn said(self) -> Result<Said, Unread> {
         match needed(self.raw.kind)? {
             "event" => {
@@ -191,8 +195,17 @@ impl<S: Sockets> Decoder<'_, S> {
                 let look = self.extent();
                 self.whole(SourceName::SockDiag, Body::Unchanged { until, look })
             }
+            "held" => {
+                let holders = self.holders()?;
+                self.whole(SourceName::Holders, holders)
+            }
+            "process" => self.process(),
+            "info" => {
+                let info = self.info()?;
+                self.whole(SourceName::Info, info)
+            }
             "host" => {
-                let facts = Body::Host(self.host());
+                let facts = Body::Host(self.host()?);
                 self.whole(SourceName::SockDiag, facts)
             }
             "source" => {
@@ -247,9 +260,9 @@ impl<S: Sockets> Decoder<'_, S> {
     }
 
     fn socket(&self, number: Option<u64>) -> Result<Named, Unread> {
-        self.sockets
+        self.known
             .socket(needed(number)?)
-            .ok_or(Unread::UnknownSocket)
+            .ok_or(Unread::UnknownName)
     }
 
     fn named(&self) -> Result<Said, Unread> {
@@ -426,8 +439,8 @@ impl<S: Sockets> Decoder<'_, S> {
             send: raw.send,
             lingers_not: raw.lingers_not,
             fin_received: raw.fin.unwrap_or(Some(usual.fin)),
-            bytes_received: raw.bytes_received,
-            bytes_acked: raw.bytes_acked,
+            bytes_received: raw.bytes_received.unwrap_or(0),
+            bytes_acked: raw.bytes_acked.unwrap_or(0),
             cgroup: raw.cgroup.unwrap_or(cgroup),
             multipath: raw.multipath,
         })
@@ -437,45 +450,21 @@ impl<S: Sockets> Decoder<'_, S> {
         let Some(pid) = self.raw.pid else {
             return Ok(None);
         };
-        let comm = match (self.raw.comm.as_deref(), self.raw.comm_hex) {
-            (Some(name), _) => comm_of(name)?,
-            (None, Some(hex)) if hex.len() == 32 => u128::from_str_radix(hex, 16)
-                .map(|bytes| Comm(bytes.to_be_bytes()))
-                .map_err(|_| Unread::Malformed)?,
-            _ => return Err(Unread::Malformed),
-        };
         Ok(Some(Caller {
             pid,
-            comm,
+            comm: self.comm()?,
             exiting: self.raw.exiting,
             signal: self.raw.signal,
         }))
     }
 
-    fn host(&self) -> HostFacts {
-        let raw = &self.raw;
-        HostFacts {
-            scope: self.scope(),
-            fin_timeout: raw.fin_timeout_ns.map(Duration::from_nanos),
-            max_tw_buckets: raw.max_tw_buckets,
-            time_wait_overflows: raw.time_wait_overflows,
-            listen_overflows: raw.listen_overflows,
-            resets: raw.resets,
-            port_range: None,
-            server_fast_open: raw.server_fast_open,
-        }
-    }
-
-    fn source_state(&self) -> Result<SourceState, Unread> {
-        let why = self.raw.why.as_deref().map(str::to_owned);
-        match needed(self.raw.state)? {
-            "running" => Ok(SourceState::Running {
-                period: Duration::from_nanos(needed(self.raw.period_ns)?),
-                cost: self.raw.cost_ns.map(Duration::from_nanos),
-                why,
-            }),
-            "off" => Ok(SourceState::Off { why: needed(why)? }),
-            _ => Err(Unread::Unknown),
+    fn comm(&self) -> Result<Comm, Unread> {
+        match (self.raw.comm.as_deref(), self.raw.comm_hex) {
+            (Some(name), _) => comm_of(name),
+            (None, Some(hex)) if hex.len() == 32 => u128::from_str_radix(hex, 16)
+                .map(|bytes| Comm(bytes.to_be_bytes()))
+                .map_err(|_| Unread::Malformed),
+            _ => Err(Unread::Malformed),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Observations as lines. The inverse of [`super::decode`]: what is written here is read there.
 //!
 //! A socket is named once, by a line of its own, and by its number from then on: a name is as long
-//! as all the rest of a line. Numbers are never used again within a file, so a line that is lost
+//! as all the rest of a line. So is a process. Numbers are never used again within a file, so a line that is lost
 //! can make others unreadable and never wrong. A keyframe begins afresh: who starts there needs
 //! nothing that came before.
 //!
@@ -9,6 +9,7 @@
 //! The trap: "nothing said" and "said to be nothing" are two things (`Option`), so a field that may
 //! be unknown is either written or means unknown, unless its `null` is.
 
+mod beside;
 mod line;
 
 use std::collections::HashMap;
@@ -21,7 +22,8 @@ use crate::model::{
     SockId, SourceName, SourceState, TcpState, TimerKind, Timestamp, What,
 };
 use crate::record::usual::Usual;
-use crate::record::{Header, SOCKETS_KNOWN, words};
+use crate::record::{Header, NAMES_KNOWN, words};
+use beside::Processes;
 use line::Line;
 
 /// Makes lines of observations.
@@ -29,6 +31,7 @@ use line::Line;
 pub struct Encoder {
     numbers: HashMap<SockId, Number, foldhash::fast::RandomState>,
     next: u64,
+    processes: Processes,
     /// The sockets named last: the other end of a connection that is here is named by its number.
     recent: [Option<(u64, FourTuple)>; RECENT],
     /// The namespace that the header names: only another one is worth a word.
@@ -46,7 +49,8 @@ struct Number {
 }
 
 impl Encoder {
-    /// Appends the first line of a file. Sockets are named afresh behind it.
+    /// Appends the first line of a file. Sockets and processes are named afresh behind it, and
+    /// command lines written only if it says so.
     ///
     /// # Errors
     /// When serde_json can't write it, which it can.
@@ -54,6 +58,7 @@ impl Encoder {
         self.numbers.clear();
         self.recent = [None; RECENT];
         self.next = 0;
+        self.processes.begin(header.cmdlines);
         self.netns = header.netns;
         serde_json::to_writer(&mut *out, header)?;
         out.push(b'\n');
@@ -88,7 +93,11 @@ impl Encoder {
                 unchanged,
                 answer,
             } => self.lookup(at, source, asked, *begun, *unchanged, answer, out),
-            Body::Holders(_) | Body::Info(_) => {}
+            Body::Holders(holders) => self.holders(holders, at, source, out),
+            Body::Info(info) => {
+                let sock = self.number(&info.id, None, out).number;
+                beside::info(info, sock, at, source, out);
+            }
             Body::Host(facts) => host(facts, self.netns, at, source, out),
             Body::Source(state) => source_state(state, at, source, out),
             Body::Clock { realtime_ns } => {
@@ -119,7 +128,7 @@ impl Encoder {
         if let Some(number) = self.numbers.get(id) {
             return *number;
         }
-        if self.numbers.len() >= SOCKETS_KNOWN {
+        if self.numbers.len() >= NAMES_KNOWN {
             self.numbers.clear();
         }
         let number = Number {
@@ -186,6 +195,7 @@ impl Encoder {
     ) {
         self.numbers.clear();
         self.recent = [None; RECENT];
+        self.processes.name_afresh();
         let mut line = Line::at(out, "keyframe", at);
         line.source(source, SourceName::SockDiag);
         line.number("begun", keyframe.begun.nanos());
@@ -373,6 +383,9 @@ fn host(
     line.optional("time_wait_overflows", facts.time_wait_overflows);
     line.optional("listen_overflows", facts.listen_overflows);
     line.optional("resets", facts.resets);
+    if let Some((first, last)) = facts.port_range {
+        line.display("port_range", format_args!("{first}-{last}"));
+    }
     line.flag("server_fast_open", facts.server_fast_open);
     line.end();
 }

@@ -6,7 +6,8 @@
 //! keyframe.
 //!
 //! Memory is bounded whatever the file holds: one chunk and one line (2 MiB), the numbers of 32,768
-//! sockets (4 MiB, shared by clones), and the rows of one look, of which 1,048,576 are held.
+//! sockets (4 MiB, shared by clones), as many processes (1.3 KiB each at most), and the rows of one
+//! look, of which 1,048,576 are held.
 //!
 //! The traps: a look and its rows are several lines, of which any can be missing, and a look with
 //! a row missing covers less than it says. A last line without its end may still grow. And a stamp
@@ -74,7 +75,7 @@ pub enum Item {
 pub struct Skipped {
     /// Lines that are not what a recording has.
     pub unreadable: u64,
-    /// Lines about sockets whose own line could not be read.
+    /// Lines about sockets, or processes, whose own line could not be read.
     pub nameless: u64,
     /// Lines whose time can't be.
     pub misdated: u64,
@@ -246,6 +247,7 @@ impl Reader {
             }
             Said::Row { is, of } => self.row(is, of),
             Said::Socket { number, id } => self.names.insert(number, id),
+            Said::Process { number, program } => self.names.insert_process(number, program),
             Said::Look(head) => {
                 self.cut_off();
                 self.begin(head);
@@ -389,7 +391,7 @@ impl Reader {
                 self.skipped.unreadable = self.skipped.unreadable.saturating_add(1);
             }
             Unread::Unknown => self.skipped.unknown_records += 1,
-            Unread::UnknownSocket => self.skipped.nameless += 1,
+            Unread::UnknownName => self.skipped.nameless += 1,
         }
         if let Some(look) = self.gathering.as_mut() {
             look.count_unread();

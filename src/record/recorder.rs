@@ -23,7 +23,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::Duration;
 
-use crate::model::{Body, Observation, Sample, SockId, SourceName, Timestamp};
+use crate::model::{Body, Holder, Observation, ProcessId, Sample, SockId, SourceName, Timestamp};
 use crate::record::{Anchor, Header};
 
 pub use error::RecordError;
@@ -68,6 +68,8 @@ pub struct Plan {
     pub existing: Existing,
     /// When to go on in another file.
     pub rotation: Rotation,
+    /// Whether the command lines of processes are recorded, to be said in the header.
+    pub cmdlines: bool,
 }
 
 /// What the recorder needs from outside.
@@ -386,6 +388,13 @@ fn beside(observation: &Observation) -> usize {
                 + poll.missing.capacity() * size_of::<SockId>()
         }
         Body::Keyframe(keyframe) => keyframe.samples.capacity() * size_of::<Sample>(),
+        Body::Holders(told) => {
+            let fds = told.holders.iter().map(|holder| holder.fds.capacity());
+            // The processes are shared with whoever watches.
+            told.holders.capacity() * size_of::<Holder>()
+                + fds.sum::<usize>() * size_of::<u32>()
+                + told.ended.capacity() * size_of::<ProcessId>()
+        }
         Body::Note { text, .. } => text.len(),
         _ => 0,
     }

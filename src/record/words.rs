@@ -23,12 +23,14 @@ fn meaning<T: Copy>(table: &[(T, &'static str)], word: &str) -> Option<T> {
         .map(|(value, _)| *value)
 }
 
-const SOURCES: [SourceName; 7] = [
+const SOURCES: [SourceName; 9] = [
     SourceName::SockDiag,
     SourceName::Proc,
     SourceName::Bpf,
     SourceName::Destroy,
     SourceName::Follow,
+    SourceName::Holders,
+    SourceName::Info,
     SourceName::Lab,
     SourceName::Recording,
 ];

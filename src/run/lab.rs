@@ -13,7 +13,7 @@ use crate::lab::judge::{self, Conclusion};
 use crate::model::filter::{Filter, PortSet};
 use crate::model::{Body, Observation, SourceName, Timestamp};
 use crate::run::live::{self, Message, Shown};
-use crate::run::{Outcome, complain};
+use crate::run::{Outcome, complain, place};
 use crate::source::clock;
 use crate::timeline::{Connection, Tracker};
 
@@ -40,6 +40,8 @@ pub(super) fn run(config: &Lab) -> anyhow::Result<Outcome> {
             names.join(", ")
         );
     };
+    // The experiment's processes are born into it, and looked at there.
+    place::enter_with_all(config.watch.netns.as_ref())?;
     let executable = std::env::current_exe().context("find this program's own file")?;
     let plan = Plan {
         experiment,
@@ -57,6 +59,7 @@ pub(super) fn run(config: &Lab) -> anyhow::Result<Outcome> {
             ports: PortSet::one(conductor.port),
             ..Filter::default()
         },
+        netns: None,
         ..config.watch.clone()
     };
     let experimenter = Experimenter {

@@ -185,7 +185,7 @@ impl LineShow {
 
     /// Shows what was found, if it is about something that is wanted.
     fn news(&mut self, news: &News, at: Timestamp, tracker: &Tracker) -> anyhow::Result<()> {
-        if self.hides && !wants_finding(&self.filter, tracker, news.finding()) {
+        if self.hides && !wants_finding(&self.filter, news.finding(), tracker) {
             return Ok(());
         }
         match self.format {

@@ -6,20 +6,18 @@ use std::time::Duration;
 use anyhow::Context;
 
 use crate::cli::{List, ListFormat};
-use crate::model::{Body, Observation, SourceState};
-use crate::run::{Outcome, complain};
+use crate::model::{Body, Observation, SourceName, SourceState};
+use crate::run::{Outcome, complain, place};
 use crate::source::feed::Feed;
-use crate::source::{Request, host};
+use crate::source::holders;
 use crate::timeline::{Connection, Tracker};
 use crate::view::{json, text};
 
 /// Looks once and prints what matches.
 pub(super) fn list(config: &List) -> anyhow::Result<Outcome> {
     let mut observations = Vec::new();
-    let request = Request {
-        filter: config.filter.clone(),
-        scope: host::scope(),
-    };
+    let request = place::request(&config.filter, config.netns.as_ref())?;
+    let scope = request.scope;
     let mut feed = Feed::open(config.source, request, Duration::ZERO, &mut observations)?;
     feed.look(&mut observations)?;
     let mut tracker = Tracker::new(usize::MAX);
@@ -33,6 +31,16 @@ pub(super) fn list(config: &List) -> anyhow::Result<Outcome> {
         .map(|observation| observation.at)
         .max()
         .unwrap_or_default();
+    let inodes: Vec<u32> = tracker
+        .connections()
+        .filter(|connection| connection.is_selected_by(&config.filter.selection))
+        .flat_map(|connection| connection.visible())
+        .filter_map(|(_, track)| track.last().inode)
+        .collect();
+    for observation in &holders::census(&inodes, scope, true) {
+        tracker.ingest(observation);
+        tell(observation);
+    }
     let selected: Vec<&Connection> = tracker
         .connections()
         .filter(|connection| connection.is_selected_by(&config.filter.selection))
@@ -71,7 +79,10 @@ fn tell(observation: &Observation) {
         }
         Body::Source(SourceState::Off { .. }) => {
             if let Some(message) = text::source_message(observation) {
-                complain(&format!("{message}; /proc is read instead"));
+                complain(&match observation.source {
+                    SourceName::SockDiag => format!("{message}; /proc is read instead"),
+                    _ => message,
+                });
             }
         }
         _ => {}

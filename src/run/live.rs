@@ -4,6 +4,7 @@
 //! send messages over one bounded channel. The first look is made here, so that a source that
 //! can't run is an error before anything is shown.
 
+mod beside;
 mod threads;
 
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender};
@@ -22,12 +23,13 @@ use crate::run::lines::{LineShow, READER_CHECK};
 use crate::run::merge::{HORIZON, Merge, Stream};
 use crate::run::record::{self, NoShow};
 use crate::run::screen::ScreenShow;
-use crate::run::{Outcome, complain, signals};
+use crate::run::{Outcome, complain, place, signals};
 use crate::source::feed::Feed;
 use crate::source::quick::{Asker, Batch};
-use crate::source::{Request, SourceError, clock, host};
+use crate::source::{SourceError, clock};
 use crate::view::tui::Input;
 use crate::view::tui::terminal::end_on_panic;
+use beside::Beside;
 use threads::{open_quick, spawn_quick, spawn_source};
 
 /// Messages wait here when the main thread is busy; a full channel makes the source look later.
@@ -128,12 +130,21 @@ pub(super) fn run(
     experimenter: Option<Experimenter>,
     shown: Shown,
 ) -> anyhow::Result<Outcome> {
+    // First of all: no thread is to be left behind.
+    let request = place::request(&config.filter, config.netns.as_ref())?;
+    let scope = request.scope;
     end_on_panic();
     let (to_main, messages) = mpsc::sync_channel(WAITING_MESSAGES);
     let (questions, asks) = mpsc::channel();
+    let mut opening = vec![clock::anchor(SourceName::SockDiag)];
+    let beside = Beside::start(scope, &to_main, &mut opening)?;
     let plan = config.record.as_ref();
     let mut recorder = plan
-        .map(|plan| record::open(plan, &questions, &to_main))
+        .map(|plan| {
+            let mut keyframers = beside.keyframers();
+            keyframers.push(questions.clone());
+            record::open(plan, keyframers, &to_main)
+        })
         .transpose()?;
     // Before anything is shown: whoever reads the first line may ask for the end at once.
     let tell = to_main.clone();
@@ -141,18 +152,13 @@ pub(super) fn run(
     signals::spawn(patience, move |message| tell.try_send(message).is_ok())
         .context("install signal handlers")?;
 
-    let mut opening = vec![clock::anchor(SourceName::SockDiag)];
-    let request = Request {
-        filter: config.filter.clone(),
-        scope: host::scope(),
-    };
     // Events first: what happens during the first look is not missed then.
     let quick = open_quick(config, &request, &mut opening)?;
     let mut feed = Feed::open(config.source, request, config.interval, &mut opening)?;
     feed.look(&mut opening)?;
 
     if let Some(recorder) = &mut recorder {
-        recorder.begin(record::header(config, &opening));
+        recorder.begin(record::header(config, scope, &opening));
     }
     let mut show: Box<dyn Show> = match config.format {
         _ if shown == Shown::Nothing => Box::new(NoShow::open(config, &opening)),
@@ -173,6 +179,7 @@ pub(super) fn run(
     let mut main = Main {
         merge,
         asker,
+        beside,
         caught_up: Timestamp::default(),
         prompted: Timestamp::default(),
         quick_done,
@@ -196,6 +203,7 @@ pub(super) fn run(
 struct Main<'a> {
     merge: Merge,
     asker: Asker,
+    beside: Beside,
     /// All that the threads had said by then has been taken in.
     caught_up: Timestamp,
     /// The events until then have been asked for.
@@ -397,6 +405,7 @@ impl Main<'_> {
             return;
         }
         self.asker.send(&self.asks);
+        self.beside.ask(&self.asks);
         self.asks.retain(|ask| matches!(ask, Ask::Confirm(_)));
         if !self.asks.is_empty() {
             // A source that has ended has said so, or will, in a message of its own.

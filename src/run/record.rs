@@ -12,7 +12,7 @@ use std::sync::mpsc::{Sender, SyncSender};
 use crate::cli::Live;
 use crate::diagnosis::Known;
 use crate::lab::judge::Conclusion;
-use crate::model::{Ask, Body, Observation, SourceName, SourceState, Timestamp};
+use crate::model::{Ask, Body, Observation, Scope, SourceName, SourceState, Timestamp};
 use crate::record::recorder::{
     Ended, News, Plan, RecordError, Recorder, Summary, Surroundings, Target, sources,
 };
@@ -32,17 +32,21 @@ pub(super) fn run(config: &Live) -> anyhow::Result<Outcome> {
     live::run(config, None, Shown::Nothing)
 }
 
-/// Makes the file, and starts the recorder.
+/// Makes the file, and starts the recorder, which asks these sources for keyframes.
 pub(super) fn open(
     plan: &Plan,
-    questions: &Sender<Vec<Ask>>,
+    keyframers: Vec<Sender<Vec<Ask>>>,
     to_main: &SyncSender<Message>,
 ) -> anyhow::Result<Recorder> {
-    let (questions, to_main) = (questions.clone(), to_main.clone());
+    let to_main = to_main.clone();
     let surroundings = Surroundings {
         clock: Box::new(anchor),
         // A source that has ended says so itself.
-        ask_keyframe: Box::new(move || questions.send(vec![Ask::Keyframe]).unwrap_or_default()),
+        ask_keyframe: Box::new(move || {
+            for source in &keyframers {
+                source.send(vec![Ask::Keyframe]).unwrap_or_default();
+            }
+        }),
         // Full, and it is awake.
         wake: Box::new(move || to_main.try_send(Message::Recorder).unwrap_or_default()),
     };
@@ -67,7 +71,7 @@ fn anchor_of(observation: &Observation) -> Option<Anchor> {
 }
 
 /// The first line of the first file.
-pub(super) fn header(config: &Live, opening: &[Observation]) -> Header {
+pub(super) fn header(config: &Live, scope: Scope, opening: &[Observation]) -> Header {
     let (kernel, host_name) = host::identity();
     let random = |name| {
         let text = fs::read_to_string(format!("/proc/sys/kernel/random/{name}")).ok()?;
@@ -83,12 +87,13 @@ pub(super) fn header(config: &Live, opening: &[Observation]) -> Header {
                 docs/recording.md explains it"
             .into(),
         boot_id: random("boot_id"),
-        netns: host::scope().netns,
+        netns: scope.netns,
         recording: random("uuid").unwrap_or_else(unique),
         part: 1,
         filter: FilterText::from(&config.filter),
         sources: sources(states(opening)),
         period_ns: crate::model::time::nanos_of(config.interval),
+        cmdlines: config.record.as_ref().is_some_and(|plan| plan.cmdlines),
         host: host_name,
         kernel,
         clock,

@@ -8,6 +8,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use crate::model::{Ask, Body, Observation, SockId, SourceName, SourceState, Timestamp};
+use crate::source::netns::Place;
 use crate::source::pace::Pace;
 use crate::source::proc_net::ProcNet;
 use crate::source::sock_diag::SockDiag;
@@ -60,8 +61,19 @@ impl Feed {
             Choice::Auto => None,
             Choice::Only(name) => Some(format!("--source {}", name.token().replace('_', "-"))),
         };
-        let poller: Box<dyn Poller> = match choice {
-            Choice::Only(SourceName::Proc) => Box::new(ProcNet::open(request.clone())),
+        let poller: Box<dyn Poller> = match (choice, &request.place) {
+            (Choice::Only(SourceName::SockDiag), Place::Through(process)) => {
+                let why = process.why();
+                return Err(SourceError::Outside(format!(
+                    "{why}; --source proc needs no right"
+                )));
+            }
+            (Choice::Auto, Place::Through(process)) => {
+                let outside = SourceError::Outside(process.why());
+                out.push(turned_off(&outside, &mut why));
+                Box::new(ProcNet::open(request.clone()))
+            }
+            (Choice::Only(SourceName::Proc), _) => Box::new(ProcNet::open(request.clone())),
             _ => match SockDiag::open(request.clone()) {
                 Ok(source) => Box::new(source),
                 Err(error) if choice == Choice::Auto => {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::model::observation::HostFacts;
 use crate::model::{Body, Observation, Scope, SourceName};
 use crate::source::clock;
+use crate::source::netns::Place;
 
 /// The network namespace of the calling thread.
 pub fn scope() -> Scope {
@@ -19,11 +20,15 @@ pub fn scope() -> Scope {
     Scope { host: 0, netns }
 }
 
-/// Reads what is worth knowing. What can't be read is `None`.
-pub fn facts(scope: Scope) -> HostFacts {
-    let read =
-        |name| fs::read_to_string(format!("/proc/thread-self/net/{name}")).unwrap_or_default();
-    let (netstat, snmp) = (read("netstat"), read("snmp"));
+/// Reads what is worth knowing. What can't be read is `None`: of a namespace that is looked at from
+/// outside the sysctls, which are our own namespace's for us.
+pub fn facts(scope: Scope, place: &Place) -> HostFacts {
+    let (netstat, snmp) = (place.read("netstat"), place.read("snmp"));
+    let sysctl = |name| match place {
+        Place::Own => sysctl(name),
+        Place::Through(_) => None,
+    };
+    let is_own = matches!(place, Place::Own);
     HostFacts {
         scope,
         fin_timeout: sysctl("tcp_fin_timeout").map(Duration::from_secs),
@@ -31,8 +36,9 @@ pub fn facts(scope: Scope) -> HostFacts {
         time_wait_overflows: counter(&netstat, "TcpExt:", "TCPTimeWaitOverflow"),
         listen_overflows: counter(&netstat, "TcpExt:", "ListenOverflows"),
         resets: resets(&snmp),
-        port_range: fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range")
-            .ok()
+        port_range: is_own
+            .then(|| fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").ok())
+            .flatten()
             .and_then(|text| port_range(&text)),
         // TFO_SERVER_ENABLE, include/net/tcp.h
         server_fast_open: sysctl("tcp_fastopen").is_some_and(|bits| bits & 2 != 0),
@@ -44,19 +50,26 @@ pub struct Watched {
     known: HostFacts,
     said: bool,
     source: SourceName,
+    place: Place,
     /// Held open: it is read at every look.
     snmp: Option<File>,
     text: Vec<u8>,
 }
 
 impl Watched {
-    /// Reads the facts for the first time.
+    /// Reads the facts of our own namespace for the first time.
     pub fn new(scope: Scope, source: SourceName) -> Self {
+        Self::of(scope, Place::Own, source)
+    }
+
+    /// As [`Watched::new`], of a namespace that may be another.
+    pub fn of(scope: Scope, place: Place, source: SourceName) -> Self {
         Self {
-            known: facts(scope),
+            known: facts(scope, &place),
             said: false,
             source,
-            snmp: File::open("/proc/thread-self/net/snmp").ok(),
+            snmp: place.open("snmp").ok(),
+            place,
             text: vec![0; 8 << 10],
         }
     }
@@ -74,7 +87,7 @@ impl Watched {
     /// Before "gone" is said: whether a TIME_WAIT found no room, and whether a reset was counted,
     /// must be known by then.
     pub fn before_gone(&mut self, out: &mut Vec<Observation>) {
-        let facts = facts(self.known.scope);
+        let facts = facts(self.known.scope, &self.place);
         if facts != self.known {
             self.known = facts;
             self.say(out);
@@ -156,7 +169,7 @@ mod tests {
 
     #[test]
     fn this_host_says_something() {
-        let facts = facts(scope());
+        let facts = facts(scope(), &Place::Own);
         assert!(facts.scope.netns.is_some());
         assert!(facts.fin_timeout.is_some());
         assert!(facts.port_range.is_some());

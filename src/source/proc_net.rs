@@ -7,20 +7,18 @@
 pub mod parse;
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek};
 
 use crate::model::{
     Answer, Body, FourTuple, Look, Observation, Sample, SockId, SourceName, TcpState, Timestamp,
 };
+use crate::source::netns::Place;
 use crate::source::table::{Seen, Table};
 use crate::source::{Poller, Request, SourceError, clock, host};
 use parse::Table as Text;
 
-/// Of the thread's namespace; /proc/net is the process's.
-const FILES: [(&str, Text); 2] = [
-    ("/proc/thread-self/net/tcp", Text::Tcp4),
-    ("/proc/thread-self/net/tcp6", Text::Tcp6),
-];
+/// A file each.
+const FILES: [(&str, Text); 2] = [("tcp", Text::Tcp4), ("tcp6", Text::Tcp6)];
 
 /// What tells rows apart: the 4-tuple, and for listeners, of which several can share an address
 /// (SO_REUSEPORT), the inode.
@@ -31,6 +29,9 @@ pub struct ProcNet {
     request: Request,
     table: Table<Key>,
     text: Vec<u8>,
+    /// Of a process whose namespace is looked at from outside: they show it when the process has
+    /// ended, too.
+    held: [Option<File>; 2],
     /// Asked for, to be answered after the next look.
     asked: Vec<SockId>,
     host: host::Watched,
@@ -44,18 +45,19 @@ impl ProcNet {
         Self {
             table: Table::new(SourceName::Proc),
             text: Vec::new(),
+            held: [None, None],
             asked: Vec::new(),
-            host: host::Watched::new(request.scope, SourceName::Proc),
+            host: host::Watched::of(request.scope, request.place.clone(), SourceName::Proc),
             unreadable: 0,
             request,
         }
     }
 
     /// Reads one file into the table; says how many rows could not be read.
-    fn read(&mut self, path: &str, kind: Text) -> io::Result<usize> {
+    fn read(&mut self, index: usize, name: &str, kind: Text) -> io::Result<usize> {
         self.text.clear();
         let begun = clock::now();
-        File::open(path)?.read_to_end(&mut self.text)?;
+        self.read_file(index, name)?;
         // Timers count from here, so that an age is never too high. They are late by what the
         // reading took, which varies.
         let at = clock::now();
@@ -82,16 +84,34 @@ impl ProcNet {
         Ok(unreadable)
     }
 
+    fn read_file(&mut self, index: usize, name: &str) -> io::Result<()> {
+        let place = &self.request.place;
+        match (place, self.held.get_mut(index)) {
+            (Place::Through(_), Some(held)) => {
+                let file = match held {
+                    Some(file) => file,
+                    None => held.insert(place.open(name)?),
+                };
+                file.rewind()?;
+                file.read_to_end(&mut self.text)?;
+            }
+            _ => {
+                place.open(name)?.read_to_end(&mut self.text)?;
+            }
+        }
+        Ok(())
+    }
+
     fn read_all(&mut self) -> Result<usize, SourceError> {
         let mut unreadable = 0;
-        for (path, kind) in FILES {
-            match self.read(path, kind) {
+        for (index, (name, kind)) in FILES.into_iter().enumerate() {
+            match self.read(index, name, kind) {
                 Ok(count) => unreadable += count,
                 // A kernel without IPv6 has no tcp6.
                 Err(error) if kind == Text::Tcp6 && error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => {
                     return Err(SourceError::Proc {
-                        path: path.to_owned(),
+                        path: self.request.place.path(name),
                         error,
                     });
                 }

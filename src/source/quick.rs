@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use crate::model::{Body, Event, FourTuple, Observation, SockId, SourceName, Timestamp, What};
 use crate::source::bpf::{Bpf, Options};
+use crate::source::netns::Place;
 use crate::source::sock_diag::DiagError;
 use crate::source::sock_diag::destroy::{Destroy, Heard, TOO_MANY, Verdict};
 use crate::source::sock_diag::follow::{Follower, Manner};
@@ -199,13 +200,16 @@ impl Quick {
             discover: wanted.discover,
             events: events.is_some(),
         };
-        let follower = if wanted.sock_diag {
-            Follower::open(&request, manner).map_err(|error| error.to_string())
-        } else {
-            Err("sock_diag is not to be used".into())
+        let sock_diag = match &request.place {
+            // It would show our own namespace.
+            Place::Through(process) => Err(process.why()),
+            Place::Own if wanted.sock_diag => Ok(()),
+            Place::Own => Err("sock_diag is not to be used".into()),
         };
-        let destroy = (wanted.sock_diag && events.is_none())
+        let destroy = (sock_diag.is_ok() && events.is_none())
             .then(|| Destroy::open(&request, wanted.destroy_room));
+        let follower = sock_diag
+            .and_then(|()| Follower::open(&request, manner).map_err(|error| error.to_string()));
         let following = match follower {
             Ok(follower) => Some(Following::new(follower, manner, wanted.budget, out)),
             Err(why) => {

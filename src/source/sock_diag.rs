@@ -6,12 +6,13 @@
 
 mod bytecode;
 pub mod destroy;
-mod devices;
+pub(in crate::source) mod devices;
 mod discover;
 pub mod follow;
 mod lookup;
 mod mailbox;
 mod multipath;
+pub mod tcp_info;
 pub mod wire;
 
 use std::io;
@@ -22,6 +23,7 @@ use crate::model::{
 use crate::source::table::Table;
 use crate::source::{Poller, Request, SourceError, clock, host};
 use discover::Dumper;
+pub(in crate::source) use discover::open_socket;
 use lookup::Lookups;
 use multipath::Multipath;
 

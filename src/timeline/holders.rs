@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use crate::model::filter::ProcessSet;
 use crate::model::{
     Ask, Descriptor, Holder, Holders, InfoAnswer, ProcessId, Scope, Seen, SockId, TcpState,
     Timestamp,
@@ -133,6 +134,17 @@ impl Track {
         };
         let before = index.checked_sub(1).and_then(|at| self.holdings.get(at));
         Some((before, self.holdings.get(index)?))
+    }
+
+    /// Whether one of these processes holds the end, has held it, or has made one of its calls.
+    pub fn has_been_of(&self, wanted: &ProcessSet) -> bool {
+        let mut sets = self.holdings.iter().map(|set| &set.holders);
+        let steps = self.spans().iter().filter_map(|span| span.why.by);
+        let calls = self.marks().iter().filter_map(|mark| mark.by);
+        sets.any(|set| set.iter().any(|holder| wanted.has(&holder.program)))
+            || steps
+                .chain(calls)
+                .any(|by| wanted.has_caller(by.pid, by.comm))
     }
 
     fn hold(&mut self, holding: Holding) {

@@ -203,7 +203,7 @@ impl Connection {
             selection.matches(&EndFacts {
                 tuple: *track.tuple(),
                 states: track.seen_states(),
-            })
+            }) && (selection.processes.is_any() || track.has_been_of(&selection.processes))
         })
     }
 

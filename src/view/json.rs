@@ -6,6 +6,7 @@
 //! and may change.
 
 mod bytes;
+mod doctor;
 mod document;
 mod finding;
 mod line;
@@ -24,6 +25,7 @@ use finding::{FindingLine, OverLine};
 use line::{Clock, DatedLine, EventLine, HeldLine, Line, Open, TransitionLine, VerdictInfo};
 
 pub(super) use bytes::inert;
+pub use doctor::{Layout, doctor};
 pub(super) use document::detailed;
 pub use document::list;
 

@@ -45,6 +45,7 @@ pub fn header(recording: &str, part: u32, ms: u64) -> Header {
         filter: FilterText::default(),
         sources: vec!["sock_diag".into()],
         period_ns: 100_000_000,
+        cmdlines: false,
     }
 }
 

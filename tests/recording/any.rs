@@ -2,6 +2,7 @@
 //! read back.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::collection::vec;
@@ -9,15 +10,17 @@ use proptest::option::of;
 use proptest::prelude::*;
 use proptest::sample::select;
 use tcpwatch::model::event::{Comm, File, ResetReason};
+use tcpwatch::model::holder::CMDLINE;
 use tcpwatch::model::observation::HostFacts;
 use tcpwatch::model::{
-    Answer, Body, Caller, Cookie, Endpoint, Event, FourTuple, Keyframe, Look, Moment, Observation,
-    Poll, Queues, Sample, Scope, Shutdown, SockId, SourceName, SourceState, TcpState, Timer,
-    TimerKind, Timestamp, What,
+    Answer, Body, Caller, Cookie, Counters, Endpoint, Event, FourTuple, Holder, Holders, Info,
+    InfoAnswer, Keyframe, Look, Moment, Observation, Poll, ProcessId, Program, Queues, Sample,
+    Scope, Seen, Shutdown, SockId, SourceName, SourceState, TcpState, Timer, TimerKind, Timestamp,
+    What,
 };
-use tcpwatch::record::Skipped;
+use tcpwatch::record::{Encoder, Skipped};
 
-use crate::{at, id, read, said, sample, written};
+use crate::{at, header, held, id, program, read, said, sample, story, written};
 
 /// Small ones, the largest, and any.
 fn number() -> impl Strategy<Value = u64> {
@@ -251,14 +254,16 @@ fn facts() -> BoxedStrategy<Body> {
     (
         (scope(), of(number()), of(number())),
         (of(number()), of(number()), of(number()), any::<bool>()),
+        of(any::<(u16, u16)>()),
     )
         .prop_map(
             |(
                 (scope, fin_timeout, max_tw_buckets),
                 (time_wait_overflows, listen_overflows, resets, server_fast_open),
+                port_range,
             )| {
                 Body::Host(HostFacts {
-                    port_range: None,
+                    port_range,
                     scope,
                     fin_timeout: fin_timeout.map(Duration::from_nanos),
                     max_tw_buckets,
@@ -305,8 +310,88 @@ fn event() -> BoxedStrategy<Body> {
         .boxed()
 }
 
+/// Few pids, so that one process is named again and again, and is not always what it was.
+fn process() -> BoxedStrategy<Arc<Program>> {
+    (
+        (
+            prop_oneof![0..4u32, number32()],
+            prop_oneof![0..2u64, number()],
+        ),
+        (of(number32()), comm(), of(number32())),
+        (of(text()), of(text())),
+    )
+        .prop_map(|((pid, started), (parent, comm, uid), (user, cmdline))| {
+            Arc::new(Program {
+                id: ProcessId { pid, started },
+                parent,
+                comm,
+                uid,
+                user: user.map(Box::from),
+                cmdline: cmdline.map(Box::from),
+            })
+        })
+        .boxed()
+}
+
+fn holders() -> BoxedStrategy<Body> {
+    let holder = (process(), vec(number32(), 1..4));
+    let ended = (number32(), number()).prop_map(|(pid, started)| ProcessId { pid, started });
+    (
+        (scope(), number32(), stamp(), of(stamp())),
+        (vec(holder, 0..4), vec(ended, 0..3), any::<bool>()),
+    )
+        .prop_map(
+            |((scope, inode, begun, unchanged), (mut holders, ended, all))| {
+                holders.sort_by_key(|(program, _)| program.id);
+                holders.dedup_by_key(|(program, _)| program.id);
+                let holder = |(program, fds)| Holder { program, fds };
+                Body::Holders(Holders {
+                    scope,
+                    inode,
+                    begun,
+                    unchanged,
+                    holders: holders.into_iter().map(holder).collect(),
+                    ended,
+                    seen: if all { Seen::All } else { Seen::Partly },
+                })
+            },
+        )
+        .boxed()
+}
+
+fn info() -> BoxedStrategy<Body> {
+    let time = || number().prop_map(Duration::from_nanos);
+    let counters = (
+        (state(), time(), time(), time()),
+        (any::<bool>(), any::<u8>(), of(number()), of(number())),
+    )
+        .prop_map(
+            |(
+                (state, data_sent, data_received, ack_received),
+                (keepalive, backoff, bytes_received, bytes_acked),
+            )| {
+                InfoAnswer::Counters(Counters {
+                    state,
+                    data_sent,
+                    data_received,
+                    ack_received,
+                    keepalive,
+                    backoff,
+                    bytes_received,
+                    bytes_acked,
+                })
+            },
+        );
+    let answer = prop_oneof![counters, time().prop_map(InfoAnswer::Silent)];
+    (sock_id(), stamp(), answer)
+        .prop_map(|(id, begun, answer)| Body::Info(Info { id, begun, answer }))
+        .boxed()
+}
+
 fn body() -> impl Strategy<Value = Body> {
     prop_oneof![
+        holders(),
+        info(),
         poll(),
         event(),
         lookup(),
@@ -326,7 +411,9 @@ fn body() -> impl Strategy<Value = Body> {
 
 fn source() -> impl Strategy<Value = SourceName> {
     use SourceName::*;
-    select(vec![SockDiag, Proc, Bpf, Destroy, Follow, Lab, Recording])
+    select(vec![
+        SockDiag, Proc, Bpf, Destroy, Follow, Holders, Info, Lab, Recording,
+    ])
 }
 
 /// What a run can say: in order of time, but for a few that come a little late.
@@ -433,4 +520,120 @@ fn a_text_without_end_is_cut_and_not_lost() {
         panic!("{:?}", reader.skipped())
     };
     assert!(text.len() > 10_000 && endless.starts_with(text.as_str()));
+}
+
+/// Forty processes that share a hundred sockets: each is named once, and once more behind a
+/// keyframe, where a reader may begin.
+#[test]
+fn a_process_is_named_once() {
+    let crew: Vec<Arc<Program>> = (0..40)
+        .map(|pid| program(100 + pid, Comm(*b"worker\0\0\0\0\0\0\0\0\0\0")))
+        .collect();
+    let all: Vec<(&Arc<Program>, &[u32])> = crew.iter().map(|one| (one, &[3, 4][..])).collect();
+    let sets = |from: u32| (from..from + 100).map(|inode| (inode, held(inode, &all)));
+    let keyframe = Body::Keyframe(Keyframe {
+        begun: at(2),
+        samples: Vec::new(),
+    });
+    let mut told: Vec<Observation> = Vec::new();
+    told.extend(sets(0).map(|(_, body)| said(1, SourceName::Holders, body)));
+    told.push(said(3, SourceName::SockDiag, keyframe));
+    told.extend(sets(100).map(|(_, body)| said(4, SourceName::Holders, body)));
+    let bytes = written(&told);
+    let text = String::from_utf8(bytes.clone()).unwrap();
+    assert_eq!(text.matches("\"type\":\"process\"").count(), 80);
+    assert_eq!(read(bytes).0, told);
+    // Another program in the same process: exec.
+    let mut renamed = (*crew[0]).clone();
+    renamed.comm.0[0] = b'W';
+    let told = vec![
+        said(1, SourceName::Holders, held(1, &all[..1])),
+        said(
+            2,
+            SourceName::Holders,
+            held(1, &[(&Arc::new(renamed), &[3])]),
+        ),
+        said(3, SourceName::Holders, held(1, &all[..1])),
+    ];
+    assert_eq!(read(written(&told)).0, told);
+}
+
+/// A set that is longer than a line may be says that it is not all of it.
+#[test]
+fn a_crowd_is_cut_and_not_lost() {
+    let name = Comm(*b"worker\0\0\0\0\0\0\0\0\0\0");
+    let crew: Vec<Arc<Program>> = (0..40_000).map(|pid| program(1 + pid, name)).collect();
+    let fds: Vec<u32> = (1_000_000_000..1_000_000_064).collect();
+    for fds in [&[3][..], &fds] {
+        let all: Vec<(&Arc<Program>, &[u32])> = crew.iter().map(|one| (one, fds)).collect();
+        let (again, reader) = read(written(&[said(1, SourceName::Holders, held(1, &all))]));
+        assert_eq!(reader.skipped(), Skipped::default());
+        let Body::Holders(set) = &again[0].body else {
+            panic!("{again:?}")
+        };
+        assert_eq!(set.seen, Seen::Partly);
+        let count = set.holders.len();
+        assert!(count > 500 && count < 40_000, "{count}");
+        assert!(
+            set.holders
+                .iter()
+                .zip(&crew)
+                .all(|(holder, one)| holder.program == *one)
+        );
+    }
+}
+
+/// They carry passwords, and recordings go into tickets.
+#[test]
+fn a_command_line_is_written_only_where_the_header_says_so() {
+    let mut encoder = Encoder::default();
+    let mut out = Vec::new();
+    let header = tcpwatch::record::Header {
+        cmdlines: false,
+        ..header()
+    };
+    encoder.header(&header, &mut out).unwrap();
+    for observation in story() {
+        encoder.observation(&observation, &mut out);
+    }
+    let text = String::from_utf8(out.clone()).unwrap();
+    assert!(text.contains("\"cmdlines\":false") && text.contains("\"pid\":812"));
+    assert!(
+        !text.contains("hunter2") && !text.contains("\"cmdline\":"),
+        "{text}"
+    );
+    let bare = |mut told: Observation| {
+        if let Body::Holders(set) = &mut told.body {
+            for holder in &mut set.holders {
+                Arc::make_mut(&mut holder.program).cmdline = None;
+            }
+        }
+        told
+    };
+    let expected: Vec<Observation> = story().into_iter().map(bare).collect();
+    assert_eq!(read(out).0, expected);
+    // Without a header nobody has said that it may be.
+    let mut out = Vec::new();
+    let mut encoder = Encoder::default();
+    for observation in story() {
+        encoder.observation(&observation, &mut out);
+    }
+    assert!(!String::from_utf8(out).unwrap().contains("hunter2"));
+}
+
+#[test]
+fn no_more_of_a_command_line_is_read_than_is_kept_live() {
+    let mut endless = (*program(1, Comm([0; 16]))).clone();
+    endless.cmdline = Some("é".repeat(5000).into());
+    let told = [said(
+        1,
+        SourceName::Holders,
+        held(1, &[(&Arc::new(endless), &[3])]),
+    )];
+    let (again, _) = read(written(&told));
+    let Body::Holders(set) = &again[0].body else {
+        panic!("{again:?}")
+    };
+    let cmdline = set.holders[0].program.cmdline.as_deref().unwrap();
+    assert!((CMDLINE - 2..=CMDLINE).contains(&cmdline.len()));
 }

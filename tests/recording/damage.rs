@@ -505,3 +505,56 @@ fn sockets_are_never_mistaken_for_others() {
         assert!(told(all).iter().all(|told| known.contains(told)));
     }
 }
+
+/// A set in which one can't be read is none: who is missing would be taken for one who closed.
+#[test]
+fn a_set_is_read_whole_or_not_at_all() {
+    let lines = lines(&written(&story()));
+    let of = |kind: &str| {
+        let begin = format!("{{\"type\":\"{kind}\"");
+        let is_it = move |line: &&Vec<u8>| line.starts_with(begin.as_bytes());
+        lines.iter().filter(is_it).collect::<Vec<_>>()
+    };
+    assert_eq!((of("process").len(), of("held").len()), (3, 4));
+    for gone in of("process") {
+        let left: Vec<Vec<u8>> = lines.iter().filter(|line| *line != gone).cloned().collect();
+        let (all, reader) = read(left.concat());
+        assert!(reader.skipped().nameless >= 1);
+        assert_said(&all, reader.skipped());
+        assert!(told(all).iter().all(|told| story().contains(told)));
+    }
+    let set = String::from_utf8(of("held")[2].clone()).unwrap();
+    let whole = r#""by":"0:3,9 1:3""#;
+    assert!(set.contains(whole), "{set}");
+    for wrong in [
+        "0:3,9  1:3",
+        "0:3,9 1:3 ",
+        "1:3 0:3,9",
+        "0:3 0:9",
+        "0:3,x 1:3",
+        "0:3,",
+        "0:",
+        "00:3",
+        "0:03",
+        ":3",
+        "0:3;1:3",
+        "0:4294967296",
+        "-1:3",
+        " ",
+        "0 :3",
+    ] {
+        let mut lines = lines.clone();
+        let place = lines
+            .iter()
+            .position(|line| line.as_slice() == set.as_bytes());
+        let spoilt = set.replace(whole, &format!(r#""by":"{wrong}""#));
+        lines[place.unwrap()] = spoilt.into_bytes();
+        let (all, reader) = read(lines.concat());
+        assert_eq!(reader.skipped().unreadable, 1, "{wrong}");
+        assert_said(&all, reader.skipped());
+        assert!(
+            told(all).iter().all(|told| story().contains(told)),
+            "{wrong}"
+        );
+    }
+}

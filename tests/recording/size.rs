@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use tcpwatch::model::event::{Comm, File};
 use tcpwatch::model::{
-    Answer, Body, Caller, Event, Keyframe, Look, Moment, Observation, Poll, Queues, Sample,
-    Shutdown, SockId, SourceName, TcpState, Timer, TimerKind, Timestamp, What,
+    Answer, Body, Caller, Event, Holders, Keyframe, Look, Moment, Observation, Poll, Queues,
+    Sample, Shutdown, SockId, SourceName, TcpState, Timer, TimerKind, Timestamp, What,
 };
 use tcpwatch::record::Encoder;
 
-use crate::{header, id, read, sample};
+use crate::{header, held, id, program, read, sample};
 
 fn second(second: u64) -> Timestamp {
     Timestamp::from_nanos(34_567_891_234_567).plus(Duration::from_secs(second))
@@ -236,4 +236,46 @@ fn a_connection_that_is_torn_down_is_below_2_kilobytes() {
     );
     assert_eq!(read(lines).0, life());
     assert!((1_000..2_000).contains(&length), "{length} bytes");
+}
+
+/// Who holds both ends, as two looks into the processes show it: each by one process under one
+/// descriptor.
+fn held_by() -> Vec<Observation> {
+    let of = |(number, inode): (u64, u32)| {
+        let begun = second(0).plus(Duration::from_millis(101 + number));
+        let program = program(12_345, Comm(*b"postgres\0\0\0\0\0\0\0\0"));
+        let Body::Holders(set) = held(inode, &[(&program, &[9])]) else {
+            panic!("no set")
+        };
+        Observation {
+            source: SourceName::Holders,
+            ..looked(begun, Body::Holders(Holders { begun, ..set }))
+        }
+    };
+    vec![of((0, 123_456_789)), of((1, 123_456_790))]
+}
+
+#[test]
+fn who_holds_a_connection_adds_200_bytes() {
+    let mut encoder = Encoder::default();
+    let mut lines = Vec::new();
+    encoder.header(&header(), &mut lines).unwrap();
+    let mut longer = |all: &[Observation]| {
+        let before = lines.len();
+        for observation in all {
+            encoder.observation(observation, &mut lines);
+        }
+        let text = String::from_utf8_lossy(&lines[before..]);
+        println!("{} bytes:\n{text}", lines.len() - before);
+        lines.len() - before
+    };
+    let life = longer(&life());
+    let first = longer(&held_by());
+    let again = longer(&held_by());
+    assert!(
+        (300..400).contains(&first),
+        "{first} bytes, with the process"
+    );
+    assert!((150..220).contains(&again), "{again} bytes");
+    assert!(again * 10 < life, "{again} bytes beside {life}");
 }

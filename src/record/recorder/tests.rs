@@ -6,7 +6,10 @@ use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::SyncSender;
 
 use super::*;
-use crate::model::Keyframe;
+use crate::model::event::Comm;
+use crate::model::{
+    Endpoint, FourTuple, Holders, Keyframe, Program, Queues, Scope, Seen, TcpState,
+};
 use crate::record::{FORMAT, FilterText, Item, Reader, VERSION};
 
 type Held = Arc<Mutex<Vec<u8>>>;
@@ -87,6 +90,7 @@ fn header() -> Header {
         filter: FilterText::default(),
         sources: Vec::new(),
         period_ns: 1,
+        cmdlines: false,
     }
 }
 
@@ -217,6 +221,111 @@ fn a_keyframe_that_nobody_waits_for_is_not_written() {
     let summary = stage.recorder.finish().summary.unwrap();
     assert_eq!(summary.observations, 2);
     assert_eq!(read(&stage.held), (vec![note(0), note(2)], true));
+}
+
+fn held(number: u64, inode: u32, fd: u32) -> Observation {
+    let program = Program {
+        id: ProcessId {
+            pid: 812,
+            started: 1,
+        },
+        parent: None,
+        comm: Comm(*b"server\0\0\0\0\0\0\0\0\0\0"),
+        uid: Some(0),
+        user: None,
+        cmdline: None,
+    };
+    Observation {
+        source: SourceName::Holders,
+        body: Body::Holders(Holders {
+            scope: Scope::default(),
+            inode,
+            begun: note(0).at,
+            unchanged: None,
+            holders: vec![Holder {
+                program: Arc::new(program),
+                fds: vec![fd],
+            }],
+            ended: Vec::new(),
+            seen: Seen::All,
+        }),
+        ..note(number)
+    }
+}
+
+/// Of sockets of these inodes.
+fn keyframe(number: u64, inodes: &[u32]) -> Observation {
+    let end = Endpoint::new([127, 0, 0, 1].into(), 80);
+    let sample = |inode: &u32| Sample {
+        id: SockId {
+            scope: Scope::default(),
+            cookie: Some(crate::model::Cookie((*inode).into())),
+            tuple: FourTuple {
+                local: end,
+                remote: end,
+            },
+        },
+        state: TcpState::Established,
+        queues: Queues::Absent,
+        timer: None,
+        retransmits: 0,
+        inode: Some(*inode),
+        uid: None,
+        shutdown: None,
+        cgroup: None,
+        multipath: false,
+    };
+    Observation {
+        source: SourceName::SockDiag,
+        body: Body::Keyframe(Keyframe {
+            begun: note(number).at,
+            samples: inodes.iter().map(sample).collect(),
+        }),
+        ..note(number)
+    }
+}
+
+#[test]
+fn behind_a_keyframe_it_is_said_again_who_holds_what_it_shows() {
+    let mut stage = stage();
+    stage.open = None;
+    // A keyframe is awaited from a loss on.
+    let lose = |stage: &mut Stage, number: u64, asked: u64| {
+        stage.recorder.losing = Some((number, note(number).at));
+        stage.recorder.tap(&note(number));
+        stage.recorder.hand_over();
+        while stage.asked.load(Ordering::SeqCst) < asked {
+            thread::yield_now();
+        }
+    };
+    lose(&mut stage, 1, 1);
+    let told = [
+        held(2, 7, 3),
+        held(3, 8, 4),
+        held(4, 7, 5),
+        keyframe(5, &[7, 9]),
+    ];
+    for observation in &told {
+        stage.recorder.tap(observation);
+    }
+    // What was said before something was lost may not be so any more.
+    stage.recorder.hand_over();
+    lose(&mut stage, 6, 2);
+    let late = [keyframe(7, &[7, 9]), held(8, 9, 6)];
+    for observation in &late {
+        stage.recorder.tap(observation);
+    }
+    let summary = stage.recorder.finish().summary.unwrap();
+    assert_eq!(summary.observations, 8, "said again is not said");
+    let (read, _) = read(&stage.held);
+    let expected = [
+        vec![loss(1, note(1).at), note(1)],
+        told.to_vec(),
+        vec![held(5, 7, 5)],
+        vec![loss(6, note(6).at), note(6)],
+        late.to_vec(),
+    ];
+    assert_eq!(read, expected.concat());
 }
 
 #[test]

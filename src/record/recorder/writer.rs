@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities};
 
-use crate::model::{Body, Observation, SourceName, Timestamp};
+use crate::model::{Body, Keyframe, Observation, SourceName, Timestamp};
 use crate::record::recorder::error::{RecordError, shown};
 use crate::record::recorder::keyframes::Keyframes;
 use crate::record::recorder::output::Output;
@@ -215,21 +215,26 @@ impl<'a> Writing<'a> {
         observation: &Observation,
         now: Timestamp,
     ) -> Result<(), RecordError> {
-        let is_keyframe = matches!(observation.body, Body::Keyframe(_));
-        if is_keyframe && !self.keyframes.is_awaited() {
+        match &observation.body {
             // Asked for twice. It says nothing that is not there already.
-            return Ok(());
-        }
-        if is_keyframe && self.keyframes.turns_with_keyframe(now) {
-            self.turn(observation, now)?;
-        } else {
-            if self.keyframes.must_turn() {
-                self.turn_without_keyframe(observation.at, now)?;
+            Body::Keyframe(_) if !self.keyframes.is_awaited() => return Ok(()),
+            Body::Keyframe(keyframe) if self.keyframes.turns_with_keyframe(now) => {
+                self.turn(observation, keyframe, now)?;
             }
-            let size = self.lines_of(observation);
-            self.keyframes.wrote(size, now);
-            if is_keyframe {
-                self.keyframes.came(now, size);
+            body => {
+                if self.keyframes.must_turn() {
+                    self.turn_without_keyframe(observation.at, now)?;
+                }
+                let before = self.lines.len();
+                self.encoder.observation(observation, &mut self.lines);
+                if let Body::Keyframe(keyframe) = body {
+                    self.holders_again(keyframe, observation.at);
+                }
+                let size = (self.lines.len() - before) as u64;
+                self.keyframes.wrote(size, now);
+                if matches!(body, Body::Keyframe(_)) {
+                    self.keyframes.came(now, size);
+                }
             }
         }
         self.said.note(observation);
@@ -243,10 +248,11 @@ impl<'a> Writing<'a> {
         Ok(())
     }
 
-    fn lines_of(&mut self, observation: &Observation) -> u64 {
-        let before = self.lines.len();
-        self.encoder.observation(observation, &mut self.lines);
-        (self.lines.len() - before) as u64
+    /// A keyframe shows who is there, and not who holds them.
+    fn holders_again(&mut self, keyframe: &Keyframe, at: Timestamp) {
+        for observation in self.said.holders_again(keyframe, at) {
+            self.encoder.observation(&observation, &mut self.lines);
+        }
     }
 
     fn header_line(&mut self) -> Result<(), RecordError> {
@@ -256,13 +262,19 @@ impl<'a> Writing<'a> {
     }
 
     /// The next file begins, with all that who reads it alone has to know.
-    fn turn(&mut self, keyframe: &Observation, now: Timestamp) -> Result<(), RecordError> {
+    fn turn(
+        &mut self,
+        told: &Observation,
+        keyframe: &Keyframe,
+        now: Timestamp,
+    ) -> Result<(), RecordError> {
         self.write_out()?;
-        let anchor = self.next_header(keyframe.at)?;
-        for observation in self.said.again(keyframe.at, anchor) {
+        let anchor = self.next_header(told.at)?;
+        for observation in self.said.again(told.at, anchor) {
             self.encoder.observation(&observation, &mut self.lines);
         }
-        self.encoder.observation(keyframe, &mut self.lines);
+        self.encoder.observation(told, &mut self.lines);
+        self.holders_again(keyframe, told.at);
         let beginning = self.lines.len() as u64;
         self.keyframes.turn(now, beginning);
         self.say_when_cramped(beginning);

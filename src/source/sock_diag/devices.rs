@@ -34,14 +34,14 @@ const HEADER: usize = 16;
 const LINK: usize = 16;
 
 /// The devices that a socket can be bound to.
-pub(super) struct Devices {
+pub(in crate::source) struct Devices {
     socket: Option<Socket>,
     known: Vec<u32>,
     asked: Option<Timestamp>,
 }
 
 impl Devices {
-    pub(super) fn open() -> Self {
+    pub(in crate::source) fn open() -> Self {
         Self {
             socket: open(),
             known: Vec::new(),
@@ -50,7 +50,7 @@ impl Devices {
     }
 
     /// Their numbers, at most a second old.
-    pub(super) fn numbers(&mut self, now: Timestamp) -> &[u32] {
+    pub(in crate::source) fn numbers(&mut self, now: Timestamp) -> &[u32] {
         if self.asked.is_none_or(|asked| now.since(asked) >= FRESH)
             && let Some(socket) = &self.socket
         {

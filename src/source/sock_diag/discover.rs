@@ -26,7 +26,7 @@ const ROOM: usize = 64 << 10;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Opens a socket to the kernel's `sock_diag`.
-pub(super) fn open_socket() -> Result<Socket, DiagError> {
+pub(in crate::source) fn open_socket() -> Result<Socket, DiagError> {
     let mut socket = Socket::new(NETLINK_SOCK_DIAG).map_err(DiagError::NoSockDiag)?;
     let io = |operation| move |error| DiagError::Io { operation, error };
     socket.bind_auto().map_err(io("bind a netlink socket"))?;

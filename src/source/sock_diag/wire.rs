@@ -41,7 +41,7 @@ const IPPROTO_MPTCP: u32 = 262;
 /// `INET_DIAG_CGROUP_ID` (include/uapi/linux/inet_diag.h): the crate's constants end at 18.
 const INET_DIAG_CGROUP_ID: u16 = 21;
 /// A row without its attributes.
-const ROW: usize = size_of::<InetResponseBuffer>();
+pub(super) const ROW: usize = size_of::<InetResponseBuffer>();
 /// Length of `struct inet_diag_req`, the old request.
 const OLD_REQUEST: usize = 60;
 /// "Whatever the cookie is" (`INET_DIAG_NOCOOKIE`).
@@ -166,8 +166,7 @@ fn by_family(family: u8, states: u32, socket_id: SocketId, filter: Vec<DefaultNl
         request: Box::new(InetRequest {
             family,
             protocol: IPPROTO_TCP,
-            // No extension: tcp_info takes the socket's lock, and shutdown mask, cgroup and
-            // cookie come unasked.
+            // Shutdown mask, cgroup and cookie come unasked.
             extensions: ExtensionFlags::empty(),
             states: StateFlags::from_bits_retain(states),
             socket_id,
@@ -186,12 +185,34 @@ pub fn lookup_request(
     device: u32,
     sequence: u32,
 ) -> Vec<u8> {
+    let request = of_one(tuple, cookie, device, ExtensionFlags::empty());
+    bytes_of(request, NLM_F_REQUEST, sequence)
+}
+
+/// As [`lookup_request`], and for the socket's own counters (`tcp_info`). For them the kernel takes
+/// the socket's lock, and waits for it without an end: `send()` can block, uninterruptibly.
+pub fn counters_request(
+    tuple: &FourTuple,
+    cookie: Option<Cookie>,
+    device: u32,
+    sequence: u32,
+) -> Vec<u8> {
+    let request = of_one(tuple, cookie, device, ExtensionFlags::INFO);
+    bytes_of(request, NLM_F_REQUEST, sequence)
+}
+
+fn of_one(
+    tuple: &FourTuple,
+    cookie: Option<Cookie>,
+    device: u32,
+    extensions: ExtensionFlags,
+) -> DiagRequest {
     let family = if tuple.local.addr().is_ipv4() {
         AF_INET
     } else {
         AF_INET6
     };
-    let id = SocketId {
+    let socket_id = SocketId {
         source_port: tuple.local.port(),
         destination_port: tuple.remote.port(),
         source_address: tuple.local.addr(),
@@ -199,8 +220,16 @@ pub fn lookup_request(
         interface_id: device,
         cookie: cookie.map_or(ANY_COOKIE, cookie_bytes),
     };
-    let request = by_family(family, 0, id, Vec::new());
-    bytes_of(request, NLM_F_REQUEST, sequence)
+    DiagRequest::ByFamily {
+        request: Box::new(InetRequest {
+            family,
+            protocol: IPPROTO_TCP,
+            extensions,
+            states: StateFlags::empty(),
+            socket_id,
+        }),
+        filter: Vec::new(),
+    }
 }
 
 /// Gives a request that was made before the sequence number that its answer will carry

@@ -33,7 +33,8 @@ pub(super) struct FindingLine<'a> {
     age: Option<&'static str>,
     unread: Option<u32>,
     owners: OwnersInfo<'a>,
-    group: Option<String>,
+    /// The number of its group, in a document that has groups.
+    pub(super) group: Option<usize>,
     evidence: &'a [Cow<'static, str>],
     sentence: String,
     advice: &'a str,

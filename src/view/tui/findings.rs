@@ -37,7 +37,7 @@ impl Choice {
         shown: Chosen<'a>,
         diagnosis: &'a Diagnosis,
     ) -> Option<&'a Finding> {
-        let wanted = |finding: &&Finding| wants_finding(shown.filter, shown.tracker, finding);
+        let wanted = |finding: &&Finding| wants_finding(shown.filter, finding, shown.tracker);
         let kept = self.chosen.and_then(|number| diagnosis.get(number));
         let finding = kept
             .filter(wanted)
@@ -55,7 +55,7 @@ impl Choice {
         diagnosis: &'a Diagnosis,
     ) -> Option<&'a Finding> {
         let now = Place::of(self.settle(shown, diagnosis)?);
-        let wanted = |finding: &&Finding| wants_finding(shown.filter, shown.tracker, finding);
+        let wanted = |finding: &&Finding| wants_finding(shown.filter, finding, shown.tracker);
         let passed = match action {
             Action::Up => diagnosis.ranked(..now).rev().find(wanted),
             Action::PageUp => diagnosis
@@ -84,7 +84,7 @@ impl Choice {
         chosen: &Finding,
         height: usize,
     ) -> Vec<&'a Finding> {
-        let wanted = |finding: &&Finding| wants_finding(shown.filter, shown.tracker, finding);
+        let wanted = |finding: &&Finding| wants_finding(shown.filter, finding, shown.tracker);
         let here = Place::of(chosen);
         let top = self.top.unwrap_or(here).min(here);
         let below = diagnosis.ranked(top..).filter(wanted);
@@ -163,7 +163,7 @@ fn panes(body: Rect, connections: usize) -> [Rect; 3] {
 
 /// Which way the findings go on.
 fn more(shown: Chosen<'_>, view: &View<'_>, rows: &[&Finding]) -> &'static str {
-    let wanted = |finding: &&Finding| wants_finding(shown.filter, shown.tracker, finding);
+    let wanted = |finding: &&Finding| wants_finding(shown.filter, finding, shown.tracker);
     let place = |finding: Option<&&Finding>| finding.map(|finding| Place::of(finding));
     let above = place(rows.first())
         .is_some_and(|first| view.diagnosis.ranked(..first).rev().any(|it| wanted(&it)));

@@ -248,7 +248,7 @@ fn counted(view: &View<'_>, filter: &Filter) -> ([usize; 3], Option<Severity>) {
         if index == MOST {
             return (counts, Some(finding.severity));
         }
-        if wants_finding(filter, view.picture, finding) {
+        if wants_finding(filter, finding, view.picture) {
             counts[finding.severity as usize] += 1;
         }
     }

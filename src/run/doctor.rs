@@ -1,0 +1,249 @@
+//! `tcpwatch doctor`: a look, who holds what it shows, how old it is, and the rules; then words.
+//!
+//! The trap: one full instant of an accept queue is no trouble, so a listener that looks full is
+//! looked at again. And with `--watch` all looks are taken in by one [`Known`], so that what takes
+//! two looks is found as well.
+
+mod beside;
+
+use std::collections::BTreeSet;
+use std::io::{self, Write};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::time::Duration;
+
+use anyhow::Context;
+
+use crate::cli::{Doctor, ListFormat};
+use crate::diagnosis::finding::Code;
+use crate::diagnosis::{Known, News, group, health, unseen};
+use crate::model::{Ask, Body, Observation, Scope, SourceState, Timestamp};
+use crate::run::doctor::beside::answers;
+use crate::run::live::{Message, TO_END};
+use crate::run::{Outcome, lines, place, signals};
+use crate::source::feed::Feed;
+use crate::timeline::{Listener, Tracker};
+use crate::view::doctor::Report;
+use crate::view::json::Layout;
+use crate::view::{json, wants, wants_finding, wants_listener};
+
+/// A listener that looks full is looked at again after this time.
+const SECOND_LOOK: Duration = Duration::from_millis(200);
+/// So many connections that are over are kept while watching: a host has no more TIME_WAITs than
+/// `tcp_max_tw_buckets`, mostly 65,536 and less.
+const KEPT: usize = 131_072;
+
+/// Looks, once or again and again, and says what is wrong.
+pub(super) fn doctor(config: &Doctor) -> anyhow::Result<Outcome> {
+    let mut doctor = Practice::open(config)?;
+    doctor.look()?;
+    if doctor.known.tracker.listeners().any(Listener::is_full) {
+        std::thread::park_timeout(SECOND_LOOK);
+        doctor.look()?;
+    }
+    match config.watch {
+        None => doctor.report(Layout::Pretty)?,
+        Some(period) => doctor.watch(period)?,
+    }
+    Ok(match doctor.is_alarming {
+        true => Outcome::Found,
+        false => Outcome::Done,
+    })
+}
+
+struct Practice<'a> {
+    config: &'a Doctor,
+    feed: Feed,
+    known: Known,
+    /// Where we look.
+    scope: Scope,
+    /// Whose holders are known, to be asked again in the next look.
+    inodes: BTreeSet<u32>,
+    /// What could not be seen, as the sources say.
+    missed: Vec<String>,
+    /// The newest moment that is known of.
+    now: Timestamp,
+    /// Something that is wanted was found, or is over, since the last report.
+    has_news: bool,
+    /// The last report had something at or above the severity.
+    is_alarming: bool,
+}
+
+impl<'a> Practice<'a> {
+    fn open(config: &'a Doctor) -> anyhow::Result<Self> {
+        let mut opening = Vec::new();
+        let request = place::request(&config.filter, config.netns.as_ref())?;
+        let scope = request.scope;
+        let period = config.watch.unwrap_or(Duration::ZERO);
+        let feed = Feed::open(config.source, request, period, &mut opening)?;
+        let retention = config.watch.map_or(usize::MAX, |_| KEPT);
+        let mut practice = Self {
+            config,
+            feed,
+            known: Known::new(Tracker::new(retention), config.settings),
+            scope,
+            inodes: BTreeSet::new(),
+            missed: Vec::new(),
+            now: Timestamp::default(),
+            has_news: false,
+            is_alarming: false,
+        };
+        practice.take(&opening);
+        Ok(practice)
+    }
+
+    /// One look, and the answers to all that it leaves open.
+    fn look(&mut self) -> anyhow::Result<()> {
+        let mut seen = Vec::new();
+        self.feed.look(&mut seen)?;
+        let mut asks = self.take(&seen);
+        // What a look missed is asked for; the answers leave hardly anything open.
+        let mut confirmed = Vec::new();
+        self.feed.answer(&asks, &mut confirmed)?;
+        asks.extend(self.take(&confirmed));
+        for ask in &asks {
+            match ask {
+                Ask::Holders(inode) => self.inodes.insert(*inode),
+                Ask::NoHolders(inode) => self.inodes.remove(inode),
+                _ => continue,
+            };
+        }
+        for batch in answers(&self.inodes, &asks, self.scope)? {
+            self.take(&batch);
+        }
+        Ok(())
+    }
+
+    /// Takes in what was said, in the order of time; what it leaves open.
+    fn take(&mut self, seen: &[Observation]) -> Vec<Ask> {
+        let mut asks = Vec::new();
+        for observation in seen {
+            self.known.take(observation);
+            asks.extend(self.known.asks());
+            self.now = self.now.max(observation.at);
+            self.note(observation);
+        }
+        asks
+    }
+
+    fn note(&mut self, observation: &Observation) {
+        let source = observation.source;
+        match &observation.body {
+            Body::Lost { count, why } => {
+                let count = count.map_or_else(String::new, |count| format!("{count} "));
+                self.missed.push(format!("{source}: lost: {count}{why}"));
+            }
+            Body::Source(SourceState::Off { why }) => {
+                self.missed.push(format!(
+                    "{source} is off: {why}; /proc is read instead, which does not tell how old a \
+                     state is"
+                ));
+            }
+            _ => {}
+        }
+        let (filter, tracker) = (&self.config.filter, &self.known.tracker);
+        self.has_news |= self
+            .known
+            .news()
+            .iter()
+            .map(News::finding)
+            .any(|finding| wants_finding(filter, finding, tracker));
+    }
+
+    /// Looks again and again until a signal comes, or nobody reads any more.
+    fn watch(&mut self, period: Duration) -> anyhow::Result<()> {
+        let (tell, messages) = mpsc::sync_channel(1);
+        signals::spawn(TO_END, move |message| tell.try_send(message).is_ok())
+            .context("install signal handlers")?;
+        self.has_news = true;
+        loop {
+            if std::mem::take(&mut self.has_news) {
+                self.report(Layout::Line)?;
+            }
+            if lines::reader_is_gone() || is_asked_to_end(&messages, period) {
+                return Ok(());
+            }
+            self.missed.clear();
+            self.look()?;
+        }
+    }
+
+    fn report(&mut self, layout: Layout) -> anyhow::Result<()> {
+        let (text, is_alarming) = self.written(layout)?;
+        self.is_alarming = is_alarming;
+        let mut out = io::stdout().lock();
+        out.write_all(text.as_bytes())
+            .and_then(|()| out.flush())
+            .context("write to standard output")
+    }
+
+    /// The report, and whether something in it is at or above the severity.
+    fn written(&self, layout: Layout) -> anyhow::Result<(String, bool)> {
+        let config = self.config;
+        let tracker = &self.known.tracker;
+        let wanted = || {
+            let all = tracker.connections();
+            all.filter(|connection| wants(&config.filter, connection))
+        };
+        let findings = self.known.diagnosis.findings().filter(|finding| {
+            finding.over.is_none() && wants_finding(&config.filter, finding, tracker)
+        });
+        let listeners = tracker
+            .listeners()
+            .filter(|listener| wants_listener(&config.filter, listener.local()));
+        let report = Report {
+            filter: config.filter.to_string(),
+            now: self.now,
+            connections: wanted().count(),
+            groups: group::group(findings, tracker, self.now),
+            listeners: health(listeners, tracker),
+            all_listeners: config.filter.port_groups().next().is_some(),
+            unseen: unseen(wanted(), config.settings.older_than, self.now),
+            missed: self.missed(),
+            not_looked_for: not_looked_for(config.watch.is_some()),
+            elsewhere: Vec::new(),
+            older_than: config.settings.older_than,
+            severity: config.severity,
+            verbose: config.verbose,
+        };
+        let text = match config.format {
+            ListFormat::Json => json::doctor(&report, layout)? + "\n",
+            ListFormat::Text => report.text(config.color),
+        };
+        Ok((text, report.is_alarming()))
+    }
+
+    fn missed(&self) -> Vec<String> {
+        let mut missed = self.missed.clone();
+        let dropped = self.known.diagnosis.dropped();
+        if dropped > 0 {
+            missed.push(format!(
+                "{dropped} findings more than are kept: choose with --port or --host"
+            ));
+        }
+        let overflows = self.known.tracker.host(0).time_wait_overflows;
+        if let Some(count) = overflows.filter(|count| *count > 0) {
+            missed.push(format!(
+                "{count} connections ended without their TIME_WAIT since the host is up, as there \
+                 was no room (net.ipv4.tcp_max_tw_buckets)"
+            ));
+        }
+        missed
+    }
+}
+
+/// Rules that looks alone can't decide. Those that need two looks are asked when there are more.
+fn not_looked_for(watches: bool) -> Vec<Code> {
+    let is_left_out = |code: &Code| match watches {
+        true => code.is_fact(),
+        false => !code.shows_in_one_look(),
+    };
+    Code::ALL.into_iter().filter(is_left_out).collect()
+}
+
+/// Waits for the next look. Whoever is woken after a stop looks at once.
+fn is_asked_to_end(messages: &Receiver<Message>, period: Duration) -> bool {
+    matches!(
+        messages.recv_timeout(period),
+        Ok(Message::End) | Err(RecvTimeoutError::Disconnected)
+    )
+}

@@ -1,0 +1,80 @@
+//! The threads beside the looks: each is asked about what is known and says more of it, in its own
+//! time. Nobody waits for them.
+//!
+//! The trap: what they need of the capabilities they must have before the main thread gives its
+//! own up, so they are started first.
+
+use std::sync::mpsc::{self, Sender, SyncSender};
+use std::thread;
+
+use anyhow::Context;
+
+use crate::model::{Ask, Observation, Scope};
+use crate::run::live::Message;
+use crate::run::merge::Stream;
+use crate::source::holders;
+
+/// The threads beside, and what each wants to be asked.
+#[derive(Default)]
+pub(super) struct Beside {
+    helpers: Vec<Helper>,
+}
+
+struct Helper {
+    wants: fn(&Ask) -> bool,
+    asks: Sender<Vec<Ask>>,
+}
+
+impl Beside {
+    /// Starts them. What there is to say of them goes to `out`.
+    pub(super) fn start(
+        scope: Scope,
+        to_main: &SyncSender<Message>,
+        out: &mut Vec<Observation>,
+    ) -> anyhow::Result<Self> {
+        let mut beside = Self::default();
+        beside.watch_holders(scope, to_main.clone(), out)?;
+        Ok(beside)
+    }
+
+    fn watch_holders(
+        &mut self,
+        scope: Scope,
+        to_main: SyncSender<Message>,
+        out: &mut Vec<Observation>,
+    ) -> anyhow::Result<()> {
+        let watch = holders::Watch::open(scope, out);
+        let (asks, asked) = mpsc::channel();
+        self.helpers.push(Helper {
+            wants: |ask| matches!(ask, Ask::Holders(_) | Ask::NoHolders(_) | Ask::Keyframe),
+            asks,
+        });
+        let send = move |batch| {
+            to_main
+                .send(Message::Beside(Stream::Holders, batch))
+                .is_ok()
+        };
+        thread::Builder::new()
+            .name("holders".into())
+            .spawn(move || watch.run(&asked, send))
+            .context("start the thread that looks who holds the sockets")?;
+        Ok(())
+    }
+
+    /// Hands each what it wants to be asked.
+    pub(super) fn ask(&self, asks: &[Ask]) {
+        for helper in &self.helpers {
+            let wanted: Vec<Ask> = asks.iter().copied().filter(helper.wants).collect();
+            if !wanted.is_empty() {
+                // One that has ended has nothing to say.
+                let _ = helper.asks.send(wanted);
+            }
+        }
+    }
+
+    /// Those who say all they know when somebody wants a keyframe.
+    pub(super) fn keyframers(&self) -> Vec<Sender<Vec<Ask>>> {
+        let wanting = self.helpers.iter().filter(|h| (h.wants)(&Ask::Keyframe));
+        wanting.map(|helper| helper.asks.clone()).collect()
+    }
+}

@@ -1,0 +1,406 @@
+//! What the watching thread knows: who holds what is wanted, and since which look.
+//!
+//! Looks into processes only add holders; only asking a known descriptor again takes one away. So
+//! each change has its own lower bound: a copy was closed after the last time it was asked for, and
+//! a newcomer came after the last look that would have shown it. The trap: the last copy goes with
+//! the socket itself, mostly, and then nobody asks any more; "nobody holds it" is said only when
+//! whole looks that began later found nobody.
+
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use foldhash::{HashMap, HashSet};
+use rustix::io::Errno;
+
+use crate::model::{
+    Body, Holder, Holders, Observation, ProcessId, Program, Scope, Seen, Timestamp,
+};
+use crate::source::holders::program::Stat;
+use crate::source::holders::said;
+use crate::source::holders::scan::{Scan, Scanner};
+use crate::source::holders::tree::socket_behind;
+
+/// So many folders of descriptors are kept open; others are opened whenever they are asked.
+const OPEN: usize = 128;
+/// Who closes a socket closes it in a moment; until then "nobody holds it" is not worth a word.
+const SETTLED: Duration = Duration::from_millis(300);
+/// So many whole looks must have found nobody.
+const LOOKS: u8 = 2;
+
+/// What is known.
+#[derive(Default)]
+pub(super) struct Book {
+    wanted: HashSet<u32>,
+    sockets: HashMap<u32, Socket>,
+    /// By pid.
+    processes: BTreeMap<u32, Process>,
+    /// Sockets of which there is something to say.
+    news: Vec<u32>,
+    /// Sockets without a holder of which nothing final was said.
+    alone: HashSet<u32>,
+    /// The begin of the newest round of questions for known descriptors.
+    verified: Timestamp,
+}
+
+/// A socket that somebody wants to know about.
+#[derive(Debug)]
+struct Socket {
+    /// By pid.
+    holders: Vec<Holder>,
+    seen: Seen,
+    /// The begin of the look by which it was last changed.
+    begun: Timestamp,
+    /// The begin of the newest look that showed what was last said; `None` before anything was.
+    unchanged: Option<Timestamp>,
+    /// It differs from what was last said.
+    is_news: bool,
+    was_said: bool,
+    ended: Vec<ProcessId>,
+    /// Since when nobody is known.
+    alone_since: Timestamp,
+    /// Whole looks that have found nobody since.
+    looks: u8,
+}
+
+/// A process that holds something.
+struct Process {
+    program: Arc<Program>,
+    dir: Option<OwnedFd>,
+    /// Inode and descriptor.
+    pairs: Vec<(u32, u32)>,
+}
+
+/// What became of a process's descriptors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Kept,
+    Lost,
+    /// They could not be asked for.
+    Unknown,
+}
+
+impl Book {
+    /// Somebody wants to know who holds it.
+    pub(super) fn want(&mut self, inode: u32, now: Timestamp) {
+        if self.wanted.insert(inode) {
+            self.alone.insert(inode);
+            self.sockets.insert(
+                inode,
+                Socket {
+                    holders: Vec::new(),
+                    seen: Seen::Partly,
+                    begun: now,
+                    unchanged: None,
+                    is_news: false,
+                    was_said: false,
+                    ended: Vec::new(),
+                    alone_since: now,
+                    looks: 0,
+                },
+            );
+        }
+    }
+
+    /// Nobody wants to know any more. Its descriptors are left out at the next round.
+    pub(super) fn forget(&mut self, inode: u32) {
+        self.wanted.remove(&inode);
+        self.sockets.remove(&inode);
+        self.alone.remove(&inode);
+    }
+
+    pub(super) const fn wanted(&self) -> &HashSet<u32> {
+        &self.wanted
+    }
+
+    /// Whether somebody has yet to be found: anybody at once, or, of a socket that had a holder a
+    /// moment ago or was looked for already, only when that moment is over.
+    pub(super) fn is_hunting(&self, now: Timestamp) -> bool {
+        let is_due = |inode: &u32| {
+            let socket = self.sockets.get(inode);
+            socket.is_some_and(|socket| socket.is_due(now))
+        };
+        self.alone.iter().any(is_due)
+    }
+
+    /// Those who hold something, by pid.
+    pub(super) fn pids(&self, out: &mut Vec<u32>) {
+        out.clear();
+        out.extend(self.processes.keys());
+    }
+
+    /// Takes in what a look into some processes showed that began at `begun`. `before` is when the
+    /// look before it began, which would have shown them.
+    pub(super) fn take(&mut self, scan: Scan, seen: Seen, begun: Timestamp, before: Timestamp) {
+        for (inode, holder) in scan.found {
+            self.add(inode, holder, seen, begun, before);
+        }
+        let kept = self.processes.values().filter(|p| p.dir.is_some()).count();
+        let mut room = OPEN.saturating_sub(kept);
+        for (pid, dir) in scan.dirs {
+            if let Some(process) = self.processes.get_mut(&pid)
+                && (process.dir.is_some() || room > 0)
+            {
+                room -= usize::from(process.dir.is_none());
+                process.dir = Some(dir);
+            }
+        }
+    }
+
+    fn add(&mut self, inode: u32, holder: Holder, seen: Seen, begun: Timestamp, before: Timestamp) {
+        let Some(socket) = self.sockets.get_mut(&inode) else {
+            return;
+        };
+        let pid = holder.program.id.pid;
+        let process = self.processes.entry(pid).or_insert_with(|| Process {
+            program: Arc::clone(&holder.program),
+            dir: None,
+            pairs: Vec::new(),
+        });
+        if process.program.id != holder.program.id {
+            // The number is another process's now; what the first one held went with it.
+            process.dir = None;
+            process.pairs.clear();
+        }
+        process.program = Arc::clone(&holder.program);
+        for &fd in &holder.fds {
+            if let Err(place) = process.pairs.binary_search(&(inode, fd)) {
+                process.pairs.insert(place, (inode, fd));
+            }
+        }
+        let place = socket
+            .holders
+            .binary_search_by_key(&pid, |known| known.program.id.pid);
+        match place {
+            Ok(place) if socket.holders[place] == holder => return,
+            Ok(place) => {
+                let known = std::mem::replace(&mut socket.holders[place], holder);
+                if known.program.id != socket.holders[place].program.id {
+                    socket.ended.push(known.program.id);
+                }
+            }
+            Err(place) => socket.holders.insert(place, holder),
+        }
+        socket.seen = seen;
+        socket.differs(begun, before);
+        self.alone.remove(&inode);
+        note(&mut self.news, socket, inode);
+    }
+
+    /// A whole look that began at `begun` is over: whoever is still alone was not found by it.
+    pub(super) fn looked_at_all(&mut self, seen: Seen, begun: Timestamp, now: Timestamp) {
+        let sockets = &mut self.sockets;
+        let news = &mut self.news;
+        self.alone.retain(|inode| {
+            let Some(socket) = sockets.get_mut(inode) else {
+                return false;
+            };
+            if begun < socket.alone_since {
+                return true;
+            }
+            socket.looks = socket.looks.saturating_add(1);
+            if socket.looks < LOOKS || now.since(socket.alone_since) < SETTLED {
+                return true;
+            }
+            socket.seen = seen;
+            socket.differs(begun, begun);
+            note(news, socket, *inode);
+            false
+        });
+    }
+
+    /// Asks for every known descriptor again, in a round that begins at `begun`.
+    pub(super) fn verify(&mut self, scanner: &mut Scanner, begun: Timestamp) {
+        let before = std::mem::replace(&mut self.verified, begun);
+        let mut to_look_into = Vec::new();
+        let mut lost = Vec::new();
+        for (&pid, process) in &mut self.processes {
+            lost.clear();
+            let wanted = &self.wanted;
+            process.pairs.retain(|(inode, _)| wanted.contains(inode));
+            if process.ask(pid, scanner, &mut lost) == Fate::Unknown || lost.is_empty() {
+                continue;
+            }
+            let stat = Stat::of(&scanner.tree, pid).filter(|stat| stat.id == process.program.id);
+            let has_ended = stat.is_none_or(|stat| stat.has_ended());
+            let mut is_shared = stat.is_some_and(|stat| stat.lacks_its_first_thread());
+            for &(inode, fd) in &lost {
+                let Some(socket) = self.sockets.get_mut(&inode) else {
+                    continue;
+                };
+                socket.remove(&process.program, fd, has_ended);
+                socket.differs(begun, before);
+                if socket.holders.is_empty() {
+                    socket.alone_since = begun;
+                    socket.looks = 0;
+                    self.alone.insert(inode);
+                } else {
+                    is_shared = true;
+                    note(&mut self.news, socket, inode);
+                }
+            }
+            if is_shared && !has_ended {
+                // It may hold it on, under another number.
+                to_look_into.push(pid);
+            }
+        }
+        self.processes
+            .retain(|_, process| !process.pairs.is_empty());
+        for pid in to_look_into {
+            let mut scan = Scan::default();
+            scanner.look_into(pid, &self.wanted, &mut scan);
+            let seen = scanner.seen(&scan);
+            self.take(scan, seen, begun, before);
+        }
+    }
+
+    /// Reads the names of those who hold something again: exec() and prctl() change them.
+    pub(super) fn name(&mut self, scanner: &mut Scanner, begun: Timestamp, before: Timestamp) {
+        for (&pid, process) in &mut self.processes {
+            let known = &process.program;
+            let stat = Stat::of(&scanner.tree, pid);
+            let Some(stat) = stat.filter(|stat| stat.id == known.id && stat.comm != known.comm)
+            else {
+                continue;
+            };
+            process.program = scanner.program(&stat);
+            for &(inode, _) in &process.pairs {
+                let Some(socket) = self.sockets.get_mut(&inode) else {
+                    continue;
+                };
+                let place = |holder: &&mut Holder| holder.program.id == stat.id;
+                if let Some(holder) = socket.holders.iter_mut().find(place) {
+                    holder.program = Arc::clone(&process.program);
+                    socket.differs(begun, before);
+                    note(&mut self.news, socket, inode);
+                }
+            }
+        }
+    }
+
+    /// Says what is new.
+    pub(super) fn tell(&mut self, scope: Scope, at: Timestamp, out: &mut Vec<Observation>) {
+        self.news.sort_unstable();
+        self.news.dedup();
+        for inode in self.news.drain(..) {
+            let Some(socket) = self.sockets.get_mut(&inode) else {
+                continue;
+            };
+            // A set that has become what it was is no news.
+            socket.is_news = false;
+            let unchanged = socket.unchanged.take().filter(|_| socket.was_said);
+            let ended = std::mem::take(&mut socket.ended);
+            socket.was_said = true;
+            let body = socket.body(scope, inode, unchanged, ended);
+            out.push(said(at, body));
+        }
+    }
+
+    /// Says all that was said before again.
+    pub(super) fn tell_all(&self, scope: Scope, at: Timestamp, out: &mut Vec<Observation>) {
+        let known = self.sockets.iter();
+        let mut known: Vec<_> = known.filter(|(_, socket)| socket.is_settled()).collect();
+        known.sort_unstable_by_key(|(inode, _)| **inode);
+        for (inode, socket) in known {
+            out.push(said(at, socket.body(scope, *inode, None, Vec::new())));
+        }
+    }
+}
+
+fn note(news: &mut Vec<u32>, socket: &mut Socket, inode: u32) {
+    if !socket.is_news {
+        socket.is_news = true;
+        news.push(inode);
+    }
+}
+
+impl Socket {
+    fn is_due(&self, now: Timestamp) -> bool {
+        let is_untouched = self.looks == 0 && !self.was_said;
+        is_untouched || now.since(self.alone_since) >= SETTLED
+    }
+
+    /// What was last said still holds: it is said, and nobody has left since.
+    const fn is_settled(&self) -> bool {
+        self.was_said && !self.is_news && self.unchanged.is_none()
+    }
+
+    /// It is not any more what was last said, as a look showed that began at `begun`. What was said
+    /// was shown by the one that began at `before`, or by one that came after it.
+    fn differs(&mut self, begun: Timestamp, before: Timestamp) {
+        let shown = before.max(self.begun);
+        self.unchanged = Some(self.unchanged.map_or(shown, |known| known.min(shown)));
+        self.begun = begun;
+    }
+
+    /// A process has it no more under this number.
+    fn remove(&mut self, program: &Program, fd: u32, has_ended: bool) {
+        let Some(place) = self
+            .holders
+            .iter()
+            .position(|holder| holder.program.id == program.id)
+        else {
+            return;
+        };
+        let fds = &mut self.holders[place].fds;
+        fds.retain(|&known| known != fd);
+        if fds.is_empty() {
+            self.holders.remove(place);
+            if has_ended {
+                self.ended.push(program.id);
+            }
+        }
+    }
+
+    fn body(
+        &self,
+        scope: Scope,
+        inode: u32,
+        unchanged: Option<Timestamp>,
+        ended: Vec<ProcessId>,
+    ) -> Body {
+        Body::Holders(Holders {
+            scope,
+            inode,
+            begun: self.begun,
+            unchanged,
+            holders: self.holders.clone(),
+            ended,
+            seen: self.seen,
+        })
+    }
+}
+
+impl Process {
+    /// Asks for each of its descriptors; those that are no more, or are something else, go to `lost`.
+    fn ask(&mut self, pid: u32, scanner: &Scanner, lost: &mut Vec<(u32, u32)>) -> Fate {
+        if self.pairs.is_empty() {
+            return Fate::Kept;
+        }
+        let opened;
+        let dir = match &self.dir {
+            Some(dir) => Some(dir),
+            None => match scanner.tree.descriptors(pid) {
+                Ok(dir) => {
+                    opened = dir;
+                    Some(&opened)
+                }
+                Err(Errno::NOENT | Errno::SRCH) => None,
+                Err(_) => return Fate::Unknown,
+            },
+        };
+        self.pairs.retain(|&(inode, fd)| {
+            let fate = match dir.map(|dir| socket_behind(dir, fd)) {
+                Some(Ok(Some(found))) if found == inode => Fate::Kept,
+                None | Some(Ok(_) | Err(Errno::NOENT | Errno::SRCH)) => Fate::Lost,
+                Some(Err(_)) => Fate::Unknown,
+            };
+            if fate == Fate::Lost {
+                lost.push((inode, fd));
+            }
+            fate != Fate::Lost
+        });
+        Fate::Kept
+    }
+}

@@ -1,0 +1,171 @@
+//! Looks into processes for the sockets that are wanted.
+//!
+//! The trap: between the look at its descriptors and the look at its name a process can end, and
+//! its number be given again. The open folder of its descriptors belongs to the process, not to the
+//! number: as long as it still shows one of them, the number has not changed hands.
+
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::Arc;
+
+use foldhash::{HashMap, HashSet};
+use rustix::io;
+
+use crate::model::holder::DESCRIPTORS;
+use crate::model::{Holder, Program, Seen};
+use crate::source::holders::program::{Reader, Stat};
+use crate::source::holders::sight::Sight;
+use crate::source::holders::tree::{Looked, Tree, socket_behind};
+
+/// So many processes that keep us out are named.
+const NAMED: usize = 4;
+
+/// Looks into processes.
+pub(super) struct Scanner {
+    pub(super) tree: Tree,
+    pub(super) sight: Sight,
+    reader: Reader,
+    cmdline: bool,
+    /// Those of processes that hold something, by pid.
+    programs: HashMap<u32, Arc<Program>>,
+    /// Kept to save the allocation.
+    pids: Vec<u32>,
+    matches: Vec<(u32, u32)>,
+}
+
+/// What a look into some processes showed.
+#[derive(Debug, Default)]
+pub(super) struct Scan {
+    /// The inode, and who holds it.
+    pub(super) found: Vec<(u32, Holder)>,
+    /// The descriptors of those who hold something.
+    pub(super) dirs: Vec<(u32, OwnedFd)>,
+    /// These may not be looked into.
+    refused: Vec<u32>,
+    /// Some could not be looked into.
+    failed: bool,
+}
+
+impl Scan {
+    /// The holders of each inode that has some, by pid.
+    pub(super) fn sets(self) -> HashMap<u32, Vec<Holder>> {
+        let mut sets: HashMap<u32, BTreeMap<u32, Holder>> = HashMap::default();
+        for (inode, holder) in self.found {
+            let pid = holder.program.id.pid;
+            sets.entry(inode).or_default().insert(pid, holder);
+        }
+        sets.into_iter()
+            .map(|(inode, set)| (inode, set.into_values().collect()))
+            .collect()
+    }
+}
+
+impl Scanner {
+    /// Over the processes that are found below this folder.
+    pub(super) fn open(root: &Path, cmdline: bool) -> io::Result<Self> {
+        Ok(Self {
+            tree: Tree::open(root)?,
+            sight: Sight::here(),
+            reader: Reader::default(),
+            cmdline,
+            programs: HashMap::default(),
+            pids: Vec::new(),
+            matches: Vec::new(),
+        })
+    }
+
+    /// Whether a look can lack somebody. A process that keeps out even who has all rights does not
+    /// count: it is named apart ([`Scanner::unseen`]).
+    pub(super) fn seen(&self, scan: &Scan) -> Seen {
+        match scan.failed {
+            true => Seen::Partly,
+            false => self.sight.seen,
+        }
+    }
+
+    /// What a look at all processes could not see, in words.
+    pub(super) fn unseen(&self, scan: &Scan) -> Option<String> {
+        if self.sight.seen == Seen::Partly {
+            return self.sight.why.clone();
+        }
+        let name = |&pid: &u32| {
+            let comm = Stat::of(&self.tree, pid).map(|stat| stat.comm.text());
+            format!("{}[{pid}]", comm.unwrap_or_default())
+        };
+        let named: Vec<String> = scan.refused.iter().take(NAMED).map(name).collect();
+        let more = match scan.refused.len().saturating_sub(NAMED) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        (!named.is_empty()).then(|| {
+            let names = named.join(", ");
+            format!("{names}{more} can't be looked into, not even with CAP_SYS_PTRACE")
+        })
+    }
+
+    /// Looks into every process.
+    pub(super) fn all(&mut self, wanted: &HashSet<u32>) -> Scan {
+        let mut scan = Scan::default();
+        let mut pids = std::mem::take(&mut self.pids);
+        scan.failed = self.tree.pids(&mut pids).is_err();
+        for &pid in &pids {
+            self.look_into(pid, wanted, &mut scan);
+        }
+        self.pids = pids;
+        let holding: HashSet<u32> = scan.dirs.iter().map(|(pid, _)| *pid).collect();
+        self.programs.retain(|pid, _| holding.contains(pid));
+        scan
+    }
+
+    /// Looks into one process.
+    pub(super) fn look_into(&mut self, pid: u32, wanted: &HashSet<u32>, scan: &mut Scan) {
+        let matches = &mut self.matches;
+        matches.clear();
+        let (dir, looked) = self.tree.each_socket(pid, |fd, inode| {
+            if wanted.contains(&inode) {
+                matches.push((inode, fd));
+            }
+        });
+        match looked {
+            Looked::At(_) | Looked::Gone => {}
+            Looked::Refused => scan.refused.push(pid),
+            Looked::Failed => scan.failed = true,
+        }
+        let Some(dir) = dir.filter(|_| !self.matches.is_empty()) else {
+            return;
+        };
+        self.matches.sort_unstable();
+        let Some(stat) = Stat::of(&self.tree, pid) else {
+            return;
+        };
+        let is_there = |&(inode, fd): &(u32, u32)| socket_behind(&dir, fd) == Ok(Some(inode));
+        if !self.matches.iter().any(is_there) {
+            return;
+        }
+        let program = self.program(&stat);
+        for holding in self.matches.chunk_by(|a, b| a.0 == b.0) {
+            let fds = holding.iter().take(DESCRIPTORS).map(|&(_, fd)| fd);
+            let holder = Holder {
+                program: Arc::clone(&program),
+                fds: fds.collect(),
+            };
+            scan.found.push((holding[0].0, holder));
+        }
+        scan.dirs.push((pid, dir));
+    }
+
+    /// What is known of a process, read again when it has become another program.
+    pub(super) fn program(&mut self, stat: &Stat) -> Arc<Program> {
+        let known = self.programs.get(&stat.id.pid);
+        if let Some(known) = known
+            && known.id == stat.id
+            && known.comm == stat.comm
+        {
+            return Arc::clone(known);
+        }
+        let program = self.reader.program(&self.tree, stat, self.cmdline);
+        self.programs.insert(stat.id.pid, Arc::clone(&program));
+        program
+    }
+}

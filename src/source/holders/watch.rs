@@ -1,0 +1,340 @@
+//! The thread that knows who holds what: asked for inodes, it says who holds them, and again
+//! whenever that changes.
+//!
+//! It goes round ten times a second at most: who is new among the processes, whether the known
+//! descriptors are still what they were, and then, for sockets whose holder is not known yet, a look
+//! into those that are likely, and into all. It rests in proportion to what a round cost, so that all
+//! together takes one part in a hundred of a core. The trap: on a busy host a question comes for
+//! every socket of thousands a second; they are collected while it rests, and who is closed by then
+//! is not looked for.
+
+use std::path::Path;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
+use std::thread;
+use std::time::Duration;
+
+use crate::model::{Ask, Observation, Scope, Seen, Timestamp};
+use crate::source::clock;
+use crate::source::holders::book::Book;
+use crate::source::holders::newest::Newest;
+use crate::source::holders::scan::{Scan, Scanner};
+use crate::source::holders::sight::keep_what_looking_needs;
+use crate::source::holders::{PROC, off, running, said};
+
+/// Known descriptors are asked for this often, and new processes looked for.
+const ROUND: Duration = Duration::from_millis(100);
+/// The names of holders are read this often: a program that becomes another keeps its sockets.
+const NAMES: Duration = Duration::from_secs(1);
+/// Every process is looked into this often.
+const ALL: Duration = Duration::from_secs(10);
+/// Questions that come in this time are answered by one look.
+const COLLECT: Duration = Duration::from_millis(5);
+/// All together may take this part of a core: one in a hundred.
+const SHARE: u32 = 100;
+/// After a round it rests this many times as long as that took of the processor: two parts in a
+/// thousand of a core.
+const ROUND_SHARE: u32 = 500;
+/// Looks into the likely come, beyond what is left of the share, after this many times their cost:
+/// or a costly look into all would keep them waiting.
+const LIKELY_SHARE: u32 = 1000;
+/// However costly a round, the next one comes by then.
+const LONGEST_REST: Duration = Duration::from_secs(10);
+/// What was not taken of the share can be taken later, up to this much.
+const SAVED: Duration = Duration::from_millis(30);
+/// With nobody to look after, it waits to be asked.
+const IDLE: Duration = Duration::from_secs(3600);
+
+/// Watches who holds the sockets that it is asked for.
+pub struct Watch {
+    scanner: Option<Scanner>,
+    scope: Scope,
+}
+
+impl Watch {
+    /// Opens /proc and says how far it can be seen. To be opened before capabilities are given up,
+    /// and run in a thread that was made before.
+    pub fn open(scope: Scope, out: &mut Vec<Observation>) -> Self {
+        let scanner = match Scanner::open(Path::new(PROC), true) {
+            Ok(scanner) => {
+                let why = scanner.sight.why.clone();
+                out.push(said(clock::now(), running(ALL, why)));
+                Some(scanner)
+            }
+            Err(error) => {
+                out.push(off(&error));
+                None
+            }
+        };
+        Self { scanner, scope }
+    }
+
+    /// Looks and answers until nobody listens: `send` says so by returning false, and the asking
+    /// side by hanging up.
+    pub fn run(self, asks: &Receiver<Vec<Ask>>, send: impl FnMut(Vec<Observation>) -> bool) {
+        if let Some(scanner) = self.scanner {
+            keep_what_looking_needs();
+            Rounds::new(scanner, self.scope).run(asks, send);
+        }
+    }
+}
+
+struct Rounds {
+    scanner: Scanner,
+    scope: Scope,
+    book: Book,
+    newest: Newest,
+    /// Begins of the newest look of each kind.
+    newest_at: Timestamp,
+    verified_at: Timestamp,
+    named_at: Timestamp,
+    all_at: Timestamp,
+    /// A look into the likely is too early before, unless something is left of the share.
+    likely_may: Timestamp,
+    purse: Purse,
+    /// What can't be seen, as it was last said.
+    unseen: Option<String>,
+    wants_all_told: bool,
+    /// Kept to save the allocation.
+    pids: Vec<u32>,
+}
+
+impl Rounds {
+    fn new(scanner: Scanner, scope: Scope) -> Self {
+        let mut newest = Newest::default();
+        let mut pids = Vec::new();
+        let begun = clock::now();
+        newest.since(&scanner.tree, &mut pids);
+        let unseen = scanner.sight.why.clone();
+        Self {
+            scanner,
+            scope,
+            book: Book::default(),
+            newest,
+            newest_at: begun,
+            verified_at: begun,
+            named_at: begun,
+            all_at: begun,
+            likely_may: begun,
+            purse: Purse::new(begun),
+            unseen,
+            wants_all_told: false,
+            pids,
+        }
+    }
+
+    fn run(mut self, asks: &Receiver<Vec<Ask>>, mut send: impl FnMut(Vec<Observation>) -> bool) {
+        loop {
+            let wait = self.next().since(clock::now());
+            match asks.recv_timeout(wait) {
+                Ok(batch) => self.hear(&batch),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            let before = clock::thread_cpu();
+            loop {
+                match asks.try_recv() {
+                    Ok(batch) => self.hear(&batch),
+                    Err(TryRecvError::Empty) => break,
+                    Err(TryRecvError::Disconnected) => return,
+                }
+            }
+            let mut out = Vec::new();
+            let on_demand = self.go_round(&mut out);
+            self.book.tell(self.scope, clock::now(), &mut out);
+            if std::mem::take(&mut self.wants_all_told) {
+                self.book.tell_all(self.scope, clock::now(), &mut out);
+            }
+            if !out.is_empty() && !send(out) {
+                return;
+            }
+            let spent = clock::thread_cpu().saturating_sub(before);
+            self.purse.spend(spent, clock::now());
+            let cost = spent.saturating_sub(on_demand);
+            // Questions do not wake it from this: they are collected.
+            thread::park_timeout((cost * ROUND_SHARE).clamp(COLLECT, LONGEST_REST));
+        }
+    }
+
+    fn hear(&mut self, asks: &[Ask]) {
+        let now = clock::now();
+        for ask in asks {
+            match ask {
+                Ask::Holders(inode) => self.book.want(*inode, now),
+                Ask::NoHolders(inode) => self.book.forget(*inode),
+                Ask::Keyframe => self.wants_all_told = true,
+                Ask::Confirm(_) | Ask::Follow(_) | Ask::Leave(_) | Ask::Info(_) => {}
+            }
+        }
+    }
+
+    /// When there is something to do unless somebody asks.
+    fn next(&self) -> Timestamp {
+        if self.book.wanted().is_empty() {
+            return clock::now().plus(IDLE);
+        }
+        self.verified_at.plus(ROUND)
+    }
+
+    /// One round; gives what the looks into processes took of the processor, which are paid for out
+    /// of what is left of the share.
+    fn go_round(&mut self, out: &mut Vec<Observation>) -> Duration {
+        if self.book.wanted().is_empty() {
+            return Duration::ZERO;
+        }
+        self.look_at_the_newest();
+        let now = clock::now();
+        if now.since(self.verified_at) >= ROUND {
+            self.verified_at = now;
+            self.book.verify(&mut self.scanner, now);
+        }
+        if now.since(self.named_at) >= NAMES {
+            let before = std::mem::replace(&mut self.named_at, now);
+            self.book.name(&mut self.scanner, now, before);
+        }
+        let cpu = clock::thread_cpu();
+        let can_pay = self.purse.is_open(now);
+        if self.book.is_hunting(now) && (can_pay || now >= self.likely_may) {
+            self.look_at_the_likely();
+            let cost = clock::thread_cpu().saturating_sub(cpu);
+            self.likely_may = now.plus(cost * LIKELY_SHARE);
+        }
+        if can_pay && (now.since(self.all_at) >= ALL || self.book.is_hunting(now)) {
+            self.look_at_all(out);
+        }
+        clock::thread_cpu().saturating_sub(cpu)
+    }
+
+    fn look_at_the_newest(&mut self) {
+        let begun = clock::now();
+        let before = std::mem::replace(&mut self.newest_at, begun);
+        let mut pids = std::mem::take(&mut self.pids);
+        self.newest.since(&self.scanner.tree, &mut pids);
+        self.look_into(&pids, begun, before);
+        self.pids = pids;
+    }
+
+    /// Those who hold something else, and those who were born lately.
+    fn look_at_the_likely(&mut self) {
+        let mut pids = std::mem::take(&mut self.pids);
+        self.book.pids(&mut pids);
+        let known = pids.len();
+        let recent = self.newest.recent();
+        pids.extend(recent);
+        let (holders, recent) = pids.split_at_mut(known);
+        recent.sort_unstable();
+        let others: Vec<u32> = recent
+            .iter()
+            .copied()
+            .filter(|pid| holders.binary_search(pid).is_err())
+            .collect();
+        let begun = clock::now();
+        self.look_into(&pids[..known], begun, self.all_at);
+        self.look_into(&others, begun, self.all_at);
+        self.pids = pids;
+    }
+
+    fn look_into(&mut self, pids: &[u32], begun: Timestamp, before: Timestamp) {
+        let mut scan = Scan::default();
+        for &pid in pids {
+            self.scanner.look_into(pid, self.book.wanted(), &mut scan);
+        }
+        let seen = self.scanner.seen(&scan);
+        self.take(scan, seen, begun, before);
+    }
+
+    fn look_at_all(&mut self, out: &mut Vec<Observation>) {
+        let begun = clock::now();
+        let before = std::mem::replace(&mut self.all_at, begun);
+        let scan = self.scanner.all(self.book.wanted());
+        let seen = self.scanner.seen(&scan);
+        let unseen = self.scanner.unseen(&scan);
+        if unseen != self.unseen {
+            self.unseen.clone_from(&unseen);
+            out.push(said(clock::now(), running(ALL, unseen)));
+        }
+        self.take(scan, seen, begun, before);
+        self.book.looked_at_all(seen, begun, clock::now());
+    }
+
+    fn take(&mut self, scan: Scan, seen: Seen, begun: Timestamp, before: Timestamp) {
+        for (pid, _) in &scan.dirs {
+            // Who has opened one may open the next.
+            self.newest.remember(*pid);
+        }
+        self.book.take(scan, seen, begun, before);
+    }
+}
+
+/// What is left of the thread's share of a core.
+#[derive(Clone, Copy, Debug)]
+struct Purse {
+    /// In nanoseconds of the processor; below zero after a costly look.
+    left: i64,
+    as_of: Timestamp,
+    /// The first look is for nothing.
+    is_free: bool,
+}
+
+impl Purse {
+    const fn new(now: Timestamp) -> Self {
+        Self {
+            left: nanos(SAVED),
+            as_of: now,
+            is_free: true,
+        }
+    }
+
+    fn fill(&mut self, now: Timestamp) {
+        let more = nanos(now.since(self.as_of) / SHARE);
+        self.left = self.left.saturating_add(more).min(nanos(SAVED));
+        self.as_of = now;
+    }
+
+    fn is_open(&mut self, now: Timestamp) -> bool {
+        self.fill(now);
+        self.left > 0
+    }
+
+    fn spend(&mut self, cost: Duration, now: Timestamp) {
+        self.fill(now);
+        if !std::mem::take(&mut self.is_free) {
+            self.left = self.left.saturating_sub(nanos(cost));
+        }
+    }
+}
+
+const fn nanos(time: Duration) -> i64 {
+    // Three hundred years.
+    time.as_nanos() as i64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    fn at(ms: u64) -> Timestamp {
+        Timestamp::from_nanos(ms * 1_000_000)
+    }
+
+    #[test]
+    fn a_costly_look_is_paid_back_before_the_next() {
+        let mut purse = Purse::new(at(0));
+        purse.spend(900 * MS, at(0));
+        assert!(purse.is_open(at(0)), "the first is free");
+        purse.spend(130 * MS, at(0));
+        // A hundred milliseconds too much: ten seconds of a part in a hundred.
+        assert!(!purse.is_open(at(10_000)));
+        assert!(purse.is_open(at(10_001)));
+    }
+
+    #[test]
+    fn what_is_saved_is_bounded() {
+        let mut purse = Purse::new(at(0));
+        purse.spend(MS, at(0));
+        assert!(purse.is_open(at(3_600_000)));
+        purse.spend(SAVED, at(3_600_000));
+        assert!(!purse.is_open(at(3_600_000)));
+    }
+}

@@ -1,0 +1,312 @@
+//! The report of `tcpwatch doctor` for people: what is wrong, worst first, what to do about it, and
+//! what was not looked at.
+//!
+//! The trap: silence reads as health. Whatever could not be seen, and every rule that one look
+//! can't decide, is named at the end.
+
+mod listeners;
+mod words;
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use crossterm::style::Stylize;
+
+use crate::diagnosis::finding::{Code, Finding, Severity};
+use crate::diagnosis::group::Group;
+use crate::diagnosis::{Health, Unseen};
+use crate::model::Timestamp;
+use crate::timeline::ConnId;
+use crate::view::duration;
+use crate::view::palette::{ColorMode, painted};
+use crate::view::plain::plain;
+pub use words::sentence;
+pub(in crate::view) use words::{peer, process};
+
+/// So many connections of a group are listed without being asked for.
+const LISTED: usize = 5;
+/// So many different pieces of evidence are shown of a group.
+const EVIDENCE: usize = 3;
+/// So many holders of a group have a line of their own.
+const HOLDERS: usize = 8;
+
+/// All that a look, or several, came to.
+pub struct Report<'a> {
+    /// What was looked at, in words: `port 8080`; empty when it was everything.
+    pub filter: String,
+    /// The moment of the look.
+    pub now: Timestamp,
+    /// Connections that the filter wants.
+    pub connections: usize,
+    /// What was found, worst first.
+    pub groups: Vec<Group<'a>>,
+    /// The listeners, each with its worth of trouble.
+    pub listeners: Vec<Health<'a>>,
+    /// All listeners are wanted, not only those in trouble.
+    pub all_listeners: bool,
+    /// What could not be seen.
+    pub unseen: Unseen,
+    /// What else could not be seen, in words.
+    pub missed: Vec<String>,
+    /// Rules that were not asked.
+    pub not_looked_for: Vec<Code>,
+    /// Other network namespaces that hold sockets of the ports, with how to look there.
+    pub elsewhere: Vec<String>,
+    /// States count from this age on.
+    pub older_than: Duration,
+    /// What is milder is not shown.
+    pub severity: Severity,
+    /// Every connection is listed.
+    pub verbose: bool,
+}
+
+impl<'a> Report<'a> {
+    /// The groups that are to be shown.
+    fn shown(&self) -> impl Iterator<Item = &Group<'a>> {
+        let is_shown = |group: &&Group<'_>| group.severity >= self.severity;
+        self.groups.iter().filter(is_shown)
+    }
+
+    /// Whether something was found that is at least so bad as asked for.
+    pub fn is_alarming(&self) -> bool {
+        self.shown().next().is_some()
+    }
+
+    /// `412 connections of port 8080`.
+    fn looked_at(&self) -> String {
+        let of = match self.filter.as_str() {
+            "" => String::new(),
+            filter => format!(" of {filter}"),
+        };
+        format!("{}{of}", words::count(self.connections, "connection"))
+    }
+
+    /// What could not be seen, a sentence each.
+    pub fn unseen_words(&self) -> Vec<String> {
+        let mut said = Vec::new();
+        let Unseen {
+            hidden,
+            silent,
+            undated,
+        } = self.unseen;
+        if hidden > 0 {
+            said.push(format!(
+                "the holders of {} are not visible without CAP_SYS_PTRACE: run it as root, or as \
+                 the user of the program",
+                words::count(hidden, "socket")
+            ));
+        }
+        if silent > 0 {
+            said.push(format!(
+                "{} did not answer for {} counters in time: whoever holds the lock does not give it \
+                 back",
+                words::count(silent, "socket"),
+                if silent == 1 { "its" } else { "their" },
+            ));
+        }
+        if undated > 0 {
+            said.push(format!(
+                "the age of {} in CLOSE_WAIT or FIN_WAIT2 is not known, and may be above {}: \
+                 --older-than 0s counts them, --watch waits until they are",
+                words::count(undated, "end"),
+                duration::brief(self.older_than)
+            ));
+        }
+        said.extend(self.missed.iter().cloned());
+        said
+    }
+
+    /// The report as text.
+    pub fn text(&self, color: ColorMode) -> String {
+        let mut text = String::new();
+        self.write(&mut text, color);
+        text
+    }
+
+    fn write(&self, text: &mut String, color: ColorMode) {
+        let (mut groups, mut findings) = (0, 0);
+        for group in self.shown() {
+            self.group(text, group, color);
+            text.push('\n');
+            groups += 1;
+            findings += group.count();
+        }
+        listeners::write(text, self);
+        if groups == 0 {
+            line(text, &format!("no trouble in {}", self.looked_at()));
+        } else {
+            let found = words::count(findings, "finding");
+            let of = words::count(groups, "group");
+            line(
+                text,
+                &format!("{found} in {of}, {} looked at", self.looked_at()),
+            );
+        }
+        self.what_is_not_shown(text);
+    }
+
+    fn what_is_not_shown(&self, text: &mut String) {
+        let milder: usize = self
+            .groups
+            .iter()
+            .filter(|group| group.severity < self.severity)
+            .map(Group::count)
+            .sum();
+        if milder > 0 {
+            let milder = words::count(milder, "finding");
+            let severity = self.severity.token();
+            line(
+                text,
+                &format!("{milder} below {severity} not shown: --severity info shows all"),
+            );
+        }
+        for said in self.unseen_words() {
+            line(text, &format!("not seen: {said}"));
+        }
+        for said in &self.elsewhere {
+            line(text, &format!("elsewhere: {said}"));
+        }
+        if !self.not_looked_for.is_empty() {
+            let codes: Vec<&str> = self
+                .not_looked_for
+                .iter()
+                .map(|code| code.token())
+                .collect();
+            line(
+                text,
+                &format!(
+                    "not looked for (they need watching: tcpwatch{}): {}",
+                    self.options(),
+                    codes.join(", ")
+                ),
+            );
+        }
+    }
+
+    /// The filter as the command line has it, where it is short.
+    fn options(&self) -> String {
+        match self.filter.strip_prefix("port ") {
+            Some(port) if !port.contains(' ') => format!(" --port {port}"),
+            _ => String::new(),
+        }
+    }
+
+    fn group(&self, text: &mut String, group: &Group<'_>, color: ColorMode) {
+        let severity = colored(group.severity, color);
+        line(text, &format!("{severity}  {}", group.code.token()));
+        line(text, &format!("  {}", sentence(group)));
+        if let Some(first) = group.findings.first() {
+            line(text, &format!("  do: {}", plain(&first.advice)));
+        }
+        evidence(text, group);
+        holders(text, group);
+        self.connections(text, group, color);
+    }
+
+    fn connections(&self, text: &mut String, group: &Group<'_>, color: ColorMode) {
+        let shown = match (self.verbose, group.count()) {
+            (false, count) if count > LISTED => LISTED,
+            (_, count) => count,
+        };
+        for finding in group.findings.iter().take(shown) {
+            self.connection(text, finding, color);
+        }
+        let more = group.count() - shown;
+        if more > 0 {
+            line(text, &format!("    and {more} more: --verbose lists them"));
+        }
+    }
+
+    fn connection(&self, text: &mut String, finding: &Finding, color: ColorMode) {
+        let (Some((ConnId(conn), side)), Some(standing)) =
+            (finding.subject.end(), &finding.standing)
+        else {
+            return;
+        };
+        let age = standing.age(self.now);
+        let age = match duration::is_telling(age) {
+            true => format!(" for {}", duration::age(age)),
+            false => String::new(),
+        };
+        let unread = match standing.unread {
+            Some(bytes) if bytes > 0 => format!(", {} unread", words::count(bytes, "byte")),
+            _ => String::new(),
+        };
+        let fds = standing.owners().holders().first().map(|first| {
+            let ranges = words::ranges(&first.fds);
+            format!(", fd {ranges}")
+        });
+        let way = match side {
+            crate::timeline::Side::A => "to",
+            crate::timeline::Side::B => "from",
+        };
+        line(
+            text,
+            &format!(
+                "    #{conn} {} {} {way} {}  {}{age}{unread}{}",
+                side.letter(),
+                standing.local,
+                standing.remote,
+                painted(standing.state, color),
+                fds.unwrap_or_default(),
+            ),
+        );
+    }
+}
+
+fn line(text: &mut String, line: &str) {
+    // To a string it can't fail.
+    let _ = writeln!(text, "{line}");
+}
+
+/// The different things that the findings rest on, as far as they fit.
+fn evidence(text: &mut String, group: &Group<'_>) {
+    let mut different: Vec<&str> = Vec::new();
+    let mut left_out = false;
+    for said in group.findings.iter().flat_map(|finding| &finding.evidence) {
+        if different.contains(&said.as_ref()) {
+            continue;
+        }
+        if different.len() == EVIDENCE {
+            left_out = true;
+            break;
+        }
+        different.push(said);
+    }
+    if !different.is_empty() {
+        let more = if left_out { "; and others" } else { "" };
+        let said = different.join("; ");
+        line(text, &format!("  seen: {}{more}", plain(&said)));
+    }
+}
+
+/// Who holds them, with users and command lines.
+fn holders(text: &mut String, group: &Group<'_>) {
+    let shown = match group.parties.len() {
+        count if count > HOLDERS => HOLDERS - 1,
+        count => count,
+    };
+    for party in &group.parties[..shown] {
+        line(text, &format!("  {}", words::holder(group, party)));
+    }
+    if let [first, ..] = &group.parties[shown..] {
+        let rest = &group.parties[shown..];
+        let more = rest.len();
+        let all_alike = rest.iter().all(|party| party.fds == first.fds);
+        let fds = match all_alike {
+            true => format!(", each {}", words::descriptors(&first.fds)),
+            false => String::new(),
+        };
+        let named = words::processes(rest);
+        line(text, &format!("  and by {more} more: {named}{fds}"));
+    }
+}
+
+fn colored(severity: Severity, color: ColorMode) -> String {
+    let word = severity.token();
+    match (color, severity) {
+        (ColorMode::Off, _) | (_, Severity::Info) => word.to_owned(),
+        (ColorMode::On, Severity::Warn) => word.yellow().bold().to_string(),
+        (ColorMode::On, Severity::Error) => word.red().bold().to_string(),
+    }
+}
