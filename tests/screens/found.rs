@@ -5,9 +5,18 @@ use tcpwatch::model::{Holder, Queues, Sample, Seen, TcpState};
 use crate::build::{Story, endpoint, holder, in_state, let_go, listener, mini, unread};
 use crate::{SERVER, at, loopback, waiting_server};
 
+/// All ends of a server have one port, and each has its own file.
+fn with_inode(sample: Sample, client: u16) -> Sample {
+    Sample {
+        inode: Some(200_000 + u32::from(client)),
+        ..sample
+    }
+}
+
 /// A connection that is opened at `ms`, held by these, and closed by A a second later.
 fn leaked(story: &mut Story, client: u16, ms: u64, holders: [&[Holder]; 2]) -> [Sample; 2] {
     let [a, b] = loopback(client, TcpState::Established);
+    let b = with_inode(b, client);
     story.look(ms, &[a, b], &[]);
     for (end, holders) in [a, b].into_iter().zip(holders) {
         if !holders.is_empty() {
@@ -20,7 +29,7 @@ fn leaked(story: &mut Story, client: u16, ms: u64, holders: [&[Holder]; 2]) -> [
             receive: 0,
             send: 0,
         },
-        ..in_state(b, TcpState::CloseWait)
+        ..with_inode(in_state(b, TcpState::CloseWait), client)
     };
     story.look(ms + 1000, &[], &[waits, leaks]);
     [a, b]

@@ -204,7 +204,12 @@ fn tail(view: &View<'_>, filter: &Filter, room: usize) -> Vec<Span<'static>> {
         () if signs.is_empty() || fits(&both, &words) => (both, words),
         () if fits(&both, &signs) => (both, signs),
         () if fits(&open, &signs) => (open, signs),
-        () => (String::new(), signs),
+        () if fits("", &signs) => (String::new(), signs),
+        // The worst, and the comma behind it.
+        () => (
+            String::new(),
+            [&signs[..1], &signs[signs.len() - 1..]].concat(),
+        ),
     };
     std::iter::once(Span::raw(text)).chain(found).collect()
 }

@@ -8,7 +8,7 @@
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
-use crate::diagnosis::Finding;
+use crate::diagnosis::{Finding, Severity};
 use crate::model::{TcpState, Timestamp};
 use crate::timeline::{Cause, Certainty, Connection, Mark, MarkKind, Side, Track, Why, track};
 use crate::view::cause::{self, Step, certainty};
@@ -174,7 +174,8 @@ fn held_sets<'a>(
     })
 }
 
-/// Findings that are over: what holds stands above.
+/// Findings that are over: what holds stands above, and what was only worth knowing then is not
+/// worth a line now.
 fn passed<'a>(
     connection: &Connection,
     side: Side,
@@ -182,7 +183,10 @@ fn passed<'a>(
 ) -> impl Iterator<Item = Entry<'a>> {
     let all = view.diagnosis.about(connection.id());
     let conn = connection.id();
-    let of_side = all.filter(move |finding| finding.subject.is_about(conn, side));
+    let is_worth_it = |finding: &&Finding| finding.severity > Severity::Info;
+    let of_side = all
+        .filter(is_worth_it)
+        .filter(move |finding| finding.subject.is_about(conn, side));
     of_side.flat_map(move |finding| {
         let over = finding.over.map(|at| Entry::Over(side, finding, at));
         let found = over.is_some().then_some(Entry::Found(side, finding));
