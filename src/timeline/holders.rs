@@ -246,8 +246,11 @@ impl Tracker {
         let host = track.id().scope.host;
         let before = std::mem::replace(&mut track.asked_for, inode);
         if let Some(before) = before {
-            self.by_inode.remove(&(host, before));
-            self.asks.push(Ask::NoHolders(before));
+            // The number can be another socket's already, which then goes on to be asked for.
+            if self.by_inode.get(&(host, before)) == Some(&Held::End(end)) {
+                self.by_inode.remove(&(host, before));
+                self.asks.push(Ask::NoHolders(before));
+            }
         }
         if let Some(inode) = inode {
             self.by_inode.insert((host, inode), Held::End(end));

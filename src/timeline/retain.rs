@@ -25,9 +25,6 @@ impl Tracker {
         let ours = |end: Option<&EndRef>| end.is_some_and(|end| end.conn == id);
         for (_, track) in connection.visible() {
             let tuple = (track.id().scope, *track.tuple());
-            if let Some(inode) = track.asked_for {
-                self.by_inode.remove(&(track.id().scope.host, inode));
-            }
             if ours(self.by_tuple.get(&tuple)) {
                 self.by_tuple.remove(&tuple);
             }
