@@ -32,6 +32,16 @@ fn of_what(finding: &Finding) -> Option<String> {
     }
 }
 
+/// What it is about, short: `B 127.0.0.1:50008`.
+pub(super) fn of_whom(finding: &Finding) -> Option<String> {
+    let of_end = |standing: &Standing| format!("{} {}", standing.side.letter(), standing.local);
+    finding
+        .standing
+        .as_ref()
+        .map(of_end)
+        .or_else(|| of_what(finding))
+}
+
 /// Who holds it, and what was found: a row's worth, where the code and the age stand beside it.
 pub(super) fn brief(finding: &Finding) -> String {
     let standing = finding.standing.as_ref();

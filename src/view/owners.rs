@@ -116,29 +116,54 @@ pub(super) fn news(connection: &Connection, side: Side, nth: usize) -> Option<St
 }
 
 fn difference(before: &Holding, set: &Holding) -> String {
-    let mut said = Vec::new();
-    for holder in set.came_after(Some(before)) {
-        let parent = holder.program.parent;
-        let is_fork = before
-            .holders
-            .iter()
-            .any(|known| Some(known.program.id.pid) == parent);
-        let (name, fds) = (process(holder), descriptors(&holder.fds));
-        said.push(match is_fork {
-            true => format!("{name} holds it too, {fds}: a child of a holder"),
-            false => format!("{name} holds it too, {fds}"),
-        });
+    let is_child = |holder: &&Holder| {
+        let mut known = before.holders.iter();
+        known.any(|known| Some(known.program.id.pid) == holder.program.parent)
+    };
+    let (forked, others): (Vec<&Holder>, Vec<&Holder>) =
+        set.came_after(Some(before)).partition(is_child);
+    let has_ended = |holder: &&Holder| set.has_ended(holder.program.id);
+    let (ended, closed): (Vec<&Holder>, Vec<&Holder>) = set.left_since(before).partition(has_ended);
+    let came = [
+        (forked, " (a child of a holder)", " (children of a holder)"),
+        (others, "", ""),
+    ];
+    let mut said: Vec<String> = Vec::new();
+    for (all, one, several) in came {
+        let names = first_of(all.iter().copied(), NAMED);
+        match all.len() {
+            0 => {}
+            1 => said.push(format!("{names} holds it too{one}")),
+            _ => said.push(format!("{names} hold it too{several}")),
+        }
     }
-    for holder in set.left_since(before) {
-        let name = process(holder);
-        said.push(match set.has_ended(holder.program.id) {
-            true => format!("{name} has ended"),
-            false => format!("{name} closed its copy"),
-        });
+    for (all, one, several) in [
+        (ended, "has ended", "have ended"),
+        (closed, "closed its copy", "closed their copies"),
+    ] {
+        match all.as_slice() {
+            [] => {}
+            [holder] => said.push(format!("{} {one}", process(holder))),
+            all => said.push(format!("{} {several}", names(all))),
+        }
     }
     match (said.is_empty(), set.holders.len()) {
         (true, _) => format!("held by {}", holders(set.holders.iter())),
         (false, 0) => format!("{}; nobody is seen to hold it now", said.join(", ")),
+        (false, 1) => format!("{}; 1 holds it now", said.join(", ")),
         (false, count) => format!("{}; {count} hold it now", said.join(", ")),
+    }
+}
+
+/// `python3[812], python3[813] and 38 more`.
+fn names(all: &[&Holder]) -> String {
+    let named: Vec<String> = all
+        .iter()
+        .take(NAMED)
+        .map(|holder| process(holder))
+        .collect();
+    match all.len().saturating_sub(NAMED) {
+        0 => named.join(", "),
+        more => format!("{} and {more} more", named.join(", ")),
     }
 }
