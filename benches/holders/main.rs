@@ -131,7 +131,7 @@ fn watching(what: &str, inodes: &[u32], new: Option<usize>, run: Duration) {
     let (tell, told) = mpsc::channel();
     thread::spawn(move || {
         let _ = tell.send(rustix::thread::gettid().as_raw_nonzero());
-        let watch = Watch::open(Scope::default(), &mut Vec::new());
+        let watch = Watch::open(Scope::default(), true, &mut Vec::new());
         watch.run(&asked, |batch| say.send(batch).is_ok());
     });
     let tid = told.recv().expect("its number");
