@@ -112,10 +112,10 @@ impl Heard {
 
     /// Whether any source looks at sockets.
     pub(super) fn is_watching(&self) -> bool {
-        let is_beside = |name| matches!(name, SourceName::Holders | SourceName::Info);
+        let looks = |name| !matches!(name, SourceName::Holders | SourceName::Info);
         self.sources
             .iter()
-            .any(|(&name, state)| !is_beside(name) && matches!(state, SourceState::Running { .. }))
+            .any(|(name, state)| looks(*name) && matches!(state, SourceState::Running { .. }))
     }
 
     /// `2026-11-20 14:02:11.532123`; without a date, what [`Heard::time`] says.
