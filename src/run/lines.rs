@@ -22,7 +22,7 @@ use crate::view::json::{self, Session, SourceInfo};
 use crate::view::palette::ColorMode;
 use crate::view::text::{self, Lines};
 use crate::view::wall::WallClock;
-use crate::view::wants;
+use crate::view::{hidden_holders, wants};
 
 const WRITING: &str = "write to standard output";
 /// Bytes that are collected before they are written: some hundred lines.
@@ -58,6 +58,8 @@ pub(super) struct LineShow {
     shown: HashSet<ConnId>,
     /// The opening batch is part of the first line.
     told_until: Timestamp,
+    /// It was said that holders are hidden.
+    said_hidden: bool,
 }
 
 impl LineShow {
@@ -93,6 +95,7 @@ impl LineShow {
             from: output.from,
             shown: HashSet::new(),
             told_until: opening.iter().map(|told| told.at).max().unwrap_or_default(),
+            said_hidden: false,
         };
         if show.format == Format::Json {
             let session = show.session(output, opening);
@@ -162,6 +165,7 @@ impl LineShow {
         };
         if self.hides {
             if !wants(&self.filter, connection) {
+                self.say_hidden(change, connection);
                 return Ok(());
             }
             let is_first = self.shown.insert(connection.id());
@@ -171,6 +175,17 @@ impl LineShow {
             }
         }
         self.print(change, connection)
+    }
+
+    /// Once: whoever asks for a process would wait for its connections in vain.
+    fn say_hidden(&mut self, change: &Change, connection: &Connection) {
+        if self.said_hidden || !matches!(change, Change::Held { .. }) {
+            return;
+        }
+        if let Some(hidden) = hidden_holders(&self.filter, connection) {
+            self.said_hidden = true;
+            complain(hidden);
+        }
     }
 
     fn print(&mut self, change: &Change, connection: &Connection) -> anyhow::Result<()> {
