@@ -113,7 +113,7 @@ impl AbsentPage {
     }
 }
 
-const LIMIT: Duration = Duration::from_secs(2);
+const LIMIT: Duration = Duration::from_secs(4);
 
 /// Many connections, of which these few don't answer; data waits at each server's end.
 fn scene(many: usize) -> (Vec<Pair>, u16) {
