@@ -24,7 +24,8 @@ use crate::diagnosis::finding::Code;
 use crate::diagnosis::until::Choose;
 use crate::diagnosis::verdict::judge;
 use crate::diagnosis::{Finding, Subject, Verdict};
-use crate::model::filter::{Family, Filter, Selection};
+use crate::model::filter::{EndFacts, Family, Filter, Selection};
+use crate::model::tcp::StateSet;
 use crate::model::{Descriptor, FourTuple, TcpState};
 use crate::timeline::{Connection, Listener, Owners, Side, Track, Tracker};
 
@@ -41,23 +42,27 @@ pub fn wants_finding(filter: &Filter, finding: &Finding, tracker: &Tracker) -> b
     let selection = &filter.selection;
     match &finding.subject {
         Subject::End(..) | Subject::Pair { .. } => finding.subject.connections().any(|conn| {
-            let connection = tracker.get(conn);
-            connection.is_some_and(|connection| {
-                wants(filter, connection)
-                    || (!selection.processes.is_any() && waits_at(filter, finding, tracker))
-            })
+            let is_wanted = match tracker.get(conn) {
+                Some(connection) => wants(filter, connection),
+                None => is_of_wanted(filter, finding),
+            };
+            is_wanted || (!selection.processes.is_any() && waits_at(filter, finding, tracker))
         }),
         Subject::Listener(id) => {
             let listener = tracker.listener(id);
-            listener.is_none_or(|listener| wants_listener(filter, listener, tracker))
+            listener.map_or_else(
+                || filter.keeps_listener(&id.tuple.local),
+                |listener| wants_listener(filter, listener, tracker),
+            )
         }
-        // The kernel was given the ports and the addresses; the rest is asked of its connections.
-        Subject::Destination { remote, .. } => {
-            *selection == Selection::default()
-                || tracker.connections().any(|connection| {
-                    let is_of = Side::BOTH.map(|side| connection.endpoint(side) == *remote);
-                    is_of.contains(&true) && wants(filter, connection)
-                })
+        Subject::Destination { local, remote, .. } => {
+            let chooses = *selection != Selection::default();
+            filter.keeps_destination(*local, remote)
+                && (!chooses
+                    || tracker.connections().any(|connection| {
+                        let is_of = Side::BOTH.map(|side| connection.endpoint(side) == *remote);
+                        is_of.contains(&true) && wants(filter, connection)
+                    }))
         }
     }
 }
@@ -69,6 +74,22 @@ fn waits_at(filter: &Filter, finding: &Finding, tracker: &Tracker) -> bool {
     standing.is_some_and(|standing| {
         let mut listeners = tracker.listeners_of(standing.local, standing.scope);
         listeners.any(|listener| wants_listener(filter, listener, tracker))
+    })
+}
+
+/// Of a connection that is forgotten by now, what the finding says of it has to do.
+fn is_of_wanted(filter: &Filter, finding: &Finding) -> bool {
+    finding.standing.as_ref().is_some_and(|standing| {
+        let tuple = FourTuple {
+            local: standing.local,
+            remote: standing.remote,
+        };
+        let states = StateSet::EMPTY.with(standing.state);
+        let processes = &filter.selection.processes;
+        let mut holders = standing.owners().holders().iter();
+        filter.keeps(&tuple)
+            && filter.selection.matches(&EndFacts { tuple, states })
+            && (processes.is_any() || holders.any(|holder| processes.has(&holder.program)))
     })
 }
 

@@ -31,20 +31,44 @@ fn descriptors(fds: &[u32]) -> String {
 
 /// `python3[812] fd 3, python3[813] fd 3 and 38 more`.
 pub(super) fn holders<'a>(all: impl ExactSizeIterator<Item = &'a Holder>) -> String {
+    first_of(all, NAMED)
+}
+
+fn first_of<'a>(all: impl ExactSizeIterator<Item = &'a Holder>, most: usize) -> String {
     let count = all.len();
     let named: Vec<String> = all
-        .take(NAMED)
+        .take(most)
         .map(|holder| format!("{} {}", process(holder), descriptors(&holder.fds)))
         .collect();
-    let more = match count.saturating_sub(NAMED) {
+    let more = match count.saturating_sub(most) {
         0 => String::new(),
         more => format!(" and {more} more"),
     };
     format!("{}{more}", named.join(", "))
 }
 
+/// `python3[812]`, and how many others; `None` when nobody is known.
+pub(super) fn brief(owners: Owners<'_>) -> Option<String> {
+    let all = owners.holders();
+    let first = process(all.first()?);
+    Some(match all.len() {
+        1 => first,
+        count => format!("{first} +{}", count - 1),
+    })
+}
+
 /// Who holds an end, in words; `None` when nobody has looked.
 pub(super) fn words(owners: Owners<'_>) -> Option<String> {
+    words_naming(owners, NAMED)
+}
+
+/// As [`words`], where there is little room: of several holders the first is named.
+pub(super) fn few_words(owners: Owners<'_>) -> Option<String> {
+    let named = if owners.holders().len() > 2 { 1 } else { 2 };
+    words_naming(owners, named)
+}
+
+fn words_naming(owners: Owners<'_>, most: usize) -> Option<String> {
     Some(match owners {
         Owners::NotLooked => return None,
         Owners::Hidden => "its holder is not visible without CAP_SYS_PTRACE".to_owned(),
@@ -56,9 +80,11 @@ pub(super) fn words(owners: Owners<'_>) -> Option<String> {
                 Seen::All => "",
                 Seen::Partly => " (others may not be visible)",
             };
-            format!("held by {}{partly}", holders(holding.holders.iter()))
+            format!("held by {}{partly}", first_of(holding.holders.iter(), most))
         }
-        Owners::Before(holding) => format!("was held by {}", holders(holding.holders.iter())),
+        Owners::Before(holding) => {
+            format!("was held by {}", first_of(holding.holders.iter(), most))
+        }
     })
 }
 
@@ -88,8 +114,9 @@ pub(super) fn lines(owners: Owners<'_>) -> Vec<String> {
     lines
 }
 
+/// A process with all that is known of it:
 /// `python3[812] fd 3, user www-data: python3 serve.py --port 80`.
-fn in_full(holder: &Holder) -> String {
+pub(super) fn in_full(holder: &Holder) -> String {
     let program = &holder.program;
     let user = match (&program.user, program.uid) {
         (Some(name), _) => format!(", user {}", plain(name)),
@@ -99,7 +126,7 @@ fn in_full(holder: &Holder) -> String {
     let cmdline = program
         .cmdline
         .as_deref()
-        .map_or_else(String::new, |line| format!(": {}", brief(line)));
+        .map_or_else(String::new, |line| format!(": {}", cut(line)));
     format!(
         "{} {}{user}{cmdline}",
         process(holder),
@@ -108,7 +135,7 @@ fn in_full(holder: &Holder) -> String {
 }
 
 /// A command line, as much of it as a line has room for.
-fn brief(line: &str) -> String {
+fn cut(line: &str) -> String {
     match line.char_indices().nth(CMDLINE) {
         Some((end, _)) => format!("{}\u{2026}", plain(&line[..end])),
         None => plain(line).into_owned(),
@@ -130,30 +157,55 @@ pub(super) fn news(connection: &Connection, side: Side, nth: usize) -> Option<St
 }
 
 fn difference(before: &Holding, set: &Holding) -> String {
-    let mut said = Vec::new();
-    for holder in set.came_after(Some(before)) {
-        let parent = holder.program.parent;
-        let is_fork = before
-            .holders
-            .iter()
-            .any(|known| Some(known.program.id.pid) == parent);
-        let (name, fds) = (process(holder), descriptors(&holder.fds));
-        said.push(match is_fork {
-            true => format!("{name} holds it too, {fds}: a child of a holder"),
-            false => format!("{name} holds it too, {fds}"),
-        });
+    let is_child = |holder: &&Holder| {
+        let mut known = before.holders.iter();
+        known.any(|known| Some(known.program.id.pid) == holder.program.parent)
+    };
+    let (forked, others): (Vec<&Holder>, Vec<&Holder>) =
+        set.came_after(Some(before)).partition(is_child);
+    let has_ended = |holder: &&Holder| set.has_ended(holder.program.id);
+    let (ended, closed): (Vec<&Holder>, Vec<&Holder>) = set.left_since(before).partition(has_ended);
+    let came = [
+        (forked, " (a child of a holder)", " (children of a holder)"),
+        (others, "", ""),
+    ];
+    let mut said: Vec<String> = Vec::new();
+    for (all, one, several) in came {
+        let names = first_of(all.iter().copied(), NAMED);
+        match all.len() {
+            0 => {}
+            1 => said.push(format!("{names} holds it too{one}")),
+            _ => said.push(format!("{names} hold it too{several}")),
+        }
     }
-    for holder in set.left_since(before) {
-        let name = process(holder);
-        said.push(match set.has_ended(holder.program.id) {
-            true => format!("{name} has ended"),
-            false => format!("{name} closed its copy"),
-        });
+    for (all, one, several) in [
+        (ended, "has ended", "have ended"),
+        (closed, "closed its copy", "closed their copies"),
+    ] {
+        match all.as_slice() {
+            [] => {}
+            [holder] => said.push(format!("{} {one}", process(holder))),
+            all => said.push(format!("{} {several}", names(all))),
+        }
     }
     match (said.is_empty(), set.holders.len()) {
         (true, _) => format!("held by {}", holders(set.holders.iter())),
         (false, 0) => format!("{}; nobody is seen to hold it now", said.join(", ")),
+        (false, 1) => format!("{}; 1 holds it now", said.join(", ")),
         (false, count) => format!("{}; {count} hold it now", said.join(", ")),
+    }
+}
+
+/// `python3[812], python3[813] and 38 more`.
+fn names(all: &[&Holder]) -> String {
+    let named: Vec<String> = all
+        .iter()
+        .take(NAMED)
+        .map(|holder| process(holder))
+        .collect();
+    match all.len().saturating_sub(NAMED) {
+        0 => named.join(", "),
+        more => format!("{} and {more} more", named.join(", ")),
     }
 }
 
