@@ -367,6 +367,9 @@ fn watched_from_outside(start: impl FnOnce(&str) -> Watcher, netns_is_known: boo
         return;
     };
     let mut watcher = start(&pid);
+    let known = netns.filter(|_| netns_is_known);
+    let known = known.map_or(Value::Null, Value::from);
+    assert_eq!(watcher.seen[0]["netns"], known);
     for _ in 0..2 {
         go.send(()).unwrap();
         let (ends, _) = told.recv().unwrap();
@@ -375,9 +378,6 @@ fn watched_from_outside(start: impl FnOnce(&str) -> Watcher, netns_is_known: boo
             line["type"] == "open" && line["a"] == a
         });
         assert_eq!(open["b"], b);
-        let known = netns
-            .filter(|_| netns_is_known)
-            .map_or(Value::Null, Value::from);
         assert_eq!(open["netns"], known);
         let conn = open["conn"].clone();
         for step in ["FIN_WAIT2", "TIME_WAIT"] {

@@ -10,7 +10,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with, 
 use tcpwatch::model::{Ask, Body, TcpState};
 use tcpwatch::source::clock;
 use tcpwatch::source::info::ask_once;
-use tcpwatch::timeline::{Precision, Side, Tracker};
+use tcpwatch::timeline::{Side, Tracker};
 
 use crate::netns::in_fresh_netns;
 use crate::sockets::{Between, Pair, port_of, server, stamped};
@@ -20,8 +20,8 @@ use crate::{LIMIT, look};
 const LATER: Duration = Duration::from_millis(2_600);
 const BEFORE: Duration = Duration::from_millis(1_300);
 
-/// Two ticks of the kernel, before and after.
-const EXACT: Duration = Duration::from_millis(50);
+/// What counts as one time.
+const EXACT: Duration = Duration::from_millis(200);
 
 fn live(time: Duration) {
     thread::sleep(time);
@@ -343,10 +343,5 @@ fn check(name: &str, case: &Case, port: u16, close_wait: Said, fin_wait2: Said) 
         });
         let width = (most - least).saturating_sub(asked.max().unwrap_or_default());
         assert!(said == Within || width <= EXACT, "{about}");
-        assert_eq!(
-            age.precision() == Precision::Exact,
-            most - least <= 4 * EXACT,
-            "{about}"
-        );
     }
 }
