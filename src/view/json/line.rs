@@ -25,6 +25,7 @@ pub(super) enum Line<'a> {
         tcpwatch: &'static str,
         kernel: &'a str,
         host: &'a str,
+        netns: Option<u64>,
         clock: Option<Clock>,
         sources: &'a [SourceInfo],
         filter: String,
