@@ -17,14 +17,17 @@ mod source;
 mod standing;
 pub mod text;
 pub mod tui;
+pub mod waiting;
 pub mod wall;
 
+use crate::diagnosis::finding::Code;
+use crate::diagnosis::until::Choose;
 use crate::diagnosis::verdict::judge;
 use crate::diagnosis::{Finding, Subject, Verdict};
 use crate::model::filter::{EndFacts, Family, Filter, Selection};
 use crate::model::tcp::StateSet;
-use crate::model::{Endpoint, FourTuple, SockId, TcpState};
-use crate::timeline::{Connection, Side, Tracker};
+use crate::model::{Descriptor, FourTuple, TcpState};
+use crate::timeline::{Connection, Listener, Owners, Side, Track, Tracker};
 
 /// Whether the connection is one that the filter asks for. Live, the sources have asked for ports
 /// and hosts already; a recording holds what was asked for then.
@@ -41,13 +44,17 @@ pub fn wants_finding(filter: &Filter, finding: &Finding, tracker: &Tracker) -> b
         Subject::End(..) | Subject::Pair { .. } => {
             let mut conns = finding.subject.connections();
             conns.any(|conn| match tracker.get(conn) {
-                Some(connection) => wants(filter, connection),
+                Some(connection) => {
+                    wants(filter, connection)
+                        || (!selection.processes.is_any() && waits_at(filter, finding, tracker))
+                }
                 None => is_of_wanted(filter, finding),
             })
         }
-        Subject::Listener(id) => {
-            wants_listener(filter, id.tuple.local) && is_of_processes(filter, id, tracker)
-        }
+        Subject::Listener(id) => match tracker.listener(id) {
+            Some(listener) => wants_listener(filter, listener, tracker),
+            None => filter.keeps_listener(&id.tuple.local),
+        },
         Subject::Destination { local, remote, .. } => {
             let chooses = *selection != Selection::default();
             filter.keeps_destination(*local, remote)
@@ -76,29 +83,59 @@ fn is_of_wanted(filter: &Filter, finding: &Finding) -> bool {
     })
 }
 
-/// Whether one of the processes that are asked for listens there.
-fn is_of_processes(filter: &Filter, id: &SockId, tracker: &Tracker) -> bool {
-    let processes = &filter.selection.processes;
-    let mut all = tracker.listeners();
-    processes.is_any()
-        || all
-            .find(|listener| listener.id == *id)
-            .is_some_and(|found| {
-                let mut holders = tracker.owners_of(found).holders().iter();
-                holders.any(|holder| processes.has(&holder.program))
-            })
+/// Whether a connection that nobody has accepted waits at a listener of the processes asked for.
+fn waits_at(filter: &Filter, finding: &Finding, tracker: &Tracker) -> bool {
+    let standing = finding.standing.as_ref();
+    let standing = standing.filter(|_| finding.code == Code::CloseWaitNeverAccepted);
+    standing.is_some_and(|standing| {
+        let mut listeners = tracker.listeners_of(standing.local, standing.scope);
+        listeners.any(|listener| wants_listener(filter, listener, tracker))
+    })
 }
 
 /// Whether a listener is one that the filter asks for.
-pub fn wants_listener(filter: &Filter, local: Endpoint) -> bool {
-    let Selection { states, family, .. } = &filter.selection;
+pub fn wants_listener(filter: &Filter, listener: &Listener, tracker: &Tracker) -> bool {
+    let local = listener.local();
+    let Selection {
+        states,
+        family,
+        processes,
+        ..
+    } = &filter.selection;
+    let holders = tracker.owners_of(listener).holders();
+    let is_theirs =
+        processes.is_any() || holders.iter().any(|holder| processes.has(&holder.program));
     let is_of_family = family.is_none_or(|family| {
         // One on every IPv6 address mostly serves IPv4 too.
         local.is_any_address() || (family == Family::V4) == local.addr().is_ipv4()
     });
     filter.keeps_listener(&local)
         && is_of_family
+        && is_theirs
         && (states.is_empty() || states.contains(TcpState::Listen))
+}
+
+impl Choose for Filter {
+    fn wants(&self, connection: &Connection) -> bool {
+        wants(self, connection)
+    }
+
+    fn may_want(&self, connection: &Connection) -> bool {
+        let is_not_looked_into = |(_, track): (Side, &Track)| {
+            track.beside().descriptor == Some(Descriptor::Held)
+                && !track.is_gone()
+                && track.owners() == Owners::NotLooked
+        };
+        !self.selection.processes.is_any() && connection.visible().any(is_not_looked_into)
+    }
+
+    fn wants_finding(&self, finding: &Finding, tracker: &Tracker) -> bool {
+        wants_finding(self, finding, tracker)
+    }
+
+    fn wants_listener(&self, listener: &Listener, tracker: &Tracker) -> bool {
+        wants_listener(self, listener, tracker)
+    }
 }
 
 /// How a connection ended; `None` of a multipath one (MPTCP), to which the rules don't apply.

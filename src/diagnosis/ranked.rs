@@ -28,6 +28,11 @@ impl Place {
         self.number
     }
 
+    /// The severity of one that is not over, as a number.
+    const fn severity(self) -> usize {
+        2 - (self.class / 2) as usize
+    }
+
     /// The place of a finding as it is now.
     pub fn of(finding: &Finding) -> Self {
         let is_fact = finding.code.is_fact();
@@ -55,8 +60,6 @@ impl Place {
 pub(super) struct Ranked {
     places: BTreeSet<Place>,
     about: BTreeSet<(ConnId, u64)>,
-    /// Facts, and what is over.
-    settled: BTreeSet<u64>,
     /// Those that are not over, by severity.
     counts: [usize; 3],
 }
@@ -71,9 +74,6 @@ impl Ranked {
         if finding.over.is_none() {
             self.counts[finding.severity as usize] += 1;
         }
-        if is_settled(finding) {
-            self.settled.insert(finding.number);
-        }
     }
 
     /// Forgets a finding, which is as it was when it was taken in.
@@ -86,8 +86,17 @@ impl Ranked {
             let count = &mut self.counts[finding.severity as usize];
             *count = count.saturating_sub(1);
         }
-        if is_settled(finding) {
-            self.settled.remove(&finding.number);
+    }
+
+    /// A finding that is not over has changed.
+    pub(super) fn moves(&mut self, before: Place, finding: &Finding) {
+        let now = Place::of(finding);
+        if now != before {
+            self.places.remove(&before);
+            self.places.insert(now);
+            let (of_before, of_now) = (before.severity(), finding.severity as usize);
+            self.counts[of_before] = self.counts[of_before].saturating_sub(1);
+            self.counts[of_now] += 1;
         }
     }
 
@@ -104,16 +113,7 @@ impl Ranked {
         all.map(|(_, number)| *number)
     }
 
-    /// The oldest that can be forgotten without loss to the present.
-    pub(super) fn oldest_settled(&self) -> Option<u64> {
-        self.settled.first().copied()
-    }
-
     pub(super) const fn count(&self, severity: Severity) -> usize {
         self.counts[severity as usize]
     }
-}
-
-fn is_settled(finding: &Finding) -> bool {
-    finding.over.is_some() || finding.code.is_fact()
 }

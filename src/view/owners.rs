@@ -9,6 +9,8 @@ use crate::view::plain::plain;
 
 /// So many holders, or descriptors, are named in a line; of others it is said how many.
 const NAMED: usize = 4;
+/// So many characters of a command line are shown.
+const CMDLINE: usize = 80;
 
 /// `python3[812]`.
 pub(super) fn process(holder: &Holder) -> String {
@@ -55,21 +57,6 @@ pub(super) fn brief(owners: Owners<'_>) -> Option<String> {
     })
 }
 
-/// A process with all that is known of it: `python3[812] fd 9, user app: python3 server.py`.
-pub(super) fn in_full(holder: &Holder) -> String {
-    let program = &*holder.program;
-    let mut text = format!("{} {}", process(holder), descriptors(&holder.fds));
-    match (&program.user, program.uid) {
-        (Some(user), _) => text.push_str(&format!(", user {}", plain(user))),
-        (None, Some(uid)) => text.push_str(&format!(", uid {uid}")),
-        (None, None) => {}
-    }
-    if let Some(line) = &program.cmdline {
-        text.push_str(&format!(": {}", plain(line)));
-    }
-    text
-}
-
 /// Who holds an end, in words; `None` when nobody has looked.
 pub(super) fn words(owners: Owners<'_>) -> Option<String> {
     words_naming(owners, NAMED)
@@ -99,6 +86,59 @@ fn words_naming(owners: Owners<'_>, most: usize) -> Option<String> {
             format!("was held by {}", first_of(holding.holders.iter(), most))
         }
     })
+}
+
+/// As [`words`], a line for each of the first holders, with user and command line.
+pub(super) fn lines(owners: Owners<'_>) -> Vec<String> {
+    let (verb, holding) = match owners {
+        Owners::Now(holding) => ("held by", holding),
+        Owners::Before(holding) => ("was held by", holding),
+        Owners::Hidden => return vec!["holder not visible without CAP_SYS_PTRACE".to_owned()],
+        Owners::NotLooked | Owners::Nobody => return words(owners).into_iter().collect(),
+    };
+    let mut lines: Vec<String> = holding
+        .holders
+        .iter()
+        .take(NAMED)
+        .map(|holder| format!("{verb} {}", in_full(holder)))
+        .collect();
+    let more = holding.holders.len().saturating_sub(NAMED);
+    if more > 0 {
+        lines.push(format!("{verb} {more} more"));
+    }
+    if holding.seen == Seen::Partly
+        && let Some(last) = lines.last_mut()
+    {
+        last.push_str(" (others may not be visible)");
+    }
+    lines
+}
+
+/// `python3[812] fd 3, user www-data: python3 serve.py --port 80`.
+pub(super) fn in_full(holder: &Holder) -> String {
+    let program = &holder.program;
+    let user = match (&program.user, program.uid) {
+        (Some(name), _) => format!(", user {}", plain(name)),
+        (None, Some(uid)) => format!(", user {uid}"),
+        (None, None) => String::new(),
+    };
+    let cmdline = program
+        .cmdline
+        .as_deref()
+        .map_or_else(String::new, |line| format!(": {}", cut(line)));
+    format!(
+        "{} {}{user}{cmdline}",
+        process(holder),
+        descriptors(&holder.fds)
+    )
+}
+
+/// A command line, as much of it as a line has room for.
+fn cut(line: &str) -> String {
+    match line.char_indices().nth(CMDLINE) {
+        Some((end, _)) => format!("{}\u{2026}", plain(&line[..end])),
+        None => plain(line).into_owned(),
+    }
 }
 
 /// What the `nth` set of holders of an end says that the one before did not: who came, and how;
@@ -165,5 +205,61 @@ fn names(all: &[&Holder]) -> String {
     match all.len().saturating_sub(NAMED) {
         0 => named.join(", "),
         more => format!("{} and {more} more", named.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::model::event::Comm;
+    use crate::model::{ProcessId, Program, Timestamp};
+    use crate::timeline::When;
+
+    fn holder(pid: u32, cmdline: &str) -> Holder {
+        Holder {
+            program: Arc::new(Program {
+                id: ProcessId { pid, started: 1 },
+                parent: Some(1),
+                comm: Comm(*b"w\x1b[31m\0\0\0\0\0\0\0\0\0\0"),
+                uid: Some(33),
+                user: Some("www\ndata".into()),
+                cmdline: Some(cmdline.into()),
+            }),
+            fds: vec![3, 9],
+        }
+    }
+
+    fn holding(holders: &[Holder], seen: Seen) -> Holding {
+        Holding {
+            from: When::At(Timestamp::default()),
+            holders: holders.into(),
+            ended: [].into(),
+            seen,
+        }
+    }
+
+    #[test]
+    fn nothing_that_a_process_chose_reaches_the_terminal_as_it_is() {
+        let set = holding(&[holder(812, "serve \x1b[2J --port 80")], Seen::All);
+        let lines = lines(Owners::Now(&set));
+        assert_eq!(lines.len(), 1);
+        assert!(lines[0].contains("[812] fds 3,9, user "), "{lines:?}");
+        assert!(!lines[0].chars().any(char::is_control), "{lines:?}");
+    }
+
+    #[test]
+    fn many_holders_and_long_command_lines_are_cut() {
+        let long = "\u{e4}".repeat(2 * CMDLINE);
+        let set: Vec<Holder> = (1..=40).map(|pid| holder(pid, &long)).collect();
+        let lines = lines(Owners::Before(&holding(&set, Seen::Partly)));
+        assert_eq!(lines.len(), NAMED + 1);
+        assert!(lines[0].starts_with("was held by w"), "{lines:?}");
+        assert_eq!(lines[0].matches('\u{e4}').count(), CMDLINE);
+        assert_eq!(
+            lines[NAMED],
+            "was held by 36 more (others may not be visible)"
+        );
     }
 }

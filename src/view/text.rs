@@ -7,6 +7,9 @@ pub mod held;
 mod list;
 mod news;
 
+use std::fmt::Write;
+use std::time::Duration;
+
 use crate::model::{Body, Descriptor, Observation, SourceName, TcpState, Timestamp};
 use crate::timeline::{
     Came, Cause, Change, Connection, Found, Mark, Reason, SeenBeside, Side, Transition,
@@ -201,9 +204,35 @@ fn missed(side: Side, connection: &Connection) -> String {
 
 fn closed(connection: &Connection) -> String {
     match verdict(connection) {
-        Some(verdict) => format!("closed {}: {}", verdict.code.token(), verdict.sentence),
+        Some(verdict) => format!(
+            "closed {}: {}{}",
+            verdict.code.token(),
+            verdict.sentence,
+            what_took_long(connection)
+        ),
         None => format!("closed, {MULTIPATH}"),
     }
+}
+
+/// `; B was in CLOSE_WAIT for 41 s`: the states of the teardown that took longer than a round trip.
+fn what_took_long(connection: &Connection) -> String {
+    const LONG: Duration = Duration::from_secs(1);
+    let mut said = String::new();
+    for (side, track) in connection.visible() {
+        for (index, pair) in track.spans().windows(2).enumerate() {
+            let (span, next) = (&pair[0], &pair[1]);
+            let is_quiet = matches!(
+                span.state,
+                TcpState::Close | TcpState::Established | TcpState::TimeWait
+            );
+            let age = track.age(index, next.from.not_after());
+            if let Some(age) = age.filter(|age| !is_quiet && age.at_least >= LONG) {
+                let (letter, state) = (side.letter(), span.state);
+                let _ = write!(said, "; {letter} was in {state} for {}", brief_age(age));
+            }
+        }
+    }
+    said
 }
 
 /// What the look or the event showed beside the state, less what the cause has said already.

@@ -228,7 +228,12 @@ impl Rules {
             "session" => self.begin_session(line)?,
             "open" | "end" | "transition" | "event" | "closed" => self.check_order(line)?,
             "source" => self.hear_of(line),
-            "clock" | "note" | "conclusion" | "lost" => {}
+            "clock" | "note" | "conclusion" | "lost" | "finding" | "finding_over" => {}
+            "holders" | "age" => {
+                let conn = line["conn"].as_u64();
+                let is_open = conn.is_some_and(|conn| self.conns.contains(&conn));
+                ensure(is_open, "it is of a connection never opened")?;
+            }
             _ => return Err("a type that is not promised".to_owned()),
         }
         match kind {

@@ -9,8 +9,9 @@ use crate::timeline::{
     Call, Certainty, Connection, Mark, Process, Reason, Side, Span, Track, When,
 };
 use crate::view::json::bytes::{Address, Name, inert};
-use crate::view::json::line::{VerdictInfo, other_netns};
+use crate::view::json::line::other_netns;
 use crate::view::json::owners::OwnersInfo;
+use crate::view::json::verdict::VerdictInfo;
 use crate::view::json::{VERSION, age_ns, known_how};
 use crate::view::report::Shown;
 use crate::view::report::spent::spent;
@@ -62,7 +63,7 @@ pub(in crate::view) fn detailed(shown: &Shown<'_>) -> serde_json::Result<String>
 }
 
 #[derive(Serialize)]
-struct ConnectionInfo<'a> {
+pub(super) struct ConnectionInfo<'a> {
     conn: u64,
     #[serde(flatten)]
     life: Option<Life>,
@@ -206,7 +207,7 @@ impl Details {
 }
 
 impl<'a> ConnectionInfo<'a> {
-    fn new(connection: &'a Connection, now: Timestamp) -> Self {
+    pub(super) fn new(connection: &'a Connection, now: Timestamp) -> Self {
         let end = |side| {
             let track = connection.end(side)?;
             Some(EndInfo::new(track, Address(connection.endpoint(side)), now))
