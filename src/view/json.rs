@@ -26,8 +26,8 @@ use line::{Clock, DatedLine, EventLine, HeldLine, Line, Open, TransitionLine, Ve
 
 pub(super) use bytes::inert;
 pub use doctor::{Layout, doctor};
-pub(super) use document::detailed;
 pub use document::list;
+pub(super) use document::{detailed, reported};
 
 /// The version of the output.
 pub const VERSION: u32 = 1;
