@@ -14,6 +14,7 @@ mod refusal;
 mod replay;
 mod report;
 mod values;
+mod wait;
 pub mod when;
 
 use std::io::IsTerminal;
@@ -35,6 +36,9 @@ pub use crate::cli::replay::Replaying;
 pub use crate::cli::report::{Chosen, Export, Report};
 use crate::cli::report::{ExportArgs, ReportArgs};
 use crate::cli::values::{budget, duration, interval, ring};
+pub use crate::cli::wait::Wait;
+use crate::cli::wait::WaitArgs;
+use crate::diagnosis::Settings;
 use crate::model::SourceName;
 use crate::model::filter::Filter;
 use crate::record::recorder::Plan;
@@ -50,7 +54,7 @@ use crate::view::palette::ColorMode;
     version,
     args_conflicts_with_subcommands = true,
     disable_help_subcommand = true,
-    after_help = "Exit status: 0 done; 1 nothing matched (list, report, export), something found (doctor), or not shown (lab); 2 trouble or wrong usage."
+    after_help = "Exit status: 0 done; 1 nothing matched (list, report, export), something found (doctor), timed out (wait), or not shown (lab); 2 trouble or wrong usage; 3 a --fail-on finding (wait)."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -71,6 +75,8 @@ enum Command {
     List(ListArgs),
     /// What is wrong, who holds it, and what to do: one look, in words
     Doctor(DoctorArgs),
+    /// Wait until connections are closed, or in a state: for scripts
+    Wait(WaitArgs),
     /// Record what is seen, with nothing shown, to replay it later
     Record(RecordArgs),
     /// Run a teardown experiment here and watch it (without a name: list them)
@@ -167,6 +173,8 @@ pub enum Config {
     List(List),
     /// What is wrong.
     Doctor(Doctor),
+    /// Wait.
+    Wait(Wait),
     /// Which experiments there are.
     LabIndex,
     /// One experiment.
@@ -196,6 +204,8 @@ pub struct Live {
     pub log: Option<std::path::PathBuf>,
     /// Between two looks.
     pub interval: Duration,
+    /// The thresholds of the rules.
+    pub settings: Settings,
     /// When to end.
     pub duration: Option<Duration>,
     /// How to show it.
@@ -257,6 +267,7 @@ where
             color: args.source.color(),
         })),
         Some(Command::Doctor(args)) => Ok(Config::Doctor(args.settle())),
+        Some(Command::Wait(args)) => Ok(Config::Wait(args.settle())),
         Some(Command::Lab(args)) => args.settle(),
         Some(Command::Report(args)) => Ok(Config::Report(args.settle()?)),
         Some(Command::Export(args)) => Ok(Config::Export(args.settle()?)),
@@ -316,6 +327,7 @@ fn settled(
         quick: wanted,
         log: args.log,
         interval: args.interval,
+        settings: Settings::default(),
         duration: args.duration,
         format,
         color,
@@ -333,6 +345,25 @@ fn default_format() -> Format {
 
 fn is_terminal() -> bool {
     std::io::stdout().is_terminal() && std::io::stdin().is_terminal()
+}
+
+impl LookArgs {
+    /// As they are when nothing is said.
+    fn usual(interval: Duration, events: EventsArg, netns: NetnsArgs) -> Self {
+        let Wanted {
+            budget, rate, ring, ..
+        } = Wanted::default();
+        Self {
+            interval,
+            duration: None,
+            events,
+            budget,
+            rate,
+            ring,
+            log: None,
+            netns,
+        }
+    }
 }
 
 #[cfg(test)]

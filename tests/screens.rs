@@ -7,6 +7,8 @@
 
 #[path = "common/build.rs"]
 mod build;
+#[path = "screens/found.rs"]
+mod found;
 #[path = "common/tape.rs"]
 mod tape;
 
@@ -601,6 +603,7 @@ fn no_keys_and_no_size_bring_it_down() {
         KeyCode::Char('?'),
         KeyCode::Char('j'),
         KeyCode::Char('G'),
+        KeyCode::Char('f'),
     ];
     for round in 0..1000u16 {
         let ms = 6000 + u64::from(round) * 10;

@@ -198,6 +198,18 @@ impl Subject {
         }
     }
 
+    /// Whether it is about this end, among others.
+    pub fn is_about(&self, conn: ConnId, side: Side) -> bool {
+        match self {
+            Self::End(of, at) => (*of, *at) == (conn, side),
+            Self::Pair {
+                close_wait,
+                fin_wait2,
+            } => [*close_wait, *fin_wait2].contains(&(conn, side)),
+            Self::Listener(_) | Self::Destination { .. } => false,
+        }
+    }
+
     /// The end that it is about before all.
     pub const fn end(&self) -> Option<(ConnId, Side)> {
         match self {

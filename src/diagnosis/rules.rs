@@ -8,9 +8,15 @@
 
 mod close_wait;
 mod fin_wait2;
+mod half_open;
+mod listeners;
+mod ports;
+mod relay;
 mod resets;
+mod shared;
 mod unanswered;
 mod wide;
+mod zero_window;
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -52,14 +58,30 @@ pub(super) type Drafts = Vec<Draft>;
 /// Asks all rules about an end; says when to ask again if nothing changes.
 pub(super) fn of_end(case: &Case<'_>, drafts: &mut Drafts) -> Option<Timestamp> {
     match case.track.state() {
-        TcpState::CloseWait => close_wait::check(case, drafts),
+        TcpState::Established => earliest([
+            shared::check(case, drafts),
+            zero_window::check(case, drafts),
+            half_open::check(case, drafts),
+        ]),
+        TcpState::CloseWait => earliest([
+            close_wait::check(case, drafts),
+            shared::check(case, drafts),
+            zero_window::check(case, drafts),
+        ]),
         TcpState::FinWait2 => fin_wait2::check(case, drafts),
-        TcpState::SynSent | TcpState::FinWait1 | TcpState::LastAck => {
-            unanswered::check(case, drafts)
-        }
+        TcpState::FinWait1 | TcpState::LastAck => earliest([
+            unanswered::check(case, drafts),
+            zero_window::check(case, drafts),
+            None,
+        ]),
+        TcpState::SynSent => unanswered::check(case, drafts),
         TcpState::Close => resets::check(case, drafts),
         _ => None,
     }
+}
+
+fn earliest(dues: [Option<Timestamp>; 3]) -> Option<Timestamp> {
+    dues.into_iter().flatten().min()
 }
 
 /// Whether the present state of an end has lasted for a time.

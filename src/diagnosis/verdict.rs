@@ -5,12 +5,16 @@
 //! and what was not seen must not be made up: everything that the rules below do not decide is
 //! `unknown`.
 
+mod flow;
+
 use std::borrow::Cow;
 use std::time::Duration;
 
+use crate::diagnosis::lost::Lost;
 use crate::diagnosis::told::told_by_events;
 use crate::model::{Descriptor, TcpState};
 use crate::timeline::{Cause, Connection, Entry, Reason, Side, Span, Track, When, Why};
+use flow::{add_what_flowed, half_close};
 
 /// How a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -88,6 +92,10 @@ pub struct Verdict {
     pub signal: Option<u8>,
     /// Bytes that an end had received and threw away unread, as far as an event told.
     pub lost_bytes: Option<u64>,
+    /// What each end, A and B, lost in a reset; `None` of an end that no event says was reset.
+    pub lost: [Option<Lost>; 2],
+    /// Whether data still flowed after the first FIN; `None` where nothing tells.
+    pub half_close: Option<bool>,
     /// One sentence, with what it rests on.
     pub sentence: String,
 }
@@ -102,13 +110,18 @@ pub fn judge(connection: &Connection) -> Verdict {
     let signal = first_step.and_then(|why| why.signal);
     let is_exact = first_step.is_some_and(|why| why.call.is_some());
     let who = (first_closer, how);
-    let sentence = sentence(who, (is_exact, signal), code, &evidence);
+    let lost = Side::BOTH.map(|side| connection.end(side).and_then(Lost::of));
+    let half_close = half_close(connection, (first_closer, how), code);
+    let mut sentence = sentence(who, (is_exact, signal), code, &evidence);
+    add_what_flowed(&mut sentence, half_close, lost);
     Verdict {
         code,
         first_closer,
         how,
         signal,
         lost_bytes: lost_bytes(connection),
+        lost,
+        half_close,
         sentence,
     }
 }

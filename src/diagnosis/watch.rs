@@ -8,10 +8,13 @@
 //! look at its state, and an observation that changes nothing costs nothing.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, HashMap};
+use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
+use std::ops::RangeBounds;
 use std::rc::Rc;
+use std::time::Duration;
 
-use crate::diagnosis::finding::{Code, Finding, Subject};
+use crate::diagnosis::finding::{Code, Finding, Severity, Subject};
+use crate::diagnosis::ranked::{Place, Ranked};
 use crate::diagnosis::rules::{self, Draft, Drafts};
 use crate::diagnosis::settings::Settings;
 use crate::model::{Body, Observation, Timestamp};
@@ -19,8 +22,11 @@ use crate::timeline::{Change, ConnId, Tracker};
 
 type Fast = foldhash::fast::RandomState;
 
-/// So many findings are kept; of more the oldest go, those that are over first.
+/// So many findings are kept. Of more the oldest that are over, or facts, go; while as many hold,
+/// what is found beyond them is counted and not kept.
 pub const KEPT: usize = 10_000;
+/// So many moments to ask again are kept without a look at whether they are still of use.
+const DUES: usize = 1024;
 
 /// What has become known of the findings.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,17 +51,25 @@ impl News {
 pub struct Diagnosis {
     settings: Settings,
     findings: BTreeMap<u64, Rc<Finding>>,
+    ranked: Ranked,
     /// Those that hold, and facts, by what they are about.
     known: HashMap<Subject, Vec<u64>, Fast>,
+    /// Those that are over, and facts, in the order in which they may go.
+    past: VecDeque<u64>,
+    /// Found when there was no room.
+    refused: HashMap<Subject, Vec<Code>, Fast>,
     next: u64,
     dropped: u64,
     /// When to ask again, and about what.
     due: BinaryHeap<Reverse<(Timestamp, ConnId)>>,
+    /// The earliest of them for each connection.
+    next_due: HashMap<ConnId, Timestamp, Fast>,
     /// What the rules that look at more than one end keep.
     wide: rules::Wide,
     news: Vec<News>,
     /// Kept to save the allocation.
     touched: Vec<ConnId>,
+    subjects: Vec<Subject>,
     drafts: Drafts,
 }
 
@@ -81,14 +95,15 @@ impl Diagnosis {
         }
         let at = observation.at;
         let mut touched = std::mem::take(&mut self.touched);
-        touched.extend(changes.iter().map(Change::conn));
-        touched.extend(tracker.touched().map(|(conn, _)| conn));
-        while let Some(Reverse((due, conn))) = self.due.peek().copied()
-            && due <= at
-        {
-            self.due.pop();
-            touched.push(conn);
+        for change in changes {
+            let conn = change.conn();
+            if let Some(connection) = tracker.get(conn) {
+                self.wide.note(change, connection);
+                touched.push(conn);
+            }
         }
+        touched.extend(tracker.touched().map(|(conn, _)| conn));
+        self.take_what_is_due(at, &mut touched);
         if touched.len() > 1 {
             touched.sort_unstable();
             touched.dedup();
@@ -99,7 +114,50 @@ impl Diagnosis {
         touched.clear();
         self.touched = touched;
         self.check_wide(at, tracker);
-        self.forget_the_oldest();
+        self.forget_useless_dues(at, tracker);
+    }
+
+    fn take_what_is_due(&mut self, at: Timestamp, touched: &mut Vec<ConnId>) {
+        while let Some(Reverse((due, conn))) = self.due.peek().copied()
+            && due <= at
+        {
+            self.due.pop();
+            if self.next_due.get(&conn) == Some(&due) {
+                self.next_due.remove(&conn);
+                touched.push(conn);
+            }
+        }
+    }
+
+    /// A connection is touched often, and asked about again once.
+    fn ask_again(&mut self, due: Timestamp, conn: ConnId) {
+        let known = self.next_due.get(&conn);
+        if known.is_none_or(|known| due < *known) {
+            self.next_due.insert(conn, due);
+            self.due.push(Reverse((due, conn)));
+        }
+    }
+
+    /// On a busy host most connections are over long before it is time to ask again.
+    fn forget_useless_dues(&mut self, at: Timestamp, tracker: &Tracker) {
+        /// A rule may want to see what follows the end of a connection.
+        const SOON: Duration = Duration::from_secs(1);
+        if self.due.len() <= DUES + 2 * tracker.totals().open {
+            return;
+        }
+        let next_due = &mut self.next_due;
+        self.due.retain(|Reverse((due, conn))| {
+            let is_open = |conn| {
+                let connection = tracker.get(conn);
+                connection.is_some_and(|connection| connection.closed().is_none())
+            };
+            let is_newest = next_due.get(conn) == Some(due);
+            let is_useful = is_newest && (due.since(at) <= SOON || is_open(*conn));
+            if is_newest && !is_useful {
+                next_due.remove(conn);
+            }
+            is_useful
+        });
     }
 
     /// Asks the rules about one connection.
@@ -123,7 +181,7 @@ impl Diagnosis {
             };
             let due = rules::of_end(&case, &mut drafts);
             if let Some(due) = due.filter(|due| *due > at) {
-                self.due.push(Reverse((due, conn)));
+                self.ask_again(due, conn);
             }
             self.settle(Subject::End(conn, side), &mut drafts, at);
         }
@@ -132,22 +190,30 @@ impl Diagnosis {
 
     /// Asks the rules that look at listeners, destinations, and pairs of connections.
     fn check_wide(&mut self, at: Timestamp, tracker: &Tracker) {
-        let mut wide = std::mem::take(&mut self.wide);
-        let mut drafts = std::mem::take(&mut self.drafts);
-        for subject in wide.subjects(at, tracker, self) {
-            wide.of(&subject, (at, tracker), self, &mut drafts);
+        let mut subjects = std::mem::take(&mut self.subjects);
+        self.wide.subjects(at, tracker, &mut subjects);
+        for subject in subjects.drain(..) {
+            let mut drafts = std::mem::take(&mut self.drafts);
+            let mut wide = std::mem::take(&mut self.wide);
+            let holds = |code| self.holds(&subject, code);
+            wide.judge(&subject, (at, tracker, &self.settings), holds, &mut drafts);
+            self.wide = wide;
             self.settle(subject, &mut drafts, at);
+            self.drafts = drafts;
         }
-        self.wide = wide;
-        self.drafts = drafts;
+        self.subjects = subjects;
     }
 
     /// Compares what the rules say of a subject with what was known, and leaves `drafts` empty.
     fn settle(&mut self, subject: Subject, drafts: &mut Drafts, at: Timestamp) {
-        let known = self.known.remove(&subject).unwrap_or_default();
-        if known.is_empty() && drafts.is_empty() {
+        if drafts.is_empty() && (self.known.is_empty() || !self.known.contains_key(&subject)) {
+            // What was refused and does not hold any more is counted anew when it does again.
+            if !self.refused.is_empty() {
+                self.refused.remove(&subject);
+            }
             return;
         }
+        let known = self.known.remove(&subject).unwrap_or_default();
         let mut holds = Vec::with_capacity(known.len().max(drafts.len()));
         for number in known {
             let Some(finding) = self.findings.get_mut(&number) else {
@@ -156,27 +222,45 @@ impl Diagnosis {
             let code = finding.code;
             match drafts.iter().position(|draft| draft.code == code) {
                 Some(index) => {
-                    refresh(finding, drafts.swap_remove(index));
+                    let draft = drafts.swap_remove(index);
+                    let moves = finding.severity != draft.severity;
+                    if moves {
+                        self.ranked.leave(finding);
+                    }
+                    if refresh(finding, draft) {
+                        self.wide.note_found(finding);
+                    }
+                    if moves {
+                        self.ranked.enter(finding);
+                    }
                     holds.push(number);
                 }
                 None if code.is_fact() => holds.push(number),
                 None => {
+                    self.ranked.leave(finding);
                     Rc::make_mut(finding).over = Some(at);
+                    self.ranked.enter(finding);
                     self.wide.note_over(finding);
                     self.news.push(News::Over(Rc::clone(finding)));
+                    self.past.push_back(number);
                 }
             }
         }
         drafts.sort_by_key(|draft| (draft.at, draft.code));
         for draft in drafts.drain(..) {
-            holds.push(self.found(subject, draft));
+            holds.extend(self.found(subject, draft));
         }
         if !holds.is_empty() {
             self.known.insert(subject, holds);
         }
     }
 
-    fn found(&mut self, subject: Subject, draft: Draft) -> u64 {
+    /// Keeps what was found, if there is room.
+    fn found(&mut self, subject: Subject, draft: Draft) -> Option<u64> {
+        if self.findings.len() >= KEPT && !self.forget_the_oldest() {
+            self.refuse(subject, draft.code);
+            return None;
+        }
         self.next += 1;
         let finding = Rc::new(Finding {
             number: self.next,
@@ -190,10 +274,27 @@ impl Diagnosis {
             advice: draft.advice,
             standing: draft.standing,
         });
+        if draft.code.is_fact() {
+            self.past.push_back(self.next);
+        }
         self.wide.note_found(&finding);
+        self.ranked.enter(&finding);
         self.findings.insert(self.next, Rc::clone(&finding));
         self.news.push(News::Found(finding));
-        self.next
+        Some(self.next)
+    }
+
+    /// Counts what there is no room for, once.
+    fn refuse(&mut self, subject: Subject, code: Code) {
+        let codes = match code.is_fact() {
+            // Told once, and the end it is about is gone: it does not come again.
+            true => return self.dropped += 1,
+            false => self.refused.entry(subject).or_default(),
+        };
+        if !codes.contains(&code) {
+            codes.push(code);
+            self.dropped += 1;
+        }
     }
 
     /// What became known since this was last asked, in order.
@@ -204,6 +305,32 @@ impl Diagnosis {
     /// All findings that are kept, oldest first: those that hold, those that are over, and facts.
     pub fn findings(&self) -> impl DoubleEndedIterator<Item = &Finding> + ExactSizeIterator {
         self.findings.values().map(|finding| &**finding)
+    }
+
+    /// Findings in the order in which a person wants them: the worst that holds first, what is over
+    /// last.
+    pub fn ranked(
+        &self,
+        range: impl RangeBounds<Place>,
+    ) -> impl DoubleEndedIterator<Item = &Finding> {
+        let places = self.ranked.places(range);
+        places.filter_map(|place| self.get(place.number()))
+    }
+
+    /// A finding by its number, `None` when it is not kept any more.
+    pub fn get(&self, number: u64) -> Option<&Finding> {
+        self.findings.get(&number).map(|finding| &**finding)
+    }
+
+    /// All that is kept about a connection, oldest first: what holds, what is over, and facts.
+    pub fn about(&self, conn: ConnId) -> impl Iterator<Item = &Finding> {
+        let numbers = self.ranked.about(conn);
+        numbers.filter_map(|number| self.get(number))
+    }
+
+    /// How many of a severity there are, without those that are over.
+    pub const fn count(&self, severity: Severity) -> usize {
+        self.ranked.count(severity)
     }
 
     /// How many findings were dropped to bound memory.
@@ -222,36 +349,29 @@ impl Diagnosis {
         self.of(subject).any(|finding| finding.code == code)
     }
 
-    fn forget_the_oldest(&mut self) {
-        while self.findings.len() > KEPT {
-            let over = |(_, finding): &(&u64, &Rc<Finding>)| {
-                finding.over.is_some() || finding.code.is_fact()
-            };
-            // Mostly the first that is looked at.
-            let oldest = self
-                .findings
-                .iter()
-                .find(over)
-                .or(self.findings.iter().next());
-            let Some(number) = oldest.map(|(number, _)| *number) else {
-                return;
-            };
-            self.dropped += 1;
-            let Some(finding) = self.findings.remove(&number) else {
-                return;
-            };
-            if let Some(numbers) = self.known.get_mut(&finding.subject) {
-                numbers.retain(|known| *known != number);
-                if numbers.is_empty() {
-                    self.known.remove(&finding.subject);
-                }
+    /// Makes room; says whether there was anything that may go.
+    fn forget_the_oldest(&mut self) -> bool {
+        let Some(number) = self.past.pop_front() else {
+            return false;
+        };
+        self.dropped += 1;
+        let Some(finding) = self.findings.remove(&number) else {
+            return true;
+        };
+        self.ranked.leave(&finding);
+        if let Some(numbers) = self.known.get_mut(&finding.subject) {
+            numbers.retain(|known| *known != number);
+            if numbers.is_empty() {
+                self.known.remove(&finding.subject);
             }
         }
+        true
     }
 }
 
-/// Takes over what is said now of what was found before; since when does not change.
-fn refresh(finding: &mut Rc<Finding>, draft: Draft) {
+/// Takes over what is said now of what was found before, and says whether it is anything else; since
+/// when does not change.
+fn refresh(finding: &mut Rc<Finding>, draft: Draft) -> bool {
     let is_same = finding.severity == draft.severity
         && finding.what == draft.what
         && finding.evidence == draft.evidence
@@ -265,4 +385,5 @@ fn refresh(finding: &mut Rc<Finding>, draft: Draft) {
         finding.advice = draft.advice;
         finding.standing = draft.standing;
     }
+    !is_same
 }

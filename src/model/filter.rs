@@ -349,6 +349,15 @@ impl Filter {
             .iter()
             .any(|set| !set.is_any() && set.allows(local.port()))
     }
+
+    /// Whether connections from an address to a destination can be wanted. Their own ports are many,
+    /// so they choose nothing.
+    pub fn keeps_destination(&self, local: IpAddr, remote: &Endpoint) -> bool {
+        let family = self.selection.family;
+        self.port_groups().all(|set| set.allows(remote.port()))
+            && family.is_none_or(|family| (family == Family::V4) == remote.addr().is_ipv4())
+            && (self.hosts.is_empty() || self.covers(local) || self.covers(remote.addr()))
+    }
 }
 
 impl fmt::Display for Filter {

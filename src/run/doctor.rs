@@ -62,8 +62,8 @@ struct Practice<'a> {
     missed: Vec<String>,
     /// The newest moment that is known of.
     now: Timestamp,
-    /// Something that is wanted was found, or is over, since the last report.
-    has_news: bool,
+    /// What was found, and what is over, since the last look was reported.
+    news: Vec<News>,
     /// The last report had something at or above the severity.
     is_alarming: bool,
 }
@@ -84,7 +84,7 @@ impl<'a> Practice<'a> {
             inodes: BTreeSet::new(),
             missed: Vec::new(),
             now: Timestamp::default(),
-            has_news: false,
+            news: Vec::new(),
             is_alarming: false,
         };
         practice.take(&opening);
@@ -140,13 +140,15 @@ impl<'a> Practice<'a> {
             }
             _ => {}
         }
+        self.news.extend_from_slice(self.known.news());
+    }
+
+    /// Whether something that is wanted was found, or is over, since this was last asked.
+    fn has_news(&mut self) -> bool {
         let (filter, tracker) = (&self.config.filter, &self.known.tracker);
-        self.has_news |= self
-            .known
-            .news()
-            .iter()
-            .map(News::finding)
-            .any(|finding| wants_finding(filter, finding, tracker));
+        let news = std::mem::take(&mut self.news);
+        news.iter()
+            .any(|news| wants_finding(filter, news.finding(), tracker))
     }
 
     /// Looks again and again until a signal comes, or nobody reads any more.
@@ -154,10 +156,11 @@ impl<'a> Practice<'a> {
         let (tell, messages) = mpsc::sync_channel(1);
         signals::spawn(TO_END, move |message| tell.try_send(message).is_ok())
             .context("install signal handlers")?;
-        self.has_news = true;
+        let mut is_first = true;
         loop {
-            if std::mem::take(&mut self.has_news) {
+            if self.has_news() || is_first {
                 self.report(Layout::Line)?;
+                is_first = false;
             }
             if lines::reader_is_gone() || is_asked_to_end(&messages, period) {
                 return Ok(());
@@ -189,8 +192,7 @@ impl<'a> Practice<'a> {
         });
         let listeners = tracker
             .listeners()
-            .filter(|listener| wants_listener(&config.filter, listener.local()))
-            .filter(|it| tracker.is_listened_by(&it.id, &config.filter.selection.processes));
+            .filter(|listener| wants_listener(&config.filter, listener, tracker));
         let report = Report {
             filter: config.filter.to_string(),
             now: self.now,

@@ -20,9 +20,10 @@ use crate::source::host;
 use crate::timeline::{Came, Change, ConnId, Connection, Found, Side, Tracker};
 use crate::view::json::{self, Session, SourceInfo};
 use crate::view::palette::ColorMode;
+use crate::view::text::held::Owed;
 use crate::view::text::{self, Lines};
 use crate::view::wall::WallClock;
-use crate::view::{hidden_holders, wants};
+use crate::view::{hidden_holders, wants, wants_finding};
 
 const WRITING: &str = "write to standard output";
 /// Bytes that are collected before they are written: some hundred lines.
@@ -56,6 +57,8 @@ pub(super) struct LineShow {
     from: Option<Timestamp>,
     /// Connections whose opening was shown, kept only where some are hidden.
     shown: HashSet<ConnId>,
+    /// Whose holders are still to be said, in lines for people.
+    owed: Owed,
     /// The opening batch is part of the first line.
     told_until: Timestamp,
     /// It was said that holders are hidden.
@@ -94,6 +97,7 @@ impl LineShow {
             hides: output.hides || output.from.is_some(),
             from: output.from,
             shown: HashSet::new(),
+            owed: Owed::default(),
             told_until: opening.iter().map(|told| told.at).max().unwrap_or_default(),
             said_hidden: false,
         };
@@ -172,6 +176,11 @@ impl LineShow {
             if is_first && !matches!(change, Change::Opened { .. }) {
                 let opening = late_opening(changes, connection);
                 self.print(&opening, connection)?;
+                if self.format != Format::Json
+                    && let Change::Opened { at, .. } = opening
+                {
+                    self.owed.owe_all(connection, at);
+                }
             }
         }
         self.print(change, connection)
@@ -194,26 +203,48 @@ impl LineShow {
                 json::write_change(&mut self.json, change, connection)?;
                 self.send_json()
             }
-            Format::Text | Format::Tui => self.line(&self.lines.change(change, connection)),
+            Format::Text | Format::Tui if self.owed.takes(change, connection) => {
+                let holders = match change {
+                    Change::Moved { side, step, .. } => {
+                        self.owed.said_with(step, *side, connection)
+                    }
+                    _ => None,
+                };
+                self.line(&self.lines.change_with(change, connection, holders))
+            }
+            Format::Text | Format::Tui => Ok(()),
         }
     }
 
-    /// Shows what was found, if it is about a connection that is wanted, or about none.
-    fn news(&mut self, news: &News, at: Timestamp, tracker: &Tracker) -> anyhow::Result<()> {
-        let is_wanted = |conn| {
+    /// Says who holds the ends that were seen a while ago.
+    fn holders(&mut self, now: Timestamp, tracker: &Tracker) -> anyhow::Result<()> {
+        for (conn, ends) in self.owed.due(now) {
             let connection = tracker.get(conn);
-            connection.is_some_and(|connection| !self.hides || wants(&self.filter, connection))
-        };
-        let mut conns = news.finding().subject.connections().peekable();
-        if conns.peek().is_some() && !conns.any(is_wanted) {
-            return Ok(());
+            let open = connection.filter(|connection| connection.closed().is_none());
+            let line = open.and_then(|open| self.lines.held(open, ends, now));
+            if let Some(line) = line {
+                self.line(&line)?;
+            }
         }
+        Ok(())
+    }
+
+    /// Shows what was found, if it is about something that is wanted.
+    fn news(&mut self, news: &[News], at: Timestamp, tracker: &Tracker) -> anyhow::Result<()> {
+        let wanted = news
+            .iter()
+            .filter(|news| !self.hides || wants_finding(&self.filter, news.finding(), tracker));
         match self.format {
             Format::Json => {
-                json::write_news(&mut self.json, news, at)?;
+                for news in wanted {
+                    json::write_news(&mut self.json, news, at)?;
+                }
                 self.send_json()
             }
-            Format::Text | Format::Tui => self.line(&self.lines.news(news, at)),
+            Format::Text | Format::Tui => {
+                let lines = self.lines.news(wanted, at);
+                lines.iter().try_for_each(|line| self.line(line))
+            }
         }
     }
 
@@ -278,6 +309,7 @@ impl Show for LineShow {
         if self.from.is_some_and(|from| observation.at < from) {
             return Ok(());
         }
+        self.holders(observation.at, &known.tracker)?;
         self.observation(observation)?;
         let changes = known.changes();
         for index in 0..changes.len() {
@@ -285,8 +317,8 @@ impl Show for LineShow {
                 self.change(&changes[index..], connection)?;
             }
         }
-        for news in known.news() {
-            self.news(news, observation.at, &known.tracker)?;
+        if !known.news().is_empty() {
+            self.news(known.news(), observation.at, &known.tracker)?;
         }
         Ok(())
     }

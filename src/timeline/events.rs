@@ -172,6 +172,7 @@ impl Tracker {
     ) {
         self.settle_missing(end);
         self.note_multipath(end, event);
+        self.note_bytes(end, event, (from, to));
         if to == TcpState::Close {
             return self.close_exactly(end, event, from, at);
         }
@@ -296,6 +297,12 @@ impl Tracker {
         let end = self.begin_with(&sample, sight, track);
         self.note_multipath(end, event);
         self.open_or_wait(end, at);
+    }
+
+    fn note_bytes(&mut self, end: EndRef, event: &Event, (from, to): (TcpState, TcpState)) {
+        if let (Some(moment), Some(track)) = (&event.moment, self.track_mut(end)) {
+            track.note_bytes(from, to, moment);
+        }
     }
 
     fn note_multipath(&mut self, end: EndRef, event: &Event) {

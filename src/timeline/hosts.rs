@@ -185,6 +185,21 @@ impl Tracker {
         self.hosts.get(host).facts.server_fast_open
     }
 
+    /// The begin of the newest complete look at a host, by whichever source.
+    pub fn newest_look(&self, host: u16) -> Option<Timestamp> {
+        let looks = self.hosts.get(host).looks.iter();
+        looks
+            .filter_map(|looks| looks.covering(TcpState::Established))
+            .max()
+    }
+
+    /// The newest moment at which a look, an answer or an event has proven an end to be in its present
+    /// state.
+    pub fn proven(&self, track: &Track) -> Timestamp {
+        let by = |source| self.last_seen(track, source);
+        by(SourceName::SockDiag).max(by(SourceName::Proc))
+    }
+
     /// Whether events run on the socket's host.
     pub(super) fn has_events(&self, id: &SockId) -> bool {
         self.hosts.get(id.scope.host).events_since.is_some()

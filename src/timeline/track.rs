@@ -6,6 +6,7 @@
 //! state found at attach began at an unknown time before it.
 
 mod entry;
+mod flow;
 
 use crate::model::tcp::StateSet;
 use crate::model::{
@@ -17,6 +18,7 @@ use crate::timeline::{Holding, SeenBeside};
 
 pub use entry::Entry;
 use entry::IN_THE_MIDDLE;
+use flow::Flow;
 
 /// How many marks an end keeps.
 pub const MARKS: usize = 64;
@@ -132,6 +134,8 @@ pub struct Track {
     pub(super) reset_heard: Option<Timestamp>,
     /// In CLOSE_WAIT with nothing but the end-of-file unread: it was not merged with data.
     pub(super) eof_was_unread: bool,
+    /// What it had sent and received.
+    pub(super) flow: Flow,
     /// Who held it, oldest first.
     pub(super) holdings: Vec<Holding>,
     pub(super) holdings_dropped: u64,
@@ -198,6 +202,7 @@ impl Track {
             freed: None,
             reset_heard: None,
             eof_was_unread: is_eof_unread(&sample),
+            flow: Flow::of(&sample, seen),
             holdings: Vec::new(),
             holdings_dropped: 0,
             asked_for: None,
@@ -348,6 +353,7 @@ impl Track {
     pub(super) fn refresh(&mut self, sample: Sample, seen: Timestamp) {
         // A source without cookies does not unname a socket.
         let cookie = sample.id.cookie.or(self.last.id.cookie);
+        self.note_flow(&sample, seen);
         self.last = sample;
         self.last.id.cookie = cookie;
         self.eof_was_unread |= is_eof_unread(&sample);

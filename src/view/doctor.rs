@@ -20,6 +20,7 @@ use crate::timeline::ConnId;
 use crate::view::duration;
 use crate::view::palette::{ColorMode, painted};
 use crate::view::plain::plain;
+pub(in crate::view) use words::count;
 pub use words::sentence;
 pub(in crate::view) use words::{peer, process};
 

@@ -11,6 +11,8 @@ mod document;
 mod finding;
 mod line;
 mod owners;
+mod verdict;
+mod waiting;
 
 use serde::Serialize;
 
@@ -22,12 +24,14 @@ use crate::timeline::{Age, Change, Connection};
 use crate::view::verdict;
 use bytes::{Address, append};
 use finding::{FindingLine, OverLine};
-use line::{Clock, DatedLine, EventLine, HeldLine, Line, Open, TransitionLine, VerdictInfo};
+use line::{Clock, DatedLine, EventLine, HeldLine, Line, Open, TransitionLine};
+use verdict::VerdictInfo;
 
 pub(super) use bytes::inert;
 pub use doctor::{Layout, doctor};
 pub use document::list;
 pub(super) use document::{detailed, reported};
+pub use waiting::waited;
 
 /// The version of the output.
 pub const VERSION: u32 = 1;
@@ -227,7 +231,8 @@ pub fn write_change(
         Change::Closed { conn, at } => Line::Closed {
             at_ns: at.nanos(),
             conn: conn.0,
-            verdict: verdict(connection).map(VerdictInfo::from),
+            verdict: verdict(connection)
+                .map(|verdict| VerdictInfo::with_states(verdict, connection)),
         },
     };
     append(out, &line)

@@ -3,6 +3,7 @@
 //! A source that looks many times a second is told by its rate and its share of a core; one that
 //! only listens has no period at all.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use crate::model::{SourceName, SourceState};
@@ -15,6 +16,7 @@ const OFTEN: Duration = Duration::from_millis(100);
 /// The source in words, with its reason in full.
 pub(super) fn words(name: SourceName, state: &SourceState) -> String {
     match state {
+        _ if name == SourceName::Holders => owners(state).into_owned(),
         SourceState::Running { period, cost, why } => {
             let why = why
                 .as_deref()
@@ -34,11 +36,30 @@ pub(super) fn words(name: SourceName, state: &SourceState) -> String {
 /// As [`words`], where room is short: how often, and no more; but what is off says why.
 pub(super) fn brief_words(name: SourceName, state: &SourceState) -> String {
     match state {
+        _ if name == SourceName::Holders => {
+            let words = owners(state);
+            // What is missing, without what would bring it back.
+            let end = match words.match_indices(": ").nth(1) {
+                Some((at, _)) => at,
+                None => words.len(),
+            };
+            words[..end].to_owned()
+        }
         SourceState::Off { .. } => words(name, state),
         SourceState::Running { period, cost, .. } => {
             let cost = cost.filter(|_| *period < OFTEN);
             let pace = pace(name, *period, cost);
             format!("{name} {}", pace.trim_end_matches(" of a core"))
+        }
+    }
+}
+
+/// Whose sockets are told by name.
+fn owners(state: &SourceState) -> Cow<'static, str> {
+    match state {
+        SourceState::Running { why: None, .. } => "owners: all processes".into(),
+        SourceState::Running { why: Some(why), .. } | SourceState::Off { why } => {
+            format!("owners: {}", plain(why)).into()
         }
     }
 }
@@ -131,6 +152,13 @@ mod tests {
         ] {
             assert_eq!(words(name, &state), text);
         }
+        let all = running(10_000_000, None, None);
+        assert_eq!(words(SourceName::Holders, &all), "owners: all processes");
+        let why = "own processes only: the others need CAP_SYS_PTRACE".to_owned();
+        let own = running(10_000_000, None, Some(why.clone()));
+        assert_eq!(words(SourceName::Holders, &own), format!("owners: {why}"));
+        let brief = brief_words(SourceName::Holders, &own);
+        assert_eq!(brief, "owners: own processes only");
         let follow = running(1000, Some(21), Some("37 ends".to_owned()));
         assert_eq!(
             brief_words(SourceName::Follow, &follow),

@@ -229,12 +229,11 @@ impl Rules {
             "open" | "end" | "transition" | "event" | "closed" => self.check_order(line)?,
             "source" => self.hear_of(line),
             "clock" | "note" | "conclusion" | "lost" | "finding" | "finding_over" => {}
-            "holders" | "age" => ensure(
-                line["conn"]
-                    .as_u64()
-                    .is_some_and(|conn| self.conns.contains(&conn)),
-                "it is of a connection never opened",
-            )?,
+            "holders" | "age" => {
+                let conn = line["conn"].as_u64();
+                let is_open = conn.is_some_and(|conn| self.conns.contains(&conn));
+                ensure(is_open, "it is of a connection never opened")?;
+            }
             _ => return Err("a type that is not promised".to_owned()),
         }
         match kind {

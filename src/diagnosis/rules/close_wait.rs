@@ -7,9 +7,10 @@
 use std::borrow::Cow;
 
 use crate::diagnosis::finding::{Code, Severity};
-use crate::diagnosis::rules::{Case, Drafts, Lasted};
+use crate::diagnosis::rules::{Case, Drafts, Lasted, listeners};
+use crate::diagnosis::words;
 use crate::model::{Descriptor, Queues, TcpState, Timestamp};
-use crate::timeline::Owners;
+use crate::timeline::{Listener, Owners};
 
 /// What an old CLOSE_WAIT waits for.
 enum Kind {
@@ -67,7 +68,7 @@ fn first_four(
     if let HalfClose::Unknown = half_close {
         evidence.push("whether the peer still reads can't be known here".into());
     }
-    let (what, advice) = words(&kind);
+    let (what, advice) = words(case, &kind);
     drafts.push(case.draft((code, severity), since, what, evidence, advice));
 }
 
@@ -86,17 +87,19 @@ fn kind(case: &Case<'_>) -> Option<Kind> {
     })
 }
 
-fn words(kind: &Kind) -> (Cow<'static, str>, &'static str) {
+fn words(case: &Case<'_>, kind: &Kind) -> (Cow<'static, str>, &'static str) {
     match kind {
         Kind::NeverAccepted => (
-            "it was never accepted: it waits in the listener's queue".into(),
+            never_accepted(case),
             "See why the accept loop stands still: its thread is blocked or dead, or the process is \
              out of descriptors. Closing descriptors does not help, there is none.",
         ),
         Kind::Unread(bytes) => (
             format!(
-                "{bytes} byte{} received and not read, and behind them the end-of-file",
-                if *bytes == 1 { " is" } else { "s are" }
+                "{} {} received and not read, and behind {} the end-of-file",
+                words::bytes((*bytes).into()),
+                if *bytes == 1 { "is" } else { "are" },
+                if *bytes == 1 { "it" } else { "them" },
             )
             .into(),
             "See where the reader is stuck: a lock, another connection, a full queue of its own. \
@@ -131,21 +134,15 @@ fn evidence(case: &Case<'_>, kind: &Kind) -> Vec<Cow<'static, str>> {
     match kind {
         Kind::NeverAccepted => {
             evidence.push("the socket has no file: no process has accepted it".into());
-            let local = case.connection.endpoint(case.side);
-            for listener in case.tracker.listeners_of(local, case.track.id().scope) {
-                let of = match listener.backlog {
-                    Some(backlog) => format!(" of {backlog}"),
-                    None => String::new(),
-                };
-                evidence.push(
-                    format!(
-                        "its listener {} has {}{of} waiting to be accepted",
-                        listener.local(),
-                        listener.waiting
-                    )
-                    .into(),
-                );
-            }
+            let listeners = listeners_of(case).map(|listener| {
+                format!(
+                    "listener {}: {}",
+                    listener.local(),
+                    listeners::queue(listener)
+                )
+                .into()
+            });
+            evidence.extend(listeners);
         }
         Kind::Unread(bytes) => {
             evidence.push(format!("Recv-Q {}: the FIN counts one", bytes + 1).into())
@@ -170,6 +167,35 @@ fn evidence(case: &Case<'_>, kind: &Kind) -> Vec<Cow<'static, str>> {
     evidence
 }
 
+/// So many listeners of one address are named (SO_REUSEPORT).
+const LISTENERS: usize = 4;
+
+fn listeners_of<'a>(case: &Case<'a>) -> impl Iterator<Item = &'a Listener> {
+    let local = case.connection.endpoint(case.side);
+    let all = case.tracker.listeners_of(local, case.track.id().scope);
+    all.take(LISTENERS)
+}
+
+/// Names the listener in whose queue it waits, when there is one and no doubt.
+fn never_accepted(case: &Case<'_>) -> Cow<'static, str> {
+    let mut listeners = listeners_of(case);
+    match (listeners.next(), listeners.next()) {
+        (Some(listener), None) => format!(
+            "it was never accepted: it waits in the queue of listener {}{}, with {}",
+            listener.local(),
+            words::held_by(case.tracker.owners_of(listener)),
+            listeners::queue(listener),
+        )
+        .into(),
+        (Some(listener), Some(_)) => format!(
+            "it was never accepted: it waits in the queue of one of the listeners at {}",
+            listener.local()
+        )
+        .into(),
+        (None, _) => "it was never accepted: it waits in a listener's queue".into(),
+    }
+}
+
 fn shared(case: &Case<'_>, since: Timestamp, drafts: &mut Drafts) {
     let Owners::Now(holding) = case.track.owners() else {
         return;
@@ -182,7 +208,7 @@ fn shared(case: &Case<'_>, since: Timestamp, drafts: &mut Drafts) {
         (Code::CloseWaitShared, Severity::Warn),
         since.max(holding.from.not_after()),
         format!("{count} processes hold it: closing it in one is not enough"),
-        vec![format!("{count} processes have a descriptor of this socket").into()],
+        vec![format!("{} have a descriptor of it", words::holders(&holding.holders)).into()],
         "Close it in every process: after a fork() in the one that does not need it, or open it with \
          SOCK_CLOEXEC when a child only inherits it.",
     ));

@@ -13,7 +13,8 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use crate::diagnosis::finding::{Code, Severity};
-use crate::diagnosis::rules::{Case, Drafts, Lasted};
+use crate::diagnosis::lost::Lost;
+use crate::diagnosis::rules::{Case, Draft, Drafts, Lasted};
 use crate::diagnosis::words;
 use crate::model::{TcpState, Timestamp};
 use crate::timeline::{Call, Cause, Reason, Track, Why};
@@ -28,7 +29,7 @@ pub(super) fn check(case: &Case<'_>, drafts: &mut Drafts) -> Option<Timestamp> {
         return None;
     }
     let at = case.entered();
-    let lost = Lost::of(case.track, why);
+    let lost = Lost::of(case.track)?;
     if lost.is_some() {
         drafts.push(data_lost(case, at, lost, why));
     }
@@ -89,57 +90,7 @@ fn code_of((reason, state): (Option<Reason>, TcpState)) -> Option<Code> {
     }
 }
 
-/// What an end took with it.
-#[derive(Clone, Copy)]
-struct Lost {
-    /// Received, and thrown away unread.
-    unread: u32,
-    /// Sent or queued, and never acknowledged.
-    unacked: u32,
-}
-
-impl Lost {
-    /// Data that a victim has received it can still read; whoever closes throws it away.
-    fn of(track: &Track, why: Why) -> Self {
-        let unread = match why.reason {
-            Some(Reason::UnreadData(bytes)) => bytes,
-            Some(Reason::LingerZero | Reason::NeverAccepted) => track.beside().unread.unwrap_or(0),
-            _ => 0,
-        };
-        Self {
-            unread,
-            unacked: track.beside().unacked.unwrap_or(0),
-        }
-    }
-
-    const fn is_some(self) -> bool {
-        self.unread > 0 || self.unacked > 0
-    }
-
-    fn words(self) -> String {
-        let unread = format!(
-            "{} received and never read",
-            words::bytes(self.unread.into())
-        );
-        let unacked = format!(
-            "{} sent and never acknowledged",
-            words::bytes(self.unacked.into())
-        );
-        match (self.unread, self.unacked) {
-            (0, 0) => "nothing".to_owned(),
-            (_, 0) => unread,
-            (0, _) => unacked,
-            _ => format!("{unread}, and {unacked}"),
-        }
-    }
-}
-
-fn data_lost(
-    case: &Case<'_>,
-    at: Timestamp,
-    lost: Lost,
-    why: Why,
-) -> crate::diagnosis::rules::Draft {
+fn data_lost(case: &Case<'_>, at: Timestamp, lost: Lost, why: Why) -> Draft {
     let mut evidence: Vec<Cow<'static, str>> = vec![
         match why.cause {
             Cause::ResetSent => "this end sent a reset",
@@ -166,12 +117,7 @@ fn data_lost(
     )
 }
 
-fn sender(
-    case: &Case<'_>,
-    at: Timestamp,
-    lost: Lost,
-    why: Why,
-) -> Option<crate::diagnosis::rules::Draft> {
+fn sender(case: &Case<'_>, at: Timestamp, lost: Lost, why: Why) -> Option<Draft> {
     let code = code_of((why.reason, case.track.last_living()))?;
     let mut evidence = by_whom(why);
     let (severity, what, advice): (_, Cow<'static, str>, _) = match code {
@@ -261,7 +207,7 @@ fn by_whom(why: Why) -> Vec<Cow<'static, str>> {
     ]
 }
 
-fn victim(case: &Case<'_>, at: Timestamp, lost: Lost) -> crate::diagnosis::rules::Draft {
+fn victim(case: &Case<'_>, at: Timestamp, lost: Lost) -> Draft {
     let mut evidence: Vec<Cow<'static, str>> =
         vec![format!("a reset came while it was in {}", case.track.last_living()).into()];
     let reason = case.peer().and_then(sent_by).and_then(|(reason, _)| reason);

@@ -12,7 +12,7 @@ use anyhow::Context;
 use crate::model::{Ask, Observation, Scope};
 use crate::run::live::Message;
 use crate::run::merge::Stream;
-use crate::source::holders;
+use crate::source::{bpf, holders, info};
 
 /// The threads beside, and what each wants to be asked.
 #[derive(Default)]
@@ -36,6 +36,7 @@ impl Beside {
     ) -> anyhow::Result<Self> {
         let mut beside = Self::default();
         beside.watch_holders(scope, cmdlines, to_main.clone(), out)?;
+        beside.ask_for_counters(to_main.clone())?;
         Ok(beside)
     }
 
@@ -61,6 +62,24 @@ impl Beside {
             .name("holders".into())
             .spawn(move || watch.run(&asked, send))
             .context("start the thread that looks who holds the sockets")?;
+        Ok(())
+    }
+
+    fn ask_for_counters(&mut self, to_main: SyncSender<Message>) -> anyhow::Result<()> {
+        let (asks, asked) = mpsc::channel();
+        self.helpers.push(Helper {
+            wants: |ask| matches!(ask, Ask::Info(_)),
+            asks,
+        });
+        let send = move |batch| to_main.send(Message::Beside(Stream::Info, batch)).is_ok();
+        thread::Builder::new()
+            .name("info".into())
+            .spawn(move || {
+                // It needs none, and neither do the processes that it forks.
+                let _ = bpf::drop_capabilities();
+                info::run(&asked, send);
+            })
+            .context("start the thread that asks sockets for their counters")?;
         Ok(())
     }
 

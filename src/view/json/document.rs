@@ -11,8 +11,9 @@ use crate::timeline::{
 };
 use crate::view::json::bytes::{Address, Name, inert};
 use crate::view::json::finding::FindingLine;
-use crate::view::json::line::{VerdictInfo, other_netns};
+use crate::view::json::line::other_netns;
 use crate::view::json::owners::{HoldersInfo, OwnersInfo, seen_word};
+use crate::view::json::verdict::VerdictInfo;
 use crate::view::json::{VERSION, age_ns, known_how};
 use crate::view::report::Shown;
 use crate::view::report::spent::spent;
@@ -87,7 +88,7 @@ fn codes(shown: &Shown<'_>) -> Vec<&'static str> {
 }
 
 #[derive(Serialize)]
-struct ConnectionInfo<'a> {
+pub(super) struct ConnectionInfo<'a> {
     conn: u64,
     #[serde(flatten)]
     life: Option<Life>,
@@ -258,7 +259,7 @@ impl Details {
 }
 
 impl<'a> ConnectionInfo<'a> {
-    fn new(connection: &'a Connection, now: Timestamp) -> Self {
+    pub(super) fn new(connection: &'a Connection, now: Timestamp) -> Self {
         let end = |side| {
             let track = connection.end(side)?;
             Some(EndInfo::new(track, Address(connection.endpoint(side)), now))

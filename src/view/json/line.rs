@@ -5,7 +5,6 @@
 
 use serde::Serialize;
 
-use crate::diagnosis::Verdict;
 use crate::model::time::nanos_of;
 use crate::model::{Descriptor, Timestamp};
 use crate::timeline::{
@@ -14,6 +13,7 @@ use crate::timeline::{
 use crate::view::json::bytes::{Address, Name};
 use crate::view::json::finding::{FindingLine, OverLine};
 use crate::view::json::owners::{HoldersInfo, OwnersInfo, seen_word};
+use crate::view::json::verdict::VerdictInfo;
 use crate::view::json::{SourceInfo, age_ns, known_how};
 
 /// One line of output, without its newline.
@@ -341,29 +341,4 @@ fn pid(by: Option<Process>) -> Option<u32> {
 
 fn name(by: Option<Process>) -> Option<Name> {
     by.map(|process| Name(process.comm))
-}
-
-#[derive(Debug, Serialize)]
-pub(super) struct VerdictInfo {
-    code: &'static str,
-    first_closer: Option<&'static str>,
-    how: Option<&'static str>,
-    half_close: Option<bool>,
-    lost_bytes: Option<u64>,
-    signal: Option<u8>,
-    sentence: String,
-}
-
-impl From<Verdict> for VerdictInfo {
-    fn from(verdict: Verdict) -> Self {
-        Self {
-            code: verdict.code.token(),
-            first_closer: verdict.first_closer.map(Side::token),
-            how: verdict.how.map(|how| how.token()),
-            half_close: None,
-            lost_bytes: verdict.lost_bytes,
-            signal: verdict.signal,
-            sentence: verdict.sentence,
-        }
-    }
 }

@@ -1,8 +1,10 @@
-//! The table of `tcpwatch list`: one row a connection, as wide as its widest cells.
+//! The table of `tcpwatch list`: one row a connection, as wide as its widest cells, and below it who
+//! holds its ends.
 
 use crate::model::Timestamp;
 use crate::timeline::{Connection, SeenBeside, Side, Track};
 use crate::view::duration::{age as brief_age, is_telling};
+use crate::view::owners;
 use crate::view::palette::{ColorMode, painted};
 use crate::view::text::{beside, queued};
 
@@ -12,7 +14,9 @@ pub fn list<'a>(
     now: Timestamp,
     color: ColorMode,
 ) -> String {
-    let rows: Vec<[String; 7]> = connections.map(|c| list_row(c, now)).collect();
+    let (rows, owners): (Vec<[String; 7]>, Vec<Vec<String>>) = connections
+        .map(|connection| (list_row(connection, now), owner_lines(connection)))
+        .unzip();
     let titles = ["A (opened)", "STATE", "AGE", "B", "STATE", "AGE", "NOTES"].map(str::to_owned);
     let mut widths = titles.each_ref().map(|title| width(title));
     for row in &rows {
@@ -21,7 +25,9 @@ pub fn list<'a>(
         }
     }
     let mut text = String::new();
-    for row in std::iter::once(&titles).chain(&rows) {
+    let none = Vec::new();
+    let rows = rows.iter().zip(&owners);
+    for (row, owners) in std::iter::once((&titles, &none)).chain(rows) {
         let mut line = String::new();
         for (index, (cell, width_here)) in row.iter().zip(widths).enumerate() {
             let padding = " ".repeat(width_here - width(cell));
@@ -35,8 +41,27 @@ pub fn list<'a>(
         }
         text.push_str(line.trim_end());
         text.push('\n');
+        for line in owners {
+            text.push_str("    ");
+            text.push_str(line);
+            text.push('\n');
+        }
     }
     text
+}
+
+/// Who holds each end, a line a process; said once where it is the same of both.
+fn owner_lines(connection: &Connection) -> Vec<String> {
+    let of = |side| {
+        let end = connection.end(side);
+        end.map_or_else(Vec::new, |track| owners::lines(track.owners()))
+    };
+    let [a, b] = Side::BOTH.map(of);
+    if a == b {
+        return a.iter().map(|line| format!("A and B: {line}")).collect();
+    }
+    let a = a.iter().map(|line| format!("A: {line}"));
+    a.chain(b.iter().map(|line| format!("B: {line}"))).collect()
 }
 
 fn width(text: &str) -> usize {
