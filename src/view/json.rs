@@ -29,8 +29,8 @@ use verdict::VerdictInfo;
 
 pub(super) use bytes::inert;
 pub use doctor::{Layout, doctor};
-pub(super) use document::detailed;
 pub use document::list;
+pub(super) use document::{detailed, reported};
 pub use waiting::waited;
 
 /// The version of the output.
