@@ -149,6 +149,8 @@ fn it_ends_when_the_last_one_is_closed() {
             "2",
             "--timeout",
             "20s",
+            "--events",
+            "off",
         ]);
         let mut other = Pair::to(&server);
         other.close_client();
