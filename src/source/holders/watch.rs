@@ -263,7 +263,7 @@ impl Rounds {
             out.push(said(clock::now(), running(ALL, unseen)));
         }
         self.take(scan, seen, begun, before);
-        self.book.looked_at_all(seen, begun, clock::now());
+        self.book.looked_at_all(seen, begun);
     }
 
     fn take(&mut self, scan: Scan, seen: Seen, begun: Timestamp, before: Timestamp) {
