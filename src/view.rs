@@ -41,20 +41,20 @@ pub fn wants(filter: &Filter, connection: &Connection) -> bool {
 pub fn wants_finding(filter: &Filter, finding: &Finding, tracker: &Tracker) -> bool {
     let selection = &filter.selection;
     match &finding.subject {
-        Subject::End(..) | Subject::Pair { .. } => finding.subject.connections().any(|conn| {
-            let is_wanted = match tracker.get(conn) {
-                Some(connection) => wants(filter, connection),
+        Subject::End(..) | Subject::Pair { .. } => {
+            let mut conns = finding.subject.connections();
+            conns.any(|conn| match tracker.get(conn) {
+                Some(connection) => {
+                    wants(filter, connection)
+                        || (!selection.processes.is_any() && waits_at(filter, finding, tracker))
+                }
                 None => is_of_wanted(filter, finding),
-            };
-            is_wanted || (!selection.processes.is_any() && waits_at(filter, finding, tracker))
-        }),
-        Subject::Listener(id) => {
-            let listener = tracker.listener(id);
-            listener.map_or_else(
-                || filter.keeps_listener(&id.tuple.local),
-                |listener| wants_listener(filter, listener, tracker),
-            )
+            })
         }
+        Subject::Listener(id) => match tracker.listener(id) {
+            Some(listener) => wants_listener(filter, listener, tracker),
+            None => filter.keeps_listener(&id.tuple.local),
+        },
         Subject::Destination { local, remote, .. } => {
             let chooses = *selection != Selection::default();
             filter.keeps_destination(*local, remote)
@@ -65,16 +65,6 @@ pub fn wants_finding(filter: &Filter, finding: &Finding, tracker: &Tracker) -> b
                     }))
         }
     }
-}
-
-/// Whether a connection that nobody has accepted waits at a listener of the processes asked for.
-fn waits_at(filter: &Filter, finding: &Finding, tracker: &Tracker) -> bool {
-    let standing = finding.standing.as_ref();
-    let standing = standing.filter(|_| finding.code == Code::CloseWaitNeverAccepted);
-    standing.is_some_and(|standing| {
-        let mut listeners = tracker.listeners_of(standing.local, standing.scope);
-        listeners.any(|listener| wants_listener(filter, listener, tracker))
-    })
 }
 
 /// Of a connection that is forgotten by now, what the finding says of it has to do.
@@ -90,6 +80,16 @@ fn is_of_wanted(filter: &Filter, finding: &Finding) -> bool {
         filter.keeps(&tuple)
             && filter.selection.matches(&EndFacts { tuple, states })
             && (processes.is_any() || holders.any(|holder| processes.has(&holder.program)))
+    })
+}
+
+/// Whether a connection that nobody has accepted waits at a listener of the processes asked for.
+fn waits_at(filter: &Filter, finding: &Finding, tracker: &Tracker) -> bool {
+    let standing = finding.standing.as_ref();
+    let standing = standing.filter(|_| finding.code == Code::CloseWaitNeverAccepted);
+    standing.is_some_and(|standing| {
+        let mut listeners = tracker.listeners_of(standing.local, standing.scope);
+        listeners.any(|listener| wants_listener(filter, listener, tracker))
     })
 }
 

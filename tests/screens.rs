@@ -486,7 +486,8 @@ fn marked(story: &mut Story, ms: u64) -> String {
         .lines()
         .find(|line| line.starts_with("\">"))
         .unwrap_or_default();
-    row.split_whitespace().nth(1).unwrap_or_default().to_owned()
+    let number = row.split_whitespace().nth(1).unwrap_or_default();
+    number.trim_end_matches(['E', '!', 'i']).to_owned()
 }
 
 #[test]

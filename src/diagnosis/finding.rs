@@ -189,6 +189,15 @@ impl Subject {
         both.into_iter().flatten()
     }
 
+    /// Which recording it is of, where that is known without looking at a connection.
+    pub const fn host(&self) -> Option<u16> {
+        match self {
+            Self::End(..) | Self::Pair { .. } => None,
+            Self::Listener(id) => Some(id.scope.host),
+            Self::Destination { scope, .. } => Some(scope.host),
+        }
+    }
+
     /// Whether it is about this end, among others.
     pub fn is_about(&self, conn: ConnId, side: Side) -> bool {
         match self {

@@ -38,6 +38,8 @@ pub(super) struct Output<'a> {
     pub(super) filter: &'a Filter,
     pub(super) kernel: String,
     pub(super) host: String,
+    /// The network namespace that is, or was, looked at.
+    pub(super) netns: Option<u64>,
     /// Whether some connections are hidden by the filter.
     pub(super) hides: bool,
     /// Nothing that is earlier is printed.
@@ -74,6 +76,7 @@ impl LineShow {
             filter: &config.filter,
             kernel,
             host,
+            netns: opening.iter().find_map(netns_of),
             hides: config.filter.selection != Selection::default(),
             from: None,
         };
@@ -123,6 +126,7 @@ impl LineShow {
         Session {
             kernel: output.kernel,
             host: output.host,
+            netns: output.netns,
             clock: self.lines.clock.anchor(),
             sources,
             filter: output.filter.clone(),
@@ -352,6 +356,14 @@ impl Show for LineShow {
 
     fn conclude(&mut self) -> anyhow::Result<()> {
         self.flush()
+    }
+}
+
+/// The namespace that a source looks at, as it says with its facts.
+fn netns_of(observation: &Observation) -> Option<u64> {
+    match &observation.body {
+        Body::Host(facts) => facts.scope.netns,
+        _ => None,
     }
 }
 

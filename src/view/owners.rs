@@ -3,7 +3,7 @@
 //! The trap: names and command lines are whatever a program chose to be called; only their
 //! harmless spelling leaves this file.
 
-use crate::model::{Holder, Seen};
+use crate::model::{Holder, Seen, Timestamp};
 use crate::timeline::{Connection, Holding, Owners, Side};
 use crate::view::plain::plain;
 
@@ -145,6 +145,21 @@ pub(super) fn news(connection: &Connection, side: Side, nth: usize) -> Option<St
         });
     };
     Some(difference(before, set))
+}
+
+/// All changes of an end's holders that are kept, oldest first: when each was known, and what it
+/// says that the one before did not.
+pub(super) fn changes(
+    connection: &Connection,
+    side: Side,
+) -> impl Iterator<Item = (Timestamp, String)> {
+    let track = connection.end(side);
+    let sets = track.map_or(&[][..], |track| track.holdings());
+    let dropped = track.map_or(0, |track| track.holdings_dropped() as usize);
+    sets.iter().enumerate().filter_map(move |(index, set)| {
+        let nth = if index == 0 { 0 } else { index + dropped };
+        Some((set.from.not_after(), news(connection, side, nth)?))
+    })
 }
 
 fn difference(before: &Holding, set: &Holding) -> String {

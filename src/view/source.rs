@@ -36,15 +36,7 @@ pub(super) fn words(name: SourceName, state: &SourceState) -> String {
 /// As [`words`], where room is short: how often, and no more; but what is off says why.
 pub(super) fn brief_words(name: SourceName, state: &SourceState) -> String {
     match state {
-        _ if name == SourceName::Holders => {
-            let words = owners(state);
-            // What is missing, without what would bring it back.
-            let end = match words.match_indices(": ").nth(1) {
-                Some((at, _)) => at,
-                None => words.len(),
-            };
-            words[..end].to_owned()
-        }
+        _ if name == SourceName::Holders => brief_owners(state).to_owned(),
         SourceState::Off { .. } => words(name, state),
         SourceState::Running { period, cost, .. } => {
             let cost = cost.filter(|_| *period < OFTEN);
@@ -61,6 +53,18 @@ fn owners(state: &SourceState) -> Cow<'static, str> {
         SourceState::Running { why: Some(why), .. } | SourceState::Off { why } => {
             format!("owners: {}", plain(why)).into()
         }
+    }
+}
+
+/// Whether it is all of them; the help has the reason.
+fn brief_owners(state: &SourceState) -> &'static str {
+    match state {
+        SourceState::Running { why: None, .. } => "owners: all",
+        SourceState::Running { why: Some(why), .. } if why.starts_with("own processes only") => {
+            "owners: own only"
+        }
+        SourceState::Running { why: Some(_), .. } => "owners: not all",
+        SourceState::Off { .. } => "owners: none",
     }
 }
 
@@ -158,7 +162,7 @@ mod tests {
         let own = running(10_000_000, None, Some(why.clone()));
         assert_eq!(words(SourceName::Holders, &own), format!("owners: {why}"));
         let brief = brief_words(SourceName::Holders, &own);
-        assert_eq!(brief, "owners: own processes only");
+        assert_eq!(brief, "owners: own only");
         let follow = running(1000, Some(21), Some("37 ends".to_owned()));
         assert_eq!(
             brief_words(SourceName::Follow, &follow),

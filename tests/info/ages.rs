@@ -7,10 +7,10 @@ use std::thread;
 use std::time::Duration;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with, sockopt};
-use tcpwatch::model::{Ask, TcpState};
+use tcpwatch::model::{Ask, Body, TcpState};
 use tcpwatch::source::clock;
 use tcpwatch::source::info::ask_once;
-use tcpwatch::timeline::{Precision, Side, Tracker};
+use tcpwatch::timeline::{Side, Tracker};
 
 use crate::netns::in_fresh_netns;
 use crate::sockets::{Between, Pair, port_of, server, stamped};
@@ -19,6 +19,9 @@ use crate::{LIMIT, look};
 /// As long as a case lasts after the FIN.
 const LATER: Duration = Duration::from_millis(2_600);
 const BEFORE: Duration = Duration::from_millis(1_300);
+
+/// What counts as one time.
+const EXACT: Duration = Duration::from_millis(200);
 
 fn live(time: Duration) {
     thread::sleep(time);
@@ -333,8 +336,12 @@ fn check(name: &str, case: &Case, port: u16, close_wait: Said, fin_wait2: Said) 
         let about =
             format!("{name}: {state:?}: {age:?}, truly {youngest:?} to {oldest:?}, {told:#?}");
         assert!(least <= oldest && youngest <= most, "{about}");
-        if said == Exactly {
-            assert_eq!(age.precision(), Precision::Exact, "{about}");
-        }
+        // On a busy machine the asking takes its time as well.
+        let asked = told.iter().map(|told| match &told.body {
+            Body::Info(info) => told.at.since(info.begun),
+            _ => Duration::ZERO,
+        });
+        let width = (most - least).saturating_sub(asked.max().unwrap_or_default());
+        assert!(said == Within || width <= EXACT, "{about}");
     }
 }

@@ -236,59 +236,66 @@ fn descriptor_words(track: &Track, state: TcpState, with_holders: bool) -> Optio
     }
 }
 
-/// What was found of it, worst first, in at most `room` lines: what to do and why it is known only
-/// where there is room for all of that.
+/// What was found of it, worst first, in at most `room` lines: each in one line, then each in full,
+/// then with why and what to do, as far as there is room.
 fn found(connection: &Connection, view: &View<'_>, width: u16, room: usize) -> Vec<Line<'static>> {
     let mut all: Vec<&Finding> = view.diagnosis.about(connection.id()).collect();
     all.retain(|finding| finding.over.is_none() && finding.at <= view.at);
     all.sort_by_key(|finding| Place::of(finding));
+    let beyond = all.len().saturating_sub(room);
+    all.truncate(room);
+    let last = all.len().saturating_sub(1);
+    let mut blocks: Vec<Vec<Line<'static>>> = all
+        .iter()
+        .enumerate()
+        .map(|(index, finding)| {
+            let beyond = if index == last { beyond } else { 0 };
+            vec![one_line(finding, connection, view, width, beyond)]
+        })
+        .collect();
+    let mut taken = blocks.len();
     let words = usize::from(width.saturating_sub(1));
-    let brief = |finding: &&Finding| what_lines(finding, connection, view, width);
-    let full = |finding: &&Finding| {
-        let mut lines = brief(finding);
+    let with_why = |finding: &Finding| {
+        let mut lines = what_lines(finding, connection, view, width);
         lines.extend(findings::reasons(finding, words));
         lines.extend(findings::advice(finding, words));
         lines
     };
-    let full: Vec<Line<'static>> = all.iter().flat_map(full).collect();
-    if full.len() <= room {
-        return full;
+    let in_full = |finding: &Finding| what_lines(finding, connection, view, width);
+    let levels: [&dyn Fn(&Finding) -> Vec<Line<'static>>; 2] = [&in_full, &with_why];
+    for level in levels.into_iter().filter(|_| beyond == 0) {
+        for (finding, block) in all.iter().zip(&mut blocks) {
+            let more = level(finding);
+            if taken - block.len() + more.len() <= room {
+                taken = taken - block.len() + more.len();
+                *block = more;
+            }
+        }
     }
-    let lines: Vec<Line<'static>> = all.iter().flat_map(brief).collect();
-    if lines.len() <= room {
-        return lines;
-    }
-    one_each(&all, connection, view, width, room)
+    blocks.into_iter().flatten().collect()
 }
 
-/// A line for each of the first, and how many there are beside.
-fn one_each(
-    all: &[&Finding],
+/// As much of it as one line takes, and how many there are beside.
+fn one_line(
+    finding: &Finding,
     connection: &Connection,
     view: &View<'_>,
     width: u16,
-    room: usize,
-) -> Vec<Line<'static>> {
-    let rest = all.len().saturating_sub(room);
-    let more = match rest {
+    beyond: usize,
+) -> Line<'static> {
+    let more = match beyond {
         0 => String::new(),
         count => format!(" +{count}: f"),
     };
-    let mut lines: Vec<Line<'static>> = Vec::new();
-    for (index, finding) in all.iter().take(room).enumerate() {
-        let more = if index + 1 == room { more.as_str() } else { "" };
-        let (head, text) = what(finding, connection);
-        let taken = head.chars().count() + more.len();
-        let text = cut(&text, usize::from(width).saturating_sub(taken));
-        let style = view.theme.severity(finding.severity);
-        let spans = [
-            Span::styled(head, style),
-            Span::raw(text),
-            Span::raw(more.to_owned()),
-        ];
-        lines.push(Line::from(spans.to_vec()));
-    }
-    lines
+    let (head, text) = what(finding, connection);
+    let taken = head.chars().count() + more.len();
+    let text = cut(&text, usize::from(width).saturating_sub(taken));
+    let style = view.theme.severity(finding.severity);
+    Line::from(vec![
+        Span::styled(head, style),
+        Span::raw(text),
+        Span::raw(more),
+    ])
 }
 
 /// `! B close-wait-leaked: all data was read and the socket was not closed ...`

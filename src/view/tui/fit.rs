@@ -67,7 +67,7 @@ pub(super) fn wrap_behind(word: &str, text: &str, width: usize) -> Vec<Line<'sta
 /// As [`wrap`], with another width for the first line.
 pub(super) fn wrap_after(text: &str, first: usize, rest: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
-    for word in text.split(' ') {
+    for word in words(text) {
         let width = if lines.len() <= 1 { first } else { rest };
         match lines.last_mut() {
             Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
@@ -78,4 +78,47 @@ pub(super) fn wrap_after(text: &str, first: usize, rest: usize) -> Vec<String> {
         }
     }
     lines
+}
+
+/// The words of a text; a number and its unit are one.
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = Some(text);
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let mut end = text.find(' ');
+        if let Some(first) = end
+            && text[..first].ends_with(|last: char| last.is_ascii_digit())
+        {
+            let behind = &text[first + 1..];
+            let next = behind.find(' ').unwrap_or(behind.len());
+            let unit = behind[..next].trim_end_matches([',', ';', ':', '.', ')']);
+            if matches!(unit, "\u{b5}s" | "ms" | "s" | "min" | "h" | "d") {
+                end = (first + 1 + next < text.len()).then_some(first + 1 + next);
+            }
+        }
+        rest = end.map(|end| &text[end + 1..]);
+        Some(end.map_or(text, |end| &text[..end]))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_stays_with_its_unit() {
+        let text = "for at least 54 s: given up in 1 min 5 s, and 7 times";
+        assert_eq!(
+            wrap(text, 16),
+            [
+                "for at least",
+                "54 s: given up",
+                "in 1 min 5 s,",
+                "and 7 times"
+            ]
+        );
+        assert_eq!(wrap("54 s", 3), ["54 s"]);
+        assert_eq!(wrap("a  b", 9), ["a  b"]);
+        assert_eq!(wrap("", 9), [""]);
+    }
 }
