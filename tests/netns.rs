@@ -432,7 +432,7 @@ fn an_experiment_runs_in_another_namespace() {
         .lines()
         .map(|line| serde_json::from_str::<Value>(line).unwrap());
     let opens: Vec<Value> = lines.filter(|line| line["type"] == "open").collect();
-    assert_eq!(opens.len(), 1);
+    assert_eq!(opens.len(), 1, "{text}");
     assert_eq!(opens[0]["netns"], elsewhere.netns);
 }
 
