@@ -88,30 +88,21 @@ fn words_naming(owners: Owners<'_>, most: usize) -> Option<String> {
     })
 }
 
-/// As [`words`], a line for each of the first holders, with user and command line.
-pub(super) fn lines(owners: Owners<'_>) -> Vec<String> {
-    let (verb, holding) = match owners {
-        Owners::Now(holding) => ("held by", holding),
-        Owners::Before(holding) => ("was held by", holding),
-        Owners::Hidden => return vec!["holder not visible without CAP_SYS_PTRACE".to_owned()],
-        Owners::NotLooked | Owners::Nobody => return words(owners).into_iter().collect(),
-    };
-    let mut lines: Vec<String> = holding
-        .holders
-        .iter()
-        .take(NAMED)
-        .map(|holder| format!("{verb} {}", in_full(holder)))
-        .collect();
-    let more = holding.holders.len().saturating_sub(NAMED);
-    if more > 0 {
-        lines.push(format!("{verb} {more} more"));
+/// As [`words`], as short as a cell of a table: `python3[812] fd 3`; `-` when nobody has looked.
+pub(super) fn cell(owners: Owners<'_>) -> String {
+    match owners {
+        Owners::NotLooked => "-".to_owned(),
+        Owners::Hidden => "not visible without CAP_SYS_PTRACE".to_owned(),
+        Owners::Nobody => "no process shows it".to_owned(),
+        Owners::Now(holding) => {
+            let partly = match holding.seen {
+                Seen::All => "",
+                Seen::Partly => " (others may not be visible)",
+            };
+            format!("{}{partly}", holders(holding.holders.iter()))
+        }
+        Owners::Before(holding) => format!("was {}", holders(holding.holders.iter())),
     }
-    if holding.seen == Seen::Partly
-        && let Some(last) = lines.last_mut()
-    {
-        last.push_str(" (others may not be visible)");
-    }
-    lines
 }
 
 /// A process with all that is known of it:
@@ -243,24 +234,35 @@ mod tests {
 
     #[test]
     fn nothing_that_a_process_chose_reaches_the_terminal_as_it_is() {
-        let set = holding(&[holder(812, "serve \x1b[2J --port 80")], Seen::All);
-        let lines = lines(Owners::Now(&set));
-        assert_eq!(lines.len(), 1);
-        assert!(lines[0].contains("[812] fds 3,9, user "), "{lines:?}");
-        assert!(!lines[0].chars().any(char::is_control), "{lines:?}");
+        let set = holding(&[holder(812, "")], Seen::All);
+        let cell = cell(Owners::Now(&set));
+        assert!(cell.ends_with("[812] fds 3,9"), "{cell}");
+        assert!(!cell.chars().any(char::is_control), "{cell:?}");
     }
 
     #[test]
-    fn many_holders_and_long_command_lines_are_cut() {
-        let long = "\u{e4}".repeat(2 * CMDLINE);
-        let set: Vec<Holder> = (1..=40).map(|pid| holder(pid, &long)).collect();
-        let lines = lines(Owners::Before(&holding(&set, Seen::Partly)));
-        assert_eq!(lines.len(), NAMED + 1);
-        assert!(lines[0].starts_with("was held by w"), "{lines:?}");
-        assert_eq!(lines[0].matches('\u{e4}').count(), CMDLINE);
-        assert_eq!(
-            lines[NAMED],
-            "was held by 36 more (others may not be visible)"
-        );
+    fn of_many_holders_the_first_are_named() {
+        let set: Vec<Holder> = (1..=40).map(|pid| holder(pid, "")).collect();
+        let cell = cell(Owners::Before(&holding(&set, Seen::Partly)));
+        assert!(cell.starts_with("was w"), "{cell}");
+        assert!(cell.ends_with(" and 36 more"), "{cell}");
+    }
+
+    #[test]
+    fn who_is_hidden_is_not_nobody() {
+        assert_eq!(cell(Owners::NotLooked), "-");
+        assert!(cell(Owners::Hidden).contains("CAP_SYS_PTRACE"));
+        assert_eq!(cell(Owners::Nobody), "no process shows it");
+        let partly = holding(&[holder(1, "")], Seen::Partly);
+        assert!(cell(Owners::Now(&partly)).ends_with("(others may not be visible)"));
+    }
+
+    #[test]
+    fn a_command_line_is_cut_and_harmless() {
+        let line = format!("serve \x1b[2J {}", "\u{e4}".repeat(2 * CMDLINE));
+        let full = in_full(&holder(812, &line));
+        assert!(full.contains("[812] fds 3,9, user "), "{full}");
+        assert!(!full.chars().any(char::is_control), "{full:?}");
+        assert!(full.matches('\u{e4}').count() < CMDLINE, "{full}");
     }
 }

@@ -52,7 +52,7 @@ fn until(what: &str, is_so: impl Fn() -> bool) {
     let begun = clock::now();
     while !is_so() {
         assert!(clock::now().since(begun) < PATIENCE, "never: {what}");
-        std::thread::sleep(Duration::from_millis(5));
+        std::thread::park_timeout(Duration::from_millis(5));
     }
 }
 

@@ -1,5 +1,4 @@
-//! The table of `tcpwatch list`: one row a connection, as wide as its widest cells, and below it who
-//! holds its ends.
+//! The table of `tcpwatch list`: one row a connection, as wide as its widest cells.
 
 use crate::model::Timestamp;
 use crate::timeline::{Connection, SeenBeside, Side, Track};
@@ -14,10 +13,19 @@ pub fn list<'a>(
     now: Timestamp,
     color: ColorMode,
 ) -> String {
-    let (rows, owners): (Vec<[String; 7]>, Vec<Vec<String>>) = connections
-        .map(|connection| (list_row(connection, now), owner_lines(connection)))
-        .unzip();
-    let titles = ["A (opened)", "STATE", "AGE", "B", "STATE", "AGE", "NOTES"].map(str::to_owned);
+    let rows: Vec<[String; 9]> = connections.map(|c| list_row(c, now)).collect();
+    let titles = [
+        "A (opened)",
+        "STATE",
+        "AGE",
+        "B",
+        "STATE",
+        "AGE",
+        "A HELD BY",
+        "B HELD BY",
+        "NOTES",
+    ]
+    .map(str::to_owned);
     let mut widths = titles.each_ref().map(|title| width(title));
     for row in &rows {
         for (width_so_far, cell) in widths.iter_mut().zip(row) {
@@ -25,9 +33,7 @@ pub fn list<'a>(
         }
     }
     let mut text = String::new();
-    let none = Vec::new();
-    let rows = rows.iter().zip(&owners);
-    for (row, owners) in std::iter::once((&titles, &none)).chain(rows) {
+    for row in std::iter::once(&titles).chain(&rows) {
         let mut line = String::new();
         for (index, (cell, width_here)) in row.iter().zip(widths).enumerate() {
             let padding = " ".repeat(width_here - width(cell));
@@ -41,34 +47,15 @@ pub fn list<'a>(
         }
         text.push_str(line.trim_end());
         text.push('\n');
-        for line in owners {
-            text.push_str("    ");
-            text.push_str(line);
-            text.push('\n');
-        }
     }
     text
-}
-
-/// Who holds each end, a line a process; said once where it is the same of both.
-fn owner_lines(connection: &Connection) -> Vec<String> {
-    let of = |side| {
-        let end = connection.end(side);
-        end.map_or_else(Vec::new, |track| owners::lines(track.owners()))
-    };
-    let [a, b] = Side::BOTH.map(of);
-    if a == b {
-        return a.iter().map(|line| format!("A and B: {line}")).collect();
-    }
-    let a = a.iter().map(|line| format!("A: {line}"));
-    a.chain(b.iter().map(|line| format!("B: {line}"))).collect()
 }
 
 fn width(text: &str) -> usize {
     text.chars().count()
 }
 
-fn list_row(connection: &Connection, now: Timestamp) -> [String; 7] {
+fn list_row(connection: &Connection, now: Timestamp) -> [String; 9] {
     let [a, b] = Side::BOTH.map(|side| {
         let end = connection.end(side);
         let state = end.map_or("-".to_owned(), |track| track.state().to_string());
@@ -76,7 +63,8 @@ fn list_row(connection: &Connection, now: Timestamp) -> [String; 7] {
             .and_then(|track| track.present_age(now))
             .filter(|age| is_telling(*age))
             .map_or_else(|| "-".to_owned(), brief_age);
-        (connection.endpoint(side).to_string(), state, age)
+        let owners = end.map_or_else(|| "-".to_owned(), |track| owners::cell(track.owners()));
+        (connection.endpoint(side).to_string(), state, age, owners)
     });
     let multipath = connection.is_multipath().then(|| "MPTCP".to_owned());
     let ends = connection.visible().filter_map(|(side, track)| {
@@ -84,7 +72,8 @@ fn list_row(connection: &Connection, now: Timestamp) -> [String; 7] {
         (!notes.is_empty()).then(|| format!("{}: {}", side.letter(), notes.join(", ")))
     });
     let notes: Vec<String> = multipath.into_iter().chain(ends).collect();
-    [a.0, a.1, a.2, b.0, b.1, b.2, notes.join("; ")]
+    let notes = notes.join("; ");
+    [a.0, a.1, a.2, b.0, b.1, b.2, a.3, b.3, notes]
 }
 
 fn end_notes(track: &Track) -> Vec<String> {
