@@ -80,6 +80,18 @@ pub(super) fn of_end(case: &Case<'_>, drafts: &mut Drafts) -> Option<Timestamp> 
     }
 }
 
+/// States that every healthy connection passes in a moment.
+pub(super) const fn is_passing(state: TcpState) -> bool {
+    matches!(
+        state,
+        TcpState::SynSent
+            | TcpState::FinWait1
+            | TcpState::FinWait2
+            | TcpState::CloseWait
+            | TcpState::LastAck
+    )
+}
+
 fn earliest(dues: [Option<Timestamp>; 3]) -> Option<Timestamp> {
     dues.into_iter().flatten().min()
 }
