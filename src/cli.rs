@@ -5,6 +5,7 @@
 
 mod choices;
 mod doctor;
+mod filter;
 mod hints;
 mod lab;
 mod netns;
@@ -13,6 +14,7 @@ mod refusal;
 mod replay;
 mod report;
 mod values;
+mod wait;
 pub mod when;
 
 use std::io::IsTerminal;
@@ -23,6 +25,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::cli::choices::{EventsArg, SourceArg, SourceArgs};
 pub use crate::cli::doctor::Doctor;
 use crate::cli::doctor::DoctorArgs;
+use crate::cli::filter::FilterArgs;
 use crate::cli::lab::LabArgs;
 pub use crate::cli::lab::{Lab, LabAddresses};
 use crate::cli::netns::NetnsArgs;
@@ -33,11 +36,11 @@ pub use crate::cli::replay::Replaying;
 pub use crate::cli::report::{Chosen, Export, Report};
 use crate::cli::report::{ExportArgs, ReportArgs};
 use crate::cli::values::{budget, duration, interval, ring};
+pub use crate::cli::wait::Wait;
+use crate::cli::wait::WaitArgs;
+use crate::diagnosis::Settings;
 use crate::model::SourceName;
-use crate::model::TcpState;
-use crate::model::filter::{
-    Family, Filter, Network, PortSet, ProcessName, ProcessSet, Selection, parse_pid,
-};
+use crate::model::filter::Filter;
 use crate::record::recorder::Plan;
 use crate::source::feed::Choice;
 use crate::source::netns::Namespace;
@@ -51,7 +54,7 @@ use crate::view::palette::ColorMode;
     version,
     args_conflicts_with_subcommands = true,
     disable_help_subcommand = true,
-    after_help = "Exit status: 0 done; 1 nothing matched (list, report, export), something found (doctor), or not shown (lab); 2 trouble or wrong usage."
+    after_help = "Exit status: 0 done; 1 nothing matched (list, report, export), something found (doctor), timed out (wait), or not shown (lab); 2 trouble or wrong usage; 3 a --fail-on finding (wait)."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -72,6 +75,8 @@ enum Command {
     List(ListArgs),
     /// What is wrong, who holds it, and what to do: one look, in words
     Doctor(DoctorArgs),
+    /// Wait until connections are closed, or in a state: for scripts
+    Wait(WaitArgs),
     /// Record what is seen, with nothing shown, to replay it later
     Record(RecordArgs),
     /// Run a teardown experiment here and watch it (without a name: list them)
@@ -84,38 +89,6 @@ enum Command {
     Replay(ReplayArgs),
     #[command(hide = true)]
     LabActor { role: String },
-}
-
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Filter")]
-struct FilterArgs {
-    /// Either port: 50008, a list 80,443, a range 8000-8099
-    #[arg(long, value_name = "PORTS", allow_negative_numbers = true)]
-    port: Vec<PortSet>,
-    /// The port of one end itself
-    #[arg(long, value_name = "PORTS", allow_negative_numbers = true)]
-    local_port: Vec<PortSet>,
-    /// The port that one end talks to
-    #[arg(long, value_name = "PORTS", allow_negative_numbers = true)]
-    remote_port: Vec<PortSet>,
-    /// Either address: 10.0.0.7, ::1, a network 10.0.0.0/8
-    #[arg(long, value_name = "ADDR[/LEN]", value_delimiter = ',')]
-    host: Vec<Network>,
-    /// Connections of which one end is, or was, in one of these states
-    #[arg(long, value_name = "STATE", value_delimiter = ',')]
-    state: Vec<TcpState>,
-    /// Connections of which one end is, or was, held by one of these processes
-    #[arg(long, value_name = "PID", value_delimiter = ',', value_parser = parse_pid, allow_negative_numbers = true)]
-    pid: Vec<u32>,
-    /// The same by the process's name: of the kernel (as ps -o comm has it), or of its command
-    #[arg(long, value_name = "NAME", value_delimiter = ',')]
-    process: Vec<ProcessName>,
-    /// IPv4 connections, also those of dual-stack servers
-    #[arg(short = '4', long = "ipv4", conflicts_with = "ipv6")]
-    ipv4: bool,
-    /// IPv6 connections
-    #[arg(short = '6', long = "ipv6")]
-    ipv6: bool,
 }
 
 #[derive(Debug, Args)]
@@ -200,6 +173,8 @@ pub enum Config {
     List(List),
     /// What is wrong.
     Doctor(Doctor),
+    /// Wait.
+    Wait(Wait),
     /// Which experiments there are.
     LabIndex,
     /// One experiment.
@@ -229,6 +204,8 @@ pub struct Live {
     pub log: Option<std::path::PathBuf>,
     /// Between two looks.
     pub interval: Duration,
+    /// The thresholds of the rules.
+    pub settings: Settings,
     /// When to end.
     pub duration: Option<Duration>,
     /// How to show it.
@@ -290,6 +267,7 @@ where
             color: args.source.color(),
         })),
         Some(Command::Doctor(args)) => Ok(Config::Doctor(args.settle())),
+        Some(Command::Wait(args)) => Ok(Config::Wait(args.settle())),
         Some(Command::Lab(args)) => args.settle(),
         Some(Command::Report(args)) => Ok(Config::Report(args.settle()?)),
         Some(Command::Export(args)) => Ok(Config::Export(args.settle()?)),
@@ -349,6 +327,7 @@ fn settled(
         quick: wanted,
         log: args.log,
         interval: args.interval,
+        settings: Settings::default(),
         duration: args.duration,
         format,
         color,
@@ -368,37 +347,21 @@ fn is_terminal() -> bool {
     std::io::stdout().is_terminal() && std::io::stdin().is_terminal()
 }
 
-impl FilterArgs {
-    /// What the user said; `None` when that was nothing.
-    fn said(self) -> Option<Filter> {
-        let filter = self.settle();
-        (filter != Filter::default()).then_some(filter)
-    }
-
-    fn settle(self) -> Filter {
-        let union = |sets: Vec<PortSet>| {
-            sets.iter().fold(PortSet::default(), |mut all, set| {
-                all.extend(set);
-                all
-            })
-        };
-        Filter {
-            ports: union(self.port),
-            hosts: self.host,
-            selection: Selection {
-                local_ports: union(self.local_port),
-                remote_ports: union(self.remote_port),
-                states: self.state.into_iter().collect(),
-                family: match (self.ipv4, self.ipv6) {
-                    (true, _) => Some(Family::V4),
-                    (_, true) => Some(Family::V6),
-                    _ => None,
-                },
-                processes: ProcessSet {
-                    pids: self.pid,
-                    names: self.process,
-                },
-            },
+impl LookArgs {
+    /// As they are when nothing is said.
+    fn usual(interval: Duration, events: EventsArg, netns: NetnsArgs) -> Self {
+        let Wanted {
+            budget, rate, ring, ..
+        } = Wanted::default();
+        Self {
+            interval,
+            duration: None,
+            events,
+            budget,
+            rate,
+            ring,
+            log: None,
+            netns,
         }
     }
 }

@@ -16,7 +16,10 @@ fn main() -> ExitCode {
     };
     match run::run(config) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
-        Ok(Outcome::NothingMatched | Outcome::Found | Outcome::NotShown) => ExitCode::from(1),
+        Ok(Outcome::NothingMatched | Outcome::Found | Outcome::TimedOut | Outcome::NotShown) => {
+            ExitCode::from(1)
+        }
+        Ok(Outcome::Failed) => ExitCode::from(3),
         Ok(Outcome::Actor(code)) => code,
         Err(error) if run::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {

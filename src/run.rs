@@ -19,6 +19,7 @@ pub mod replay;
 mod report;
 mod screen;
 mod signals;
+mod wait;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -35,6 +36,10 @@ pub enum Outcome {
     NothingMatched,
     /// The doctor found something.
     Found,
+    /// A wait that came to nothing in its time.
+    TimedOut,
+    /// A wait that something was found in.
+    Failed,
     /// An experiment that did not show what it should.
     NotShown,
     /// A process of an experiment, with its own status.
@@ -54,6 +59,7 @@ pub fn run(config: Config) -> anyhow::Result<Outcome> {
         Config::Record(config) => record::run(&config),
         Config::List(config) => list::list(&config),
         Config::Doctor(config) => doctor::doctor(&config),
+        Config::Wait(config) => wait::wait(&config),
         Config::Report(config) => report::report(&config),
         Config::Export(config) => export::export(&config),
         Config::Replay(config) => replay::replay(&config),

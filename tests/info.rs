@@ -10,6 +10,13 @@
     reason = "a test may fail loudly; an age has to be lived through"
 )]
 
+#[allow(dead_code, reason = "not every test file needs all of it")]
+#[path = "common/story.rs"]
+mod story;
+#[allow(dead_code, reason = "not every test file needs all of it")]
+#[path = "common/watcher.rs"]
+mod watcher;
+
 #[path = "info/ages.rs"]
 mod ages;
 #[path = "common/netns.rs"]

@@ -182,6 +182,30 @@ fn aborted() -> Tape {
     tape
 }
 
+/// A server whose child has a copy of the one connection that nobody closes, and another that is
+/// closed late.
+fn leaky(name: &str) -> Tape {
+    let mut tape = Tape::new("web");
+    tape.look(1000, &[waiting()], &[]);
+    let [a, mut b] = ends(40_010, TcpState::Established);
+    let [c, mut d] = ends(40_011, TcpState::Established);
+    (b.inode, d.inode) = (Some(7001), Some(7002));
+    tape.look(2000, &[a, b, c, d], &[]);
+    tape.held(2101, a, &[("curl", 4711, 3)], &[]);
+    tape.held(2102, b, &[(name, 812, 9)], &[]);
+    tape.held(2103, d, &[(name, 812, 10)], &[]);
+    tape.held(3000, b, &[(name, 812, 9), (name, 813, 9)], &[]);
+    let gone = |end: Sample| mini(in_state(end, TcpState::FinWait2), at(65_000));
+    let state = TcpState::CloseWait;
+    let waits = |end: Sample, bytes| unread(Sample { state, ..end }, bytes);
+    tape.look(5000, &[], &[gone(a), gone(c), waits(b, 0), waits(d, 14)]);
+    tape.held(9000, b, &[(name, 812, 9)], &[813]);
+    tape.look(40_000, &[waiting()], &[]);
+    tape.gone(60_000, d);
+    tape.look(62_000, &[waiting()], &[]);
+    tape
+}
+
 fn tcpwatch(folder: &Folder, arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_tcpwatch"))
         .args(arguments)
@@ -219,6 +243,7 @@ fn reports_in_words_and_for_machines() {
         ("exact", exact("curl")),
         ("sampled", sampled()),
         ("aborted", aborted()),
+        ("leaky", leaky("python3")),
     ] {
         let folder = Folder::new();
         folder.write("rec.jsonl", &tape.ended());
@@ -240,6 +265,7 @@ fn exports_in_every_format() {
         ("exact", exact("curl")),
         ("sampled", sampled()),
         ("aborted", aborted()),
+        ("leaky", leaky("python3")),
     ] {
         let folder = Folder::new();
         folder.write("rec.jsonl", &tape.ended());
@@ -398,6 +424,78 @@ fn a_table_has_a_row_a_transition() {
 }
 
 #[test]
+fn what_was_found_is_told_by_code_and_beside_each_connection() {
+    let folder = Folder::new();
+    folder.write("rec.jsonl", &leaky("python3").ended());
+    let json = |arguments: &[&str]| -> Value {
+        let all = [&["report", "rec.jsonl", "--format", "json"], arguments].concat();
+        serde_json::from_str(&said(&folder, &all)).unwrap()
+    };
+    let report = json(&[]);
+    let findings = report["findings"].as_array().unwrap();
+    let found = |code: &str| {
+        let mut all = findings.iter().filter(|found| found["code"] == *code);
+        all.next().unwrap_or_else(|| panic!("{code}: {report}"))
+    };
+    let (leak, late) = (found("close-wait-eof-unread"), found("close-wait-unread"));
+    assert_eq!((&leak["conn"], &leak["end"]), (&1.into(), &"b".into()));
+    assert!(leak["over_ns"].is_null(), "{leak}");
+    assert_eq!(late["over_ns"], at(60_000).nanos());
+    assert_eq!(late["owners"][0]["pid"], 812);
+    assert_eq!(
+        report["totals"]["findings"]["close-wait-unread"]["holding"],
+        0
+    );
+    let end = &report["connections"][0]["b"];
+    let sets = end["holders"].as_array().unwrap();
+    let pids = |set: &Value| -> Vec<u64> {
+        let owners = set["owners"].as_array().unwrap().iter();
+        owners.map(|owner| owner["pid"].as_u64().unwrap()).collect()
+    };
+    let all: Vec<_> = sets.iter().map(pids).collect();
+    assert_eq!(all, [vec![812], vec![812, 813], vec![812]]);
+    assert_eq!(sets[2]["ended"], serde_json::json!([813]));
+    let codes = &report["connections"][1]["findings"];
+    assert!(
+        codes
+            .as_array()
+            .unwrap()
+            .contains(&"close-wait-unread".into())
+    );
+    // By what was found, and by who held it.
+    for (arguments, wanted) in [
+        (&["--finding", "close-wait-unread"][..], &[2][..]),
+        (&["--finding", "fin-wait2-orphan,data-lost"], &[1, 2]),
+        (&["--pid", "813"], &[1]),
+        (&["--pid", "4711", "--process", "curl"], &[1]),
+        (&["--process", "python3"], &[1, 2]),
+    ] {
+        let report = json(arguments);
+        let shown = report["connections"].as_array().unwrap().iter();
+        let numbers: Vec<u64> = shown.map(|one| one["conn"].as_u64().unwrap()).collect();
+        assert_eq!(numbers, wanted, "{arguments:?}");
+        let of = report["findings"].as_array().unwrap().iter();
+        assert!(
+            of.clone()
+                .all(|it| numbers.contains(&it["conn"].as_u64().unwrap()))
+        );
+    }
+    let (status, complaint) = refused(&folder, &["report", "rec.jsonl", "--finding", "leak"]);
+    assert!(
+        status == Some(2) && complaint.contains("close-wait-leaked"),
+        "{complaint}"
+    );
+    let brief = said(&folder, &["report", "rec.jsonl", "--brief"]);
+    assert!(
+        brief.contains("! warn close-wait-eof-unread and 1 more\n"),
+        "{brief}"
+    );
+    // Nothing but that of an end within the window.
+    let early = said(&folder, &["report", "rec.jsonl", "--to", "+30s"]);
+    assert!(!early.contains("FINDINGS"), "{early}");
+}
+
+#[test]
 fn names_from_outside_stay_text() {
     for name in [
         "</svg><!--",
@@ -409,51 +507,58 @@ fn names_from_outside_stay_text() {
         "\u{202e}gnp.exe",
         "a,\"b\"\r\nc",
     ] {
-        let folder = Folder::new();
-        let mut tape = exact(name);
-        tape.host = format!("{name}\u{ffff}");
-        tape.lost(9900, None, name);
-        folder.write("rec.jsonl", &tape.ended());
-        let plain = |text: &str| {
-            assert!(
-                text.chars()
-                    .all(|c| !c.is_control() || matches!(c, '\n' | '\r')),
-                "{text}"
-            );
-            assert!(!text.contains('\u{202e}'));
-        };
-        plain(&said(&folder, &["report", "rec.jsonl"]));
-        let json = said(&folder, &["report", "rec.jsonl", "--format", "json"]);
-        plain(&json);
-        let report: Value = serde_json::from_str(&json).unwrap();
-        let comm = &report["connections"][0]["a"]["spans"][1]["comm"];
-        assert_eq!(comm.as_str().unwrap(), name);
-
-        let svg = said(&folder, &["export", "rec.jsonl", "--to", "svg"]);
-        plain(&svg);
-        let texts = xml_texts(&svg);
-        let shown = tcpwatch::view::plain::plain(name).into_owned();
-        assert!(
-            texts.iter().any(|text| text.contains(&shown)),
-            "{shown}: {texts:?}"
-        );
-
-        let trace = said(&folder, &["export", "rec.jsonl", "--to", "perfetto"]);
-        plain(&trace);
-        serde_json::from_str::<Value>(&trace).unwrap();
-
-        let csv = said(&folder, &["export", "rec.jsonl", "--to", "csv"]);
-        plain(&csv);
-        for cell in csv_rows(&csv).iter().flatten() {
-            assert!(!cell.starts_with(['=', '+', '-', '@']), "{cell}");
+        for tape in [exact(name), leaky(name)] {
+            stays_text(name, tape);
         }
-
-        let mermaid = said(&folder, &["export", "rec.jsonl", "--to", "mermaid"]);
-        plain(&mermaid);
-        assert!(mermaid.lines().skip(1).all(|line| line.starts_with("    ")));
-        let text = mermaid.replace("%% tcpwatch", "");
-        assert!(!text.contains("%%") && !text.contains('{'), "{text}");
     }
+}
+
+fn stays_text(name: &str, mut tape: Tape) {
+    let folder = Folder::new();
+    tape.host = format!("{name}\u{ffff}");
+    tape.lost(63_000, None, name);
+    folder.write("rec.jsonl", &tape.ended());
+    let plain = |text: &str| {
+        assert!(
+            text.chars()
+                .all(|c| !c.is_control() || matches!(c, '\n' | '\r')),
+            "{text}"
+        );
+        assert!(!text.contains('\u{202e}'));
+    };
+    plain(&said(&folder, &["report", "rec.jsonl"]));
+    let json = said(&folder, &["report", "rec.jsonl", "--format", "json"]);
+    plain(&json);
+    let report: Value = serde_json::from_str(&json).unwrap();
+    let first = &report["connections"][0];
+    let caller = &first["a"]["spans"][1]["comm"];
+    let owner = &first["b"]["owners"][0]["comm"];
+    assert_eq!(caller.as_str().or(owner.as_str()), Some(name));
+
+    let svg = said(&folder, &["export", "rec.jsonl", "--to", "svg"]);
+    plain(&svg);
+    let texts = xml_texts(&svg);
+    let shown = tcpwatch::view::plain::plain(name).into_owned();
+    assert!(
+        texts.iter().any(|text| text.contains(&shown)),
+        "{shown}: {texts:?}"
+    );
+
+    let trace = said(&folder, &["export", "rec.jsonl", "--to", "perfetto"]);
+    plain(&trace);
+    serde_json::from_str::<Value>(&trace).unwrap();
+
+    let csv = said(&folder, &["export", "rec.jsonl", "--to", "csv"]);
+    plain(&csv);
+    for cell in csv_rows(&csv).iter().flatten() {
+        assert!(!cell.starts_with(['=', '+', '-', '@']), "{cell}");
+    }
+
+    let mermaid = said(&folder, &["export", "rec.jsonl", "--to", "mermaid"]);
+    plain(&mermaid);
+    assert!(mermaid.lines().skip(1).all(|line| line.starts_with("    ")));
+    let text = mermaid.replace("%% tcpwatch", "");
+    assert!(!text.contains("%%") && !text.contains('{'), "{text}");
 }
 
 #[test]

@@ -7,6 +7,8 @@
 
 #[path = "common/build.rs"]
 mod build;
+#[path = "screens/found.rs"]
+mod found;
 #[path = "common/tape.rs"]
 mod tape;
 
@@ -484,7 +486,8 @@ fn marked(story: &mut Story, ms: u64) -> String {
         .lines()
         .find(|line| line.starts_with("\">"))
         .unwrap_or_default();
-    row.split_whitespace().nth(1).unwrap_or_default().to_owned()
+    let number = row.split_whitespace().nth(1).unwrap_or_default();
+    number.trim_end_matches(['E', '!', 'i']).to_owned()
 }
 
 #[test]
@@ -601,6 +604,7 @@ fn no_keys_and_no_size_bring_it_down() {
         KeyCode::Char('?'),
         KeyCode::Char('j'),
         KeyCode::Char('G'),
+        KeyCode::Char('f'),
     ];
     for round in 0..1000u16 {
         let ms = 6000 + u64::from(round) * 10;

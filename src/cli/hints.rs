@@ -21,7 +21,7 @@ pub(super) fn hint(arguments: &[OsString]) -> Option<String> {
         }),
         "record" => record(rest).or_else(|| foreign(first, rest)),
         "replay" | "report" | "export" => foreign(first, rest).or_else(|| reading(first, rest)),
-        "list" | "lab" | "doctor" => foreign(first, rest),
+        "list" | "lab" | "doctor" | "wait" => foreign(first, rest),
         _ => foreign("", &words).or_else(|| alone(first)),
     }
 }

@@ -10,6 +10,7 @@ use crate::cli::choices::ColorArg;
 use crate::cli::replay::{offset, read_once};
 use crate::cli::when::When;
 use crate::cli::{FilterArgs, ListFormat, Refusal};
+use crate::diagnosis::finding::Code;
 use crate::model::filter::Filter;
 use crate::source::replay::{Offset, Options};
 use crate::view::export::Format;
@@ -27,6 +28,8 @@ pub struct Chosen {
     pub conns: Vec<(u64, u64)>,
     /// How they ended, empty for all.
     pub ways: Vec<Way>,
+    /// What was found of them, empty for all.
+    pub codes: Vec<Code>,
     /// What was before is left out.
     pub from: Option<When>,
     /// The world stops there.
@@ -75,6 +78,9 @@ struct ChosenArgs {
     /// unknown, multipath, or are still open
     #[arg(long, value_name = "VERDICT", value_delimiter = ',', value_parser = way, help_heading = "Filter")]
     verdict: Vec<Way>,
+    /// Connections of which one of these was found: close-wait-leaked, data-lost, ... (docs/diagnosis.md)
+    #[arg(long, value_name = "CODE", value_delimiter = ',', value_parser = code, help_heading = "Filter")]
+    finding: Vec<Code>,
     /// Leave out what was before: 14:02:11.5, 2026-11-20T22:00:00, +10s after the start, -5m before the end
     #[arg(
         long,
@@ -96,6 +102,7 @@ impl ChosenArgs {
             filter: self.filter.said(),
             conns: self.conn,
             ways: self.verdict,
+            codes: self.finding,
             from: self.from,
             to,
             options: Options {
@@ -254,6 +261,14 @@ fn way(text: &str) -> Result<Way, String> {
     Way::all().find(|way| way.token() == wanted).ok_or_else(|| {
         let words: Vec<&str> = Way::all().map(Way::token).collect();
         format!("not a verdict (allowed: {})", words.join(", "))
+    })
+}
+
+/// A finding's word.
+fn code(text: &str) -> Result<Code, String> {
+    Code::of(&text.to_ascii_lowercase()).ok_or_else(|| {
+        let words: Vec<&str> = Code::ALL.into_iter().map(Code::token).collect();
+        format!("not a finding (allowed: {})", words.join(", "))
     })
 }
 

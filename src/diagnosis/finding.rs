@@ -189,6 +189,27 @@ impl Subject {
         both.into_iter().flatten()
     }
 
+    /// Which recording it is of, where that is known without looking at a connection.
+    pub const fn host(&self) -> Option<u16> {
+        match self {
+            Self::End(..) | Self::Pair { .. } => None,
+            Self::Listener(id) => Some(id.scope.host),
+            Self::Destination { scope, .. } => Some(scope.host),
+        }
+    }
+
+    /// Whether it is about this end, among others.
+    pub fn is_about(&self, conn: ConnId, side: Side) -> bool {
+        match self {
+            Self::End(of, at) => (*of, *at) == (conn, side),
+            Self::Pair {
+                close_wait,
+                fin_wait2,
+            } => [*close_wait, *fin_wait2].contains(&(conn, side)),
+            Self::Listener(_) | Self::Destination { .. } => false,
+        }
+    }
+
     /// The end that it is about before all.
     pub const fn end(&self) -> Option<(ConnId, Side)> {
         match self {

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::model::{Descriptor, Endpoint, Scope, TcpState, Timestamp};
-use crate::timeline::{Connection, Listener, MarkKind, Owners, Track, Tracker};
+use crate::timeline::{Connection, Listener, MarkKind, Owners, Precision, Track, Tracker};
 
 type Fast = foldhash::fast::RandomState;
 
@@ -128,6 +128,8 @@ fn may_be_older(track: &Track, older_than: Duration, now: Timestamp) -> bool {
     is_timed
         && track.spans().len() == 1
         && age.is_some_and(|age| {
-            age.at_least < older_than && age.at_most.is_none_or(|most| most >= older_than)
+            age.at_least < older_than
+                && age.at_most.is_none_or(|most| most >= older_than)
+                && age.precision() != Precision::Exact
         })
 }

@@ -9,10 +9,12 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
+use std::ops::RangeBounds;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::diagnosis::finding::{Code, Finding, Subject};
+use crate::diagnosis::finding::{Code, Finding, Severity, Subject};
+use crate::diagnosis::ranked::{Place, Ranked};
 use crate::diagnosis::rules::{self, Draft, Drafts};
 use crate::diagnosis::settings::Settings;
 use crate::model::{Body, Observation, Timestamp};
@@ -49,6 +51,7 @@ impl News {
 pub struct Diagnosis {
     settings: Settings,
     findings: BTreeMap<u64, Rc<Finding>>,
+    ranked: Ranked,
     /// Those that hold, and facts, by what they are about.
     known: HashMap<Subject, Vec<u64>, Fast>,
     /// Those that are over, and facts, in the order in which they may go.
@@ -227,14 +230,18 @@ impl Diagnosis {
             let code = finding.code;
             match drafts.iter().position(|draft| draft.code == code) {
                 Some(index) => {
+                    let before = Place::of(finding);
                     if refresh(finding, drafts.swap_remove(index)) {
+                        self.ranked.moves(before, finding);
                         self.wide.note_found(finding);
                     }
                     holds.push(number);
                 }
                 None if code.is_fact() => holds.push(number),
                 None => {
+                    self.ranked.leave(finding);
                     Rc::make_mut(finding).over = Some(at);
+                    self.ranked.enter(finding);
                     self.wide.note_over(finding);
                     self.news.push(News::Over(Rc::clone(finding)));
                     self.past.push_back(number);
@@ -273,6 +280,7 @@ impl Diagnosis {
             self.past.push_back(self.next);
         }
         self.wide.note_found(&finding);
+        self.ranked.enter(&finding);
         self.findings.insert(self.next, Rc::clone(&finding));
         self.news.push(News::Found(finding));
         Some(self.next)
@@ -301,6 +309,32 @@ impl Diagnosis {
         self.findings.values().map(|finding| &**finding)
     }
 
+    /// Findings in the order in which a person wants them: the worst that holds first, what is over
+    /// last.
+    pub fn ranked(
+        &self,
+        range: impl RangeBounds<Place>,
+    ) -> impl DoubleEndedIterator<Item = &Finding> {
+        let places = self.ranked.places(range);
+        places.filter_map(|place| self.get(place.number()))
+    }
+
+    /// A finding by its number, `None` when it is not kept any more.
+    pub fn get(&self, number: u64) -> Option<&Finding> {
+        self.findings.get(&number).map(|finding| &**finding)
+    }
+
+    /// All that is kept about a connection, oldest first: what holds, what is over, and facts.
+    pub fn about(&self, conn: ConnId) -> impl Iterator<Item = &Finding> {
+        let numbers = self.ranked.about(conn);
+        numbers.filter_map(|number| self.get(number))
+    }
+
+    /// How many of a severity there are, without those that are over.
+    pub const fn count(&self, severity: Severity) -> usize {
+        self.ranked.count(severity)
+    }
+
     /// How many findings were dropped to bound memory.
     pub const fn dropped(&self) -> u64 {
         self.dropped
@@ -323,9 +357,11 @@ impl Diagnosis {
             return false;
         };
         self.dropped += 1;
-        if let Some(finding) = self.findings.remove(&number)
-            && let Some(numbers) = self.known.get_mut(&finding.subject)
-        {
+        let Some(finding) = self.findings.remove(&number) else {
+            return true;
+        };
+        self.ranked.leave(&finding);
+        if let Some(numbers) = self.known.get_mut(&finding.subject) {
             numbers.retain(|known| *known != number);
             if numbers.is_empty() {
                 self.known.remove(&finding.subject);

@@ -280,6 +280,15 @@ pub struct EndFacts {
 }
 
 impl Selection {
+    /// The same, whoever holds it: what has to be looked at before that is known.
+    #[must_use]
+    pub fn held_by_any(&self) -> Self {
+        Self {
+            processes: ProcessSet::default(),
+            ..self.clone()
+        }
+    }
+
     /// Whether this end satisfies all of the selection but for its processes, of which whoever
     /// keeps them is asked.
     pub fn matches(&self, end: &EndFacts) -> bool {
@@ -339,6 +348,15 @@ impl Filter {
         any || ports
             .iter()
             .any(|set| !set.is_any() && set.allows(local.port()))
+    }
+
+    /// Whether connections from an address to a destination can be wanted. Their own ports are many,
+    /// so they choose nothing.
+    pub fn keeps_destination(&self, local: IpAddr, remote: &Endpoint) -> bool {
+        let family = self.selection.family;
+        self.port_groups().all(|set| set.allows(remote.port()))
+            && family.is_none_or(|family| (family == Family::V4) == remote.addr().is_ipv4())
+            && (self.hosts.is_empty() || self.covers(local) || self.covers(remote.addr()))
     }
 }
 

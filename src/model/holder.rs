@@ -113,12 +113,14 @@ pub struct Counters {
     pub data_received: Duration,
     /// Since an acknowledgement was last received (`tcpi_last_ack_recv`); garbage in SYN_SENT.
     pub ack_received: Duration,
-    /// Its keepalive timer runs: each probe's answer is an acknowledgement.
+    /// Its keepalive timer runs, or may: each probe's answer is an acknowledgement. So is that of a
+    /// probe of a zero window, whose timer hides the keepalive's, as the retransmission's does.
     pub keepalive: bool,
     /// Doublings of the retransmission or probe timer (`tcpi_backoff`).
     pub backoff: u8,
-    /// Payload bytes taken in so far (`tcpi_bytes_received`), `None` from an older kernel.
+    /// Bytes taken in so far, the FIN counts one (`tcpi_bytes_received`); `None` from an older kernel.
     pub bytes_received: Option<u64>,
-    /// Payload bytes acknowledged so far (`tcpi_bytes_acked`), `None` from an older kernel.
+    /// Bytes acknowledged so far, SYN and FIN count one each (`tcpi_bytes_acked`); `None` from an
+    /// older kernel.
     pub bytes_acked: Option<u64>,
 }

@@ -1,32 +1,36 @@
 //! `tcpwatch doctor`: a look, who holds what it shows, how old it is, and the rules; then words.
 //!
-//! The trap: one full instant of an accept queue is no trouble, so a listener that looks full is
-//! looked at again. And with `--watch` all looks are taken in by one [`Known`], so that what takes
-//! two looks is found as well.
+//! The trap: time passes while the processes are looked into, and what has gone meanwhile has not
+//! grown old. So a second look follows, which confirms: what it does not show any more is not
+//! reported, and what came since the first one neither, as nobody has asked who holds it. It is also what
+//! tells a full accept queue from one full instant. With `--watch` all looks are taken in by one
+//! [`Known`], so that what takes time is found as well.
 
 mod beside;
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread;
 use std::time::Duration;
 
 use anyhow::Context;
 
 use crate::cli::{Doctor, ListFormat};
-use crate::diagnosis::finding::Code;
+use crate::diagnosis::finding::{Code, Finding};
 use crate::diagnosis::{Known, News, group, health, unseen};
-use crate::model::{Ask, Body, Observation, Scope, SourceState, Timestamp};
-use crate::run::doctor::beside::answers;
+use crate::model::{Ask, Body, Observation, Scope, SockId, SourceState, Timestamp};
+use crate::run::doctor::beside::{answers, around};
 use crate::run::live::{Message, TO_END};
 use crate::run::{Outcome, lines, place, signals};
+use crate::source::clock;
 use crate::source::feed::Feed;
 use crate::timeline::{Listener, Tracker};
-use crate::view::doctor::Report;
+use crate::view::doctor::{Elsewhere, Report};
 use crate::view::json::Layout;
 use crate::view::{json, wants, wants_finding, wants_listener};
 
-/// A listener that looks full is looked at again after this time.
+/// A listener that looks full is looked at again after this time, not before.
 const SECOND_LOOK: Duration = Duration::from_millis(200);
 /// So many connections that are over are kept while watching: a host has no more TIME_WAITs than
 /// `tcp_max_tw_buckets`, mostly 65,536 and less.
@@ -35,10 +39,12 @@ const KEPT: usize = 131_072;
 /// Looks, once or again and again, and says what is wrong.
 pub(super) fn doctor(config: &Doctor) -> anyhow::Result<Outcome> {
     let mut doctor = Practice::open(config)?;
+    let (filter, own) = (config.filter.clone(), doctor.scope);
+    let around = thread::spawn(move || around(&filter, own));
     doctor.look()?;
-    if doctor.known.tracker.listeners().any(Listener::is_full) {
-        std::thread::park_timeout(SECOND_LOOK);
-        doctor.look()?;
+    if let Ok((elsewhere, not_looked_into)) = around.join() {
+        doctor.elsewhere = elsewhere;
+        doctor.not_looked_into = not_looked_into;
     }
     match config.watch {
         None => doctor.report(Layout::Pretty)?,
@@ -56,14 +62,22 @@ struct Practice<'a> {
     known: Known,
     /// Where we look.
     scope: Scope,
-    /// Whose holders are known, to be asked again in the next look.
+    /// Whose holders are asked for in every look.
     inodes: BTreeSet<u32>,
+    /// Whose age is to be asked for.
+    undated: Vec<SockId>,
+    /// When the first of the last two looks was over.
+    looked: Timestamp,
+    /// Other namespaces with sockets of the filter; looked for once.
+    elsewhere: Vec<Elsewhere>,
+    /// What of them could not be looked into.
+    not_looked_into: Vec<String>,
     /// What could not be seen, as the sources say.
     missed: Vec<String>,
     /// The newest moment that is known of.
     now: Timestamp,
-    /// Something that is wanted was found, or is over, since the last report.
-    has_news: bool,
+    /// What was found, and what is over, since the last look was reported.
+    news: Vec<News>,
     /// The last report had something at or above the severity.
     is_alarming: bool,
 }
@@ -82,17 +96,35 @@ impl<'a> Practice<'a> {
             known: Known::new(Tracker::new(retention), config.settings),
             scope,
             inodes: BTreeSet::new(),
+            undated: Vec::new(),
+            looked: Timestamp::default(),
+            elsewhere: Vec::new(),
+            not_looked_into: Vec::new(),
             missed: Vec::new(),
             now: Timestamp::default(),
-            has_news: false,
+            news: Vec::new(),
             is_alarming: false,
         };
         practice.take(&opening);
         Ok(practice)
     }
 
-    /// One look, and the answers to all that it leaves open.
+    /// A look, the answers to all that it leaves open, and a second look.
     fn look(&mut self) -> anyhow::Result<()> {
+        self.look_once()?;
+        self.looked = self.now;
+        let ids = std::mem::take(&mut self.undated);
+        for batch in answers(&self.inodes, &ids, self.scope)? {
+            self.take(&batch);
+        }
+        if self.known.tracker.listeners().any(Listener::is_full) {
+            let passed = clock::now().since(self.looked);
+            thread::park_timeout(SECOND_LOOK.saturating_sub(passed));
+        }
+        self.look_once()
+    }
+
+    fn look_once(&mut self) -> anyhow::Result<()> {
         let mut seen = Vec::new();
         self.feed.look(&mut seen)?;
         let mut asks = self.take(&seen);
@@ -100,15 +132,17 @@ impl<'a> Practice<'a> {
         let mut confirmed = Vec::new();
         self.feed.answer(&asks, &mut confirmed)?;
         asks.extend(self.take(&confirmed));
-        for ask in &asks {
+        for ask in asks {
             match ask {
-                Ask::Holders(inode) => self.inodes.insert(*inode),
-                Ask::NoHolders(inode) => self.inodes.remove(inode),
-                _ => continue,
-            };
-        }
-        for batch in answers(&self.inodes, &asks, self.scope)? {
-            self.take(&batch);
+                Ask::Holders(inode) => {
+                    self.inodes.insert(inode);
+                }
+                Ask::NoHolders(inode) => {
+                    self.inodes.remove(&inode);
+                }
+                Ask::Info(id) => self.undated.push(id),
+                Ask::Confirm(_) | Ask::Follow(_) | Ask::Leave(_) | Ask::Keyframe => {}
+            }
         }
         Ok(())
     }
@@ -140,13 +174,29 @@ impl<'a> Practice<'a> {
             }
             _ => {}
         }
-        let (filter, tracker) = (&self.config.filter, &self.known.tracker);
-        self.has_news |= self
-            .known
-            .news()
-            .iter()
-            .map(News::finding)
-            .any(|finding| wants_finding(filter, finding, tracker));
+        self.news.extend_from_slice(self.known.news());
+    }
+
+    /// Whether something that is wanted was found, or is over, since this was last asked.
+    fn has_news(&mut self) -> bool {
+        let news = std::mem::take(&mut self.news);
+        let (told, early): (Vec<News>, Vec<News>) = news
+            .into_iter()
+            .partition(|news| self.is_looked_into(news.finding()));
+        self.news = early;
+        told.iter().any(|news| self.wants(news.finding()))
+    }
+
+    fn wants(&self, finding: &Finding) -> bool {
+        wants_finding(&self.config.filter, finding, &self.known.tracker)
+    }
+
+    /// Whether it is about something that was there when the processes were looked into.
+    fn is_looked_into(&self, finding: &Finding) -> bool {
+        finding.subject.connections().all(|conn| {
+            let connection = self.known.tracker.get(conn);
+            connection.is_none_or(|connection| connection.opened() <= self.looked)
+        })
     }
 
     /// Looks again and again until a signal comes, or nobody reads any more.
@@ -154,10 +204,11 @@ impl<'a> Practice<'a> {
         let (tell, messages) = mpsc::sync_channel(1);
         signals::spawn(TO_END, move |message| tell.try_send(message).is_ok())
             .context("install signal handlers")?;
-        self.has_news = true;
+        let mut is_first = true;
         loop {
-            if std::mem::take(&mut self.has_news) {
+            if self.has_news() || is_first {
                 self.report(Layout::Line)?;
+                is_first = false;
             }
             if lines::reader_is_gone() || is_asked_to_end(&messages, period) {
                 return Ok(());
@@ -185,11 +236,11 @@ impl<'a> Practice<'a> {
             all.filter(|connection| wants(&config.filter, connection))
         };
         let findings = self.known.diagnosis.findings().filter(|finding| {
-            finding.over.is_none() && wants_finding(&config.filter, finding, tracker)
+            finding.over.is_none() && self.is_looked_into(finding) && self.wants(finding)
         });
         let listeners = tracker
             .listeners()
-            .filter(|listener| wants_listener(&config.filter, listener.local()));
+            .filter(|listener| wants_listener(&config.filter, listener, tracker));
         let report = Report {
             filter: config.filter.to_string(),
             now: self.now,
@@ -200,7 +251,7 @@ impl<'a> Practice<'a> {
             unseen: unseen(wanted(), config.settings.older_than, self.now),
             missed: self.missed(),
             not_looked_for: not_looked_for(config.watch.is_some()),
-            elsewhere: Vec::new(),
+            elsewhere: self.elsewhere.clone(),
             older_than: config.settings.older_than,
             severity: config.severity,
             verbose: config.verbose,
@@ -214,6 +265,7 @@ impl<'a> Practice<'a> {
 
     fn missed(&self) -> Vec<String> {
         let mut missed = self.missed.clone();
+        missed.extend_from_slice(&self.not_looked_into);
         let dropped = self.known.diagnosis.dropped();
         if dropped > 0 {
             missed.push(format!(

@@ -20,9 +20,10 @@ use crate::source::host;
 use crate::timeline::{Came, Change, ConnId, Connection, Found, Side, Tracker};
 use crate::view::json::{self, Session, SourceInfo};
 use crate::view::palette::ColorMode;
+use crate::view::text::held::Owed;
 use crate::view::text::{self, Lines};
 use crate::view::wall::WallClock;
-use crate::view::wants;
+use crate::view::{hidden_holders, wants, wants_finding};
 
 const WRITING: &str = "write to standard output";
 /// Bytes that are collected before they are written: some hundred lines.
@@ -37,6 +38,8 @@ pub(super) struct Output<'a> {
     pub(super) filter: &'a Filter,
     pub(super) kernel: String,
     pub(super) host: String,
+    /// The network namespace that is, or was, looked at.
+    pub(super) netns: Option<u64>,
     /// Whether some connections are hidden by the filter.
     pub(super) hides: bool,
     /// Nothing that is earlier is printed.
@@ -56,8 +59,12 @@ pub(super) struct LineShow {
     from: Option<Timestamp>,
     /// Connections whose opening was shown, kept only where some are hidden.
     shown: HashSet<ConnId>,
+    /// Whose holders are still to be said, in lines for people.
+    owed: Owed,
     /// The opening batch is part of the first line.
     told_until: Timestamp,
+    /// It was said that holders are hidden.
+    said_hidden: bool,
 }
 
 impl LineShow {
@@ -69,6 +76,7 @@ impl LineShow {
             filter: &config.filter,
             kernel,
             host,
+            netns: opening.iter().find_map(netns_of),
             hides: config.filter.selection != Selection::default(),
             from: None,
         };
@@ -92,7 +100,9 @@ impl LineShow {
             hides: output.hides || output.from.is_some(),
             from: output.from,
             shown: HashSet::new(),
+            owed: Owed::default(),
             told_until: opening.iter().map(|told| told.at).max().unwrap_or_default(),
+            said_hidden: false,
         };
         if show.format == Format::Json {
             let session = show.session(output, opening);
@@ -116,6 +126,7 @@ impl LineShow {
         Session {
             kernel: output.kernel,
             host: output.host,
+            netns: output.netns,
             clock: self.lines.clock.anchor(),
             sources,
             filter: output.filter.clone(),
@@ -162,15 +173,32 @@ impl LineShow {
         };
         if self.hides {
             if !wants(&self.filter, connection) {
+                self.say_hidden(change, connection);
                 return Ok(());
             }
             let is_first = self.shown.insert(connection.id());
             if is_first && !matches!(change, Change::Opened { .. }) {
                 let opening = late_opening(changes, connection);
                 self.print(&opening, connection)?;
+                if self.format != Format::Json
+                    && let Change::Opened { at, .. } = opening
+                {
+                    self.owed.owe_all(connection, at);
+                }
             }
         }
         self.print(change, connection)
+    }
+
+    /// Once: whoever asks for a process would wait for its connections in vain.
+    fn say_hidden(&mut self, change: &Change, connection: &Connection) {
+        if self.said_hidden || !matches!(change, Change::Held { .. }) {
+            return;
+        }
+        if let Some(hidden) = hidden_holders(&self.filter, connection) {
+            self.said_hidden = true;
+            complain(hidden);
+        }
     }
 
     fn print(&mut self, change: &Change, connection: &Connection) -> anyhow::Result<()> {
@@ -179,26 +207,48 @@ impl LineShow {
                 json::write_change(&mut self.json, change, connection)?;
                 self.send_json()
             }
-            Format::Text | Format::Tui => self.line(&self.lines.change(change, connection)),
+            Format::Text | Format::Tui if self.owed.takes(change, connection) => {
+                let holders = match change {
+                    Change::Moved { side, step, .. } => {
+                        self.owed.said_with(step, *side, connection)
+                    }
+                    _ => None,
+                };
+                self.line(&self.lines.change_with(change, connection, holders))
+            }
+            Format::Text | Format::Tui => Ok(()),
         }
     }
 
-    /// Shows what was found, if it is about a connection that is wanted, or about none.
-    fn news(&mut self, news: &News, at: Timestamp, tracker: &Tracker) -> anyhow::Result<()> {
-        let is_wanted = |conn| {
+    /// Says who holds the ends that were seen a while ago.
+    fn holders(&mut self, now: Timestamp, tracker: &Tracker) -> anyhow::Result<()> {
+        for (conn, ends) in self.owed.due(now) {
             let connection = tracker.get(conn);
-            connection.is_some_and(|connection| !self.hides || wants(&self.filter, connection))
-        };
-        let mut conns = news.finding().subject.connections().peekable();
-        if conns.peek().is_some() && !conns.any(is_wanted) {
-            return Ok(());
+            let open = connection.filter(|connection| connection.closed().is_none());
+            let line = open.and_then(|open| self.lines.held(open, ends, now));
+            if let Some(line) = line {
+                self.line(&line)?;
+            }
         }
+        Ok(())
+    }
+
+    /// Shows what was found, if it is about something that is wanted.
+    fn news(&mut self, news: &[News], at: Timestamp, tracker: &Tracker) -> anyhow::Result<()> {
+        let wanted = news
+            .iter()
+            .filter(|news| !self.hides || wants_finding(&self.filter, news.finding(), tracker));
         match self.format {
             Format::Json => {
-                json::write_news(&mut self.json, news, at)?;
+                for news in wanted {
+                    json::write_news(&mut self.json, news, at)?;
+                }
                 self.send_json()
             }
-            Format::Text | Format::Tui => self.line(&self.lines.news(news, at)),
+            Format::Text | Format::Tui => {
+                let lines = self.lines.news(wanted, at);
+                lines.iter().try_for_each(|line| self.line(line))
+            }
         }
     }
 
@@ -263,6 +313,7 @@ impl Show for LineShow {
         if self.from.is_some_and(|from| observation.at < from) {
             return Ok(());
         }
+        self.holders(observation.at, &known.tracker)?;
         self.observation(observation)?;
         let changes = known.changes();
         for index in 0..changes.len() {
@@ -270,8 +321,8 @@ impl Show for LineShow {
                 self.change(&changes[index..], connection)?;
             }
         }
-        for news in known.news() {
-            self.news(news, observation.at, &known.tracker)?;
+        if !known.news().is_empty() {
+            self.news(known.news(), observation.at, &known.tracker)?;
         }
         Ok(())
     }
@@ -305,6 +356,14 @@ impl Show for LineShow {
 
     fn conclude(&mut self) -> anyhow::Result<()> {
         self.flush()
+    }
+}
+
+/// The namespace that a source looks at, as it says with its facts.
+fn netns_of(observation: &Observation) -> Option<u64> {
+    match &observation.body {
+        Body::Host(facts) => facts.scope.netns,
+        _ => None,
     }
 }
 

@@ -6,12 +6,13 @@ use std::time::Duration;
 use anyhow::Context;
 
 use crate::cli::{List, ListFormat};
-use crate::model::{Body, Observation, SourceName, SourceState};
+use crate::model::{Body, Observation, Scope, SourceName, SourceState};
 use crate::run::{Outcome, complain, place};
 use crate::source::feed::Feed;
 use crate::source::holders;
-use crate::timeline::{Connection, Tracker};
-use crate::view::{json, text};
+use crate::timeline::{Connection, Owners, Track, Tracker};
+use crate::view::plain::plain;
+use crate::view::{hidden_holders, json, text};
 
 /// Looks once and prints what matches.
 pub(super) fn list(config: &List) -> anyhow::Result<Outcome> {
@@ -31,20 +32,16 @@ pub(super) fn list(config: &List) -> anyhow::Result<Outcome> {
         .map(|observation| observation.at)
         .max()
         .unwrap_or_default();
-    let inodes: Vec<u32> = tracker
-        .connections()
-        .filter(|connection| connection.is_selected_by(&config.filter.selection))
-        .flat_map(|connection| connection.visible())
-        .filter_map(|(_, track)| track.last().inode)
-        .collect();
-    for observation in &holders::census(&inodes, scope, true) {
-        tracker.ingest(observation);
-        tell(observation);
-    }
+    find_owners(&mut tracker, config, scope);
     let selected: Vec<&Connection> = tracker
         .connections()
         .filter(|connection| connection.is_selected_by(&config.filter.selection))
         .collect();
+    if selected.is_empty() {
+        let mut all = tracker.connections();
+        let hidden = all.find_map(|connection| hidden_holders(&config.filter, connection));
+        hidden.into_iter().for_each(complain);
+    }
     let text = match config.format {
         ListFormat::Json => json::list(selected.iter().copied(), now)? + "\n",
         ListFormat::Text if selected.is_empty() => {
@@ -70,8 +67,36 @@ pub(super) fn list(config: &List) -> anyhow::Result<Outcome> {
     })
 }
 
+/// Looks who holds what will be shown.
+fn find_owners(tracker: &mut Tracker, config: &List, scope: Scope) {
+    // Who is asked for by its process is known only then.
+    let held_by_any = config.filter.selection.held_by_any();
+    let inodes: Vec<u32> = tracker
+        .connections()
+        .filter(|connection| connection.is_selected_by(&held_by_any))
+        .flat_map(Connection::visible)
+        .filter_map(|(_, track)| track.last().inode)
+        .collect();
+    if inodes.is_empty() {
+        return;
+    }
+    let census = holders::census(&inodes, scope, true);
+    for observation in &census {
+        tracker.ingest(observation);
+        tell(observation);
+    }
+    let is_nobodys = |(_, track): (_, &Track)| track.owners() == Owners::Nobody;
+    let mut ends = tracker.connections().flat_map(Connection::visible);
+    if ends.any(is_nobodys)
+        && let Some(observation) = census.first()
+        && let Body::Source(SourceState::Running { why: Some(why), .. }) = &observation.body
+    {
+        complain(&format!("{}: {}", observation.source, plain(why)));
+    }
+}
+
 /// A fallback and a loss are worth a word; that all went as it should is not.
-fn tell(observation: &Observation) {
+pub(super) fn tell(observation: &Observation) {
     match &observation.body {
         Body::Lost { count, why } => {
             let count = count.map_or_else(String::new, |count| format!("{count} "));

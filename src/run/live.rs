@@ -5,6 +5,7 @@
 //! can't run is an error before anything is shown.
 
 mod beside;
+mod show;
 mod threads;
 
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender};
@@ -15,21 +16,22 @@ use anyhow::Context;
 use crate::cli::{Format, Live};
 use crate::diagnosis::Known;
 use crate::lab::conductor::Announcement;
-use crate::lab::judge::Conclusion;
 use crate::model::{Ask, Body, Observation, SourceName, Timestamp};
-use crate::record::recorder::{News, PATIENCE, Recorder};
+use crate::record::recorder::{PATIENCE, Recorder};
 use crate::run::lab::Experimenter;
-use crate::run::lines::{LineShow, READER_CHECK};
+use crate::run::lines::LineShow;
 use crate::run::merge::{HORIZON, Merge, Stream};
 use crate::run::record::{self, NoShow};
 use crate::run::screen::ScreenShow;
-use crate::run::{Outcome, complain, place, signals};
+use crate::run::{Outcome, place, signals};
 use crate::source::feed::Feed;
 use crate::source::quick::{Asker, Batch};
 use crate::source::{SourceError, clock};
+use crate::timeline::Tracker;
 use crate::view::tui::Input;
 use crate::view::tui::terminal::end_on_panic;
 use beside::Beside;
+pub(super) use show::{Flow, Show, Shown};
 use threads::{open_quick, spawn_quick, spawn_source};
 
 /// Messages wait here when the main thread is busy; a full channel makes the source look later.
@@ -61,67 +63,14 @@ pub(super) enum Message {
     End,
 }
 
-/// What is shown of a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Shown {
-    /// What the user has asked for.
-    Wanted,
-    /// It is recorded, and no more.
-    Nothing,
-}
-
-/// Whether to go on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Flow {
-    /// Yes.
-    On,
-    /// No: done.
-    End,
-}
-
-/// What shows a live run: the screen, or lines.
-pub(super) trait Show {
-    /// Takes in an observation and what followed from it.
-    fn take(&mut self, observation: &Observation, known: &Known) -> anyhow::Result<()>;
-
-    /// All that was waiting is taken in, or time has passed.
-    fn settle(&mut self, known: &Known, now: Timestamp) -> anyhow::Result<Flow>;
-
-    /// A key, or news of the terminal, which only a screen has.
-    fn input(&mut self, _: Input, _: &Known, _: Timestamp) -> anyhow::Result<Flow> {
-        Ok(Flow::On)
-    }
-
-    /// How long nothing needs to be done: without a screen, until it is time to see whether anybody
-    /// still reads.
-    fn patience(&self, _: Timestamp) -> Duration {
-        READER_CHECK
-    }
-
-    /// The recording beside it has something to say.
-    fn recording(&mut self, news: &News) {
-        complain(&record::in_words(news));
-    }
-
-    /// So many bytes are recorded by now, unless it has ended.
-    fn recorded(&mut self, _bytes: Option<u64>) {}
-
-    /// What an experiment came to.
-    fn conclusion(
-        &mut self,
-        experiment: &str,
-        conclusion: &Conclusion,
-        known: &Known,
-        now: Timestamp,
-    ) -> anyhow::Result<()>;
-
-    /// The end: what is still held back goes out.
-    fn conclude(&mut self) -> anyhow::Result<()>;
-}
-
 /// Watches until the user, a signal, or the time says otherwise.
 pub(super) fn watch(config: &Live) -> anyhow::Result<Outcome> {
     run(config, None, Shown::Wanted)
+}
+
+/// Watches, with nothing shown but by `show`.
+pub(super) fn watch_with(config: &Live, show: Box<dyn Show>) -> anyhow::Result<Outcome> {
+    run_with(config, None, Shown::Wanted, Some(show))
 }
 
 /// Watches, with an experiment going on beside it, maybe.
@@ -130,6 +79,15 @@ pub(super) fn run(
     experimenter: Option<Experimenter>,
     shown: Shown,
 ) -> anyhow::Result<Outcome> {
+    run_with(config, experimenter, shown, None)
+}
+
+fn run_with(
+    config: &Live,
+    experimenter: Option<Experimenter>,
+    shown: Shown,
+    show: Option<Box<dyn Show>>,
+) -> anyhow::Result<Outcome> {
     // First of all: no thread is to be left behind.
     let request = place::request(&config.filter, config.netns.as_ref())?;
     let scope = request.scope;
@@ -137,14 +95,10 @@ pub(super) fn run(
     let (to_main, messages) = mpsc::sync_channel(WAITING_MESSAGES);
     let (questions, asks) = mpsc::channel();
     let mut opening = vec![clock::anchor(SourceName::SockDiag)];
-    let beside = Beside::start(scope, &to_main, &mut opening)?;
+    let beside = Beside::start(scope, shows_cmdlines(config, shown), &to_main, &mut opening)?;
     let plan = config.record.as_ref();
     let mut recorder = plan
-        .map(|plan| {
-            let mut keyframers = beside.keyframers();
-            keyframers.push(questions.clone());
-            record::open(plan, keyframers, &to_main)
-        })
+        .map(|plan| record::open(plan, &questions, beside.who_say_all(), &to_main))
         .transpose()?;
     // Before anything is shown: whoever reads the first line may ask for the end at once.
     let tell = to_main.clone();
@@ -160,13 +114,14 @@ pub(super) fn run(
     if let Some(recorder) = &mut recorder {
         recorder.begin(record::header(config, scope, &opening));
     }
-    let mut show: Box<dyn Show> = match config.format {
-        _ if shown == Shown::Nothing => Box::new(NoShow::open(config, &opening)),
-        Format::Tui => {
+    let mut show: Box<dyn Show> = match (show, config.format) {
+        (Some(show), _) => show,
+        (None, _) if shown == Shown::Nothing => Box::new(NoShow::open(config, &opening)),
+        (None, Format::Tui) => {
             let span = experimenter.as_ref().map(Experimenter::span);
             Box::new(ScreenShow::open(config, to_main.clone(), span)?)
         }
-        Format::Text | Format::Json => Box::new(LineShow::open(config, &opening)?),
+        (None, Format::Text | Format::Json) => Box::new(LineShow::open(config, &opening)?),
     };
     spawn_source(feed, asks, to_main.clone())?;
     let mut merge = Merge::default();
@@ -183,7 +138,7 @@ pub(super) fn run(
         caught_up: Timestamp::default(),
         prompted: Timestamp::default(),
         quick_done,
-        known: Known::default(),
+        known: Known::new(Tracker::default(), config.settings),
         asks: Vec::new(),
         questions,
         show: show.as_mut(),
@@ -197,6 +152,13 @@ pub(super) fn run(
         experimenter.start(to_main)?;
     }
     main.until_the_end(&messages, config.duration)
+}
+
+/// Whether anybody is to see command lines: the screen, or who wants them recorded. Lines are to be
+/// printed again from the recording beside them, so they hold none that it does not.
+fn shows_cmdlines(config: &Live, shown: Shown) -> bool {
+    let has_screen = shown == Shown::Wanted && config.format == Format::Tui;
+    has_screen || config.record.as_ref().is_none_or(|plan| plan.cmdlines)
 }
 
 /// What the main thread owns.
@@ -481,9 +443,9 @@ impl Main<'_> {
                 }
             }
         }
-        Ok(self
-            .experimenter
-            .take()
-            .map_or(Outcome::Done, Experimenter::end))
+        Ok(match self.experimenter.take() {
+            Some(experimenter) => experimenter.end(),
+            None => self.show.outcome(),
+        })
     }
 }

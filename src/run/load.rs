@@ -6,7 +6,10 @@
 //! must see the same, and a recording may still be written, so the second stops where the first
 //! did.
 
+mod found;
+
 use std::collections::HashMap;
+use std::rc::Rc;
 
 use anyhow::{Context, bail};
 use jiff::tz::TimeZone;
@@ -14,6 +17,8 @@ use jiff::tz::TimeZone;
 use crate::cli::Chosen;
 use crate::cli::when::{Use, When};
 use crate::diagnosis::causality::Clocks;
+use crate::diagnosis::finding::Code;
+use crate::diagnosis::{Finding, Known, Settings};
 use crate::model::filter::Filter;
 use crate::model::{Body, Observation, SourceName, SourceState, Timestamp};
 use crate::run::clocks::clock_words;
@@ -24,7 +29,8 @@ use crate::source::replay::{Ending, Input, Recorded, Replay, allow_files};
 use crate::timeline::{ConnId, Connection, Totals, Tracker};
 use crate::view::report::{About, Losses, Queued, Read, Recording, Shown, Summary, Way, Window};
 use crate::view::wall::WallClock;
-use crate::view::wants;
+use crate::view::{hidden_holders, wants, wants_finding};
+use found::Found;
 
 /// What is asked for, read once.
 pub(super) struct Loaded {
@@ -37,6 +43,8 @@ pub(super) struct Loaded {
     pub(super) about: About,
     /// Numbers of what is shown.
     pub(super) summary: Summary,
+    /// What to say when a process was asked for, and who held what is hidden.
+    pub(super) hidden: Option<&'static str>,
 }
 
 impl Loaded {
@@ -57,7 +65,7 @@ impl Loaded {
         let mut survey = Survey::new(&replay);
         let mut summary = Summary::default();
         let mut clocks = Clocks::default();
-        let mut all = 0;
+        let (mut all, mut hidden) = (0, None);
         let mut walk = Walk::new(replay.clone(), window, None);
         walk.all(|told| {
             match told {
@@ -67,11 +75,19 @@ impl Loaded {
                     clocks.take(shown.connection);
                     if wanted.has(&shown) {
                         summary.take(&shown);
+                    } else if hidden.is_none() {
+                        hidden = wanted.hides(shown.connection);
+                    }
+                }
+                Told::Finding(finding, until, tracker) => {
+                    if wanted.has_finding(finding, tracker) {
+                        summary.findings.add(finding, until);
                     }
                 }
             }
             Ok(())
         })?;
+        summary.findings.sort();
         summary.left_out = all - summary.seen;
         summary.totals = walk.totals;
         summary.losses = std::mem::take(&mut survey.losses);
@@ -83,6 +99,7 @@ impl Loaded {
             replay,
             wanted,
             summary,
+            hidden,
         })
     }
 
@@ -96,7 +113,7 @@ impl Loaded {
         let mut walk = Walk::new(self.replay.clone(), self.about.window, known);
         walk.all(|told| match told {
             Told::Connection(shown) if self.wanted.has(&shown) => each(&shown),
-            Told::Connection(_) | Told::Observation(_) => Ok(()),
+            Told::Connection(_) | Told::Observation(_) | Told::Finding(..) => Ok(()),
         })
     }
 }
@@ -130,6 +147,7 @@ struct Wanted {
     filters: Vec<Filter>,
     conns: Vec<(u64, u64)>,
     ways: Vec<Way>,
+    codes: Vec<Code>,
     from: Option<Timestamp>,
 }
 
@@ -141,6 +159,7 @@ impl Wanted {
             filters: said.unwrap_or_else(|| recorded().collect()),
             conns: chosen.conns.clone(),
             ways: chosen.ways.clone(),
+            codes: chosen.codes.clone(),
             from: window.from,
         }
     }
@@ -148,12 +167,37 @@ impl Wanted {
     fn has(&self, shown: &Shown<'_>) -> bool {
         self.chooses(shown.connection)
             && (self.ways.is_empty() || self.ways.contains(&shown.way()))
+            && (self.codes.is_empty() || shown.findings.iter().any(|it| self.has_code(it.code)))
             && (self.from.is_none() || shown.is_within())
     }
 
+    fn has_code(&self, code: Code) -> bool {
+        self.codes.is_empty() || self.codes.contains(&code)
+    }
+
+    /// Of what is about no connection: when none is chosen by what only connections have.
+    fn has_finding(&self, finding: &Finding, tracker: &Tracker) -> bool {
+        let filter = self.filter_of(finding.subject.host().unwrap_or(0));
+        self.conns.is_empty()
+            && self.ways.is_empty()
+            && self.has_code(finding.code)
+            && (self
+                .from
+                .is_none_or(|from| finding.over.is_none_or(|over| over >= from)))
+            && filter.is_none_or(|filter| wants_finding(filter, finding, tracker))
+    }
+
+    fn filter_of(&self, host: u16) -> Option<&Filter> {
+        self.filters.get(usize::from(host)).or(self.filters.first())
+    }
+
+    /// What hides that a connection may be wanted.
+    fn hides(&self, connection: &Connection) -> Option<&'static str> {
+        hidden_holders(self.filter_of(connection.scope().host)?, connection)
+    }
+
     fn chooses(&self, connection: &Connection) -> bool {
-        let host = usize::from(connection.scope().host);
-        let filter = self.filters.get(host).or(self.filters.first());
+        let filter = self.filter_of(connection.scope().host);
         let number = connection.id().0;
         let mut ranges = self.conns.iter();
         (self.conns.is_empty() || ranges.any(|(first, last)| (first..=last).contains(&&number)))
@@ -179,6 +223,10 @@ impl Wanted {
         if !ways.is_empty() {
             words.push(format!("verdict {}", ways.join(",")));
         }
+        let codes: Vec<&str> = self.codes.iter().map(|code| code.token()).collect();
+        if !codes.is_empty() {
+            words.push(format!("finding {}", codes.join(",")));
+        }
         words.join(", ")
     }
 }
@@ -187,15 +235,18 @@ impl Wanted {
 enum Told<'a> {
     Observation(&'a Observation),
     Connection(Shown<'a>),
+    /// Of a listener, or a destination, as it was at that time.
+    Finding(&'a Rc<Finding>, Timestamp, &'a Tracker),
 }
 
 /// One pass.
 struct Walk {
     replay: Replay,
-    tracker: Tracker,
+    known: Known,
+    found: Found,
     window: Window,
     /// As a pass before has found: stop after so many observations; when all ends.
-    known: Option<(u64, Timestamp)>,
+    before: Option<(u64, Timestamp)>,
     /// How many there were.
     read: u64,
     first: Option<Timestamp>,
@@ -207,14 +258,15 @@ struct Walk {
 }
 
 impl Walk {
-    fn new(replay: Replay, window: Window, known: Option<(u64, Timestamp)>) -> Self {
+    fn new(replay: Replay, window: Window, before: Option<(u64, Timestamp)>) -> Self {
         let mut tracker = Tracker::default();
         tracker.hand_out_the_retired();
         Self {
             replay,
-            tracker,
+            known: Known::new(tracker, Settings::default()),
+            found: Found::default(),
             window,
-            known,
+            before,
             read: 0,
             first: None,
             last: Timestamp::default(),
@@ -225,7 +277,7 @@ impl Walk {
     }
 
     fn all(&mut self, mut tell: impl FnMut(Told<'_>) -> anyhow::Result<()>) -> anyhow::Result<()> {
-        while self.known.is_none_or(|(most, _)| self.read < most) {
+        while self.before.is_none_or(|(most, _)| self.read < most) {
             let Some(observation) = self.replay.next_observation()? else {
                 break;
             };
@@ -242,9 +294,15 @@ impl Walk {
             self.give_the_dropped(before, &mut tell)?;
             tell(Told::Observation(&observation))?;
         }
-        self.totals = self.tracker.totals();
+        let tracker = &self.known.tracker;
+        self.totals = tracker.totals();
         self.last = self.last.max(self.end());
-        for connection in self.tracker.connections() {
+        let diagnosis = &self.known.diagnosis;
+        for finding in &self.found.take_wide(diagnosis) {
+            tell(Told::Finding(finding, self.last, tracker))?;
+        }
+        for connection in tracker.connections() {
+            let findings = self.found.take(connection.id(), diagnosis);
             let queued = self.queued.get(&connection.id());
             tell(Told::Connection(Shown {
                 connection,
@@ -252,6 +310,7 @@ impl Walk {
                 dropped: false,
                 from: self.window.from,
                 queued: queued.map_or(&[], Vec::as_slice),
+                findings: &findings,
             }))?;
         }
         Ok(())
@@ -260,7 +319,7 @@ impl Walk {
     /// When what is shown ends: where it was asked for, or when the recorder was stopped.
     fn end(&self) -> Timestamp {
         let all = self.replay.recordings().map(|one| one.newest);
-        match (self.known, self.window.to) {
+        match (self.before, self.window.to) {
             (Some((_, end)), _) => end,
             (None, Some(to)) if self.stopped => to,
             (None, to) => {
@@ -271,13 +330,14 @@ impl Walk {
     }
 
     fn take(&mut self, observation: &Observation) {
-        self.tracker.ingest(observation);
-        for change in self.tracker.changes() {
-            if let Some(queued) = Queued::of(&change) {
+        self.known.take(observation);
+        for change in self.known.changes() {
+            if let Some(queued) = Queued::of(change) {
                 self.queued.entry(change.conn()).or_default().push(queued);
             }
         }
-        self.replay.answer(self.tracker.asks());
+        self.found.note(&self.known);
+        self.replay.answer(self.known.asks());
     }
 
     fn give_the_dropped(
@@ -285,7 +345,8 @@ impl Walk {
         until: Timestamp,
         tell: &mut impl FnMut(Told<'_>) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
-        for connection in self.tracker.retired() {
+        for connection in self.known.tracker.retired() {
+            let findings = self.found.take(connection.id(), &self.known.diagnosis);
             let queued = self.queued.remove(&connection.id()).unwrap_or_default();
             tell(Told::Connection(Shown {
                 connection: &connection,
@@ -293,6 +354,7 @@ impl Walk {
                 dropped: true,
                 from: self.window.from,
                 queued: &queued,
+                findings: &findings,
             }))?;
         }
         Ok(())

@@ -33,6 +33,7 @@ pub(super) fn outcome(loaded: &Loaded) -> Outcome {
         filter => format!(" of {}", crate::view::plain::plain(filter)),
     };
     complain(&format!("no TCP connection{of} in what was recorded"));
+    loaded.hidden.into_iter().for_each(complain);
     Outcome::NothingMatched
 }
 

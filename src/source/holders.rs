@@ -6,6 +6,8 @@
 //! of them. It is made only when all could be looked into, and otherwise said to be partial.
 
 mod book;
+#[cfg(test)]
+mod made_up;
 mod newest;
 mod program;
 mod scan;

@@ -6,8 +6,9 @@
 //! long as we like.
 //!
 //! Questions go out many in one datagram, and the kernel answers them in order: the first that has
-//! no answer is the one that blocks. What stands behind it goes to another helper. The trap: a
-//! machine under load is slow and not blocked, so who was given up is still listened to.
+//! no answer is the one that blocks. What stands behind it goes to another helper. The trap: on a
+//! machine under load a helper is slow and not blocked, so its state is looked at, too; and who was
+//! given up is still listened to.
 
 mod helper;
 mod live;
@@ -30,8 +31,8 @@ pub use live::run;
 
 /// The answers to this many fit into the default receive queue (166 overrun it).
 const BATCH: usize = 100;
-/// An answer takes a microsecond; after this long without one somebody else goes on with the rest.
-const SUSPICION: Duration = Duration::from_millis(100);
+/// An answer takes a microsecond; after this long without one it is time to see who blocks.
+const SUSPICION: Duration = Duration::from_millis(20);
 /// So many processes at most: as many sockets can block before others get no answer.
 const HELPERS: usize = 4;
 /// An answer that was lost on its way is asked for again so often.
@@ -160,17 +161,15 @@ impl Inquiry {
 
     fn nobody_gets_on(&self) -> bool {
         let now = clock::now();
-        self.helpers.iter().all(|asking| asking.is_suspect(now))
+        self.helpers.iter().all(|asking| asking.is_blocked(now))
     }
 
-    /// Waits for an answer, and until it is time to give up.
+    /// Waits for an answer, and no longer than until it is time to see who blocks.
     fn wait(&self, call: &Call) {
-        let now = clock::now();
-        let mut left = call.deadline.since(now);
-        for asking in self.helpers.iter().filter(|one| one.helper.is_busy()) {
-            if !asking.is_suspect(now) {
-                left = left.min(asking.moved.plus(SUSPICION).since(now));
-            }
+        let mut left = call.deadline.since(clock::now());
+        let is_behind = |asking: &Asking| asking.helper.is_busy() && asking.open.len() > 1;
+        if !call.waiting.is_empty() || self.helpers.iter().any(is_behind) {
+            left = left.min(SUSPICION);
         }
         let mut fds: Vec<PollFd<'_>> = Vec::new();
         for asking in self.helpers.iter().filter(|one| one.helper.is_busy()) {
@@ -219,7 +218,7 @@ impl Inquiry {
         let has_room = self.helpers.len() < HELPERS
             || self.helpers.iter().any(|asking| !asking.helper.is_busy());
         for asking in &mut self.helpers {
-            if has_room && asking.is_suspect(now) && asking.open.len() > 1 {
+            if has_room && asking.is_blocked(now) && asking.open.len() > 1 {
                 let rest = asking.open.drain(1..).map(|(_, question)| question);
                 call.waiting.extend(rest);
             }
@@ -348,8 +347,8 @@ impl Asking {
         })
     }
 
-    fn is_suspect(&self, now: Timestamp) -> bool {
-        self.helper.is_busy() && now.since(self.moved) >= SUSPICION
+    fn is_blocked(&self, now: Timestamp) -> bool {
+        now.since(self.moved) >= SUSPICION && self.helper.is_blocked()
     }
 
     /// Has all of these asked.

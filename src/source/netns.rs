@@ -9,6 +9,8 @@
 //! pid is given again, so a process is held by its folder in /proc. And a file in /run/netns is a
 //! namespace only while it is mounted there.
 
+mod others;
+
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -23,6 +25,7 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::model::Scope;
 use crate::source::host;
+pub use others::{Elsewhere, Others, Resident, others};
 
 /// Where `ip netns` keeps its names.
 const NAMED: [&str; 2] = ["/run/netns", "/var/run/netns"];
@@ -260,6 +263,9 @@ fn enter_that_of(pid: u32, what: String) -> Result<Place, NetnsError> {
         Mode::empty(),
     )
     .map_err(|_| NetnsError::NoProcess(pid))?;
+    if shares_our_table(&folder) {
+        return Ok(Place::Own);
+    }
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
     let entered = match openat(&folder, "ns/net", flags, Mode::empty()) {
         Ok(file) => join(&file, what),
@@ -307,6 +313,16 @@ fn join(namespace: &OwnedFd, what: String) -> Result<Place, NetnsError> {
             what,
             error: errno.into(),
         }),
+    }
+}
+
+/// Whether a process is in our namespace, which takes no right to tell: each namespace has a table
+/// of its own in /proc.
+fn shares_our_table(process: &OwnedFd) -> bool {
+    let ours = rustix::fs::stat("/proc/thread-self/net/tcp");
+    match (ours, statat(process, "net/tcp", AtFlags::empty())) {
+        (Ok(ours), Ok(other)) => (ours.st_dev, ours.st_ino) == (other.st_dev, other.st_ino),
+        _ => false,
     }
 }
 

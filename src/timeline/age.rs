@@ -2,8 +2,9 @@
 //!
 //! The kernel keeps no time of entry. It keeps when it last heard an acknowledgement, and when it
 //! last received data, and of a CLOSE_WAIT that is a bound on either side. The trap: the lower one
-//! looks like the answer, and is wrong as soon as anything was sent since the FIN: data, or a
-//! keepalive probe, whose acknowledgement sets it back.
+//! looks like the answer, and is wrong as soon as anything came since the FIN that acknowledges:
+//! what was sent later, by a program or as a probe; what was sent just before; and the news that
+//! the peer, which reads on after its shutdown(), has room again.
 
 use std::time::Duration;
 
@@ -12,6 +13,13 @@ use crate::timeline::{Track, When};
 
 /// Two counters that were set by one segment are this close.
 const AT_ONCE: Duration = Duration::from_millis(50);
+/// Data is acknowledged by then, or was sent again (RFC 6298's first timeout).
+const ACKNOWLEDGED: Duration = Duration::from_secs(1);
+/// With less than a segment unread a peer has no reason to tell of new room (RFC 9293, 3.8.6.2.2),
+/// and a segment of Ethernet has some 1,448 bytes. The SYN and the FIN count one each.
+const ONE_SEGMENT: u64 = 1_400;
+/// Only the SYN was ever acknowledged.
+const NO_DATA: u64 = 1;
 /// 10 ms: the coarsest jiffy (HZ=100), by which a counter may be off.
 const JIFFY: Duration = Duration::from_millis(10);
 /// Bounds that are closer are one time to whoever reads it.
@@ -75,29 +83,39 @@ pub(super) fn bounds(counters: &Counters) -> Option<(Duration, Option<Duration>)
         data_sent,
         data_received,
         ack_received,
-        keepalive,
         ..
     } = *counters;
-    match counters.state {
-        TcpState::CloseWait => {
-            // Nothing was sent since the FIN, so that the FIN's was the last acknowledgement.
-            let is_exact = data_received.saturating_sub(ack_received) <= AT_ONCE
-                || (data_sent > data_received && !keepalive);
-            let most = if is_exact {
-                ack_received
-            } else {
-                data_received
-            };
-            Some((ack_received.min(most), Some(most)))
+    let most = match counters.state {
+        // No data comes after a FIN. When the FIN's was the last acknowledgement, that dates it.
+        TcpState::CloseWait if is_quiet(counters) => ack_received,
+        TcpState::CloseWait => data_received,
+        // The acknowledgement of our FIN began it, and each segment of the peer's brings another.
+        // Our own last data was sent before.
+        TcpState::FinWait2
+            if has_no_news(counters) && data_received.abs_diff(ack_received) > AT_ONCE =>
+        {
+            ack_received
         }
-        // The acknowledgement of our FIN began it, and data or a probe's answer brings another.
-        TcpState::FinWait2 => {
-            let is_reset = keepalive || data_received.abs_diff(ack_received) <= AT_ONCE;
-            let most = if is_reset { data_sent } else { ack_received };
-            Some((ack_received.min(most), Some(most)))
-        }
-        _ => None,
-    }
+        TcpState::FinWait2 => data_sent,
+        _ => return None,
+    };
+    Some((ack_received.min(most), Some(most)))
+}
+
+/// Whether nothing but a FIN can have brought the last acknowledgement: there was nothing else to
+/// acknowledge.
+fn is_quiet(counters: &Counters) -> bool {
+    let is_settled = counters.data_sent.saturating_sub(counters.ack_received) >= ACKNOWLEDGED;
+    has_no_news(counters) && (is_settled || has_sent_at_most(counters, NO_DATA))
+}
+
+/// Whether the peer has nothing to tell: no probe asks for it, and it has always had room.
+fn has_no_news(counters: &Counters) -> bool {
+    !counters.keepalive && has_sent_at_most(counters, ONE_SEGMENT)
+}
+
+fn has_sent_at_most(counters: &Counters, bytes: u64) -> bool {
+    counters.bytes_acked.is_some_and(|acked| acked <= bytes)
 }
 
 impl Track {
@@ -152,84 +170,117 @@ impl Track {
 mod tests {
     use super::*;
 
-    fn counters(state: TcpState, sent: u64, received: u64, ack: u64, keepalive: bool) -> Counters {
+    const MS: fn(u64) -> Duration = Duration::from_millis;
+
+    fn counters(state: TcpState, sent: u64, received: u64, ack: u64) -> Counters {
         Counters {
             state,
-            data_sent: Duration::from_millis(sent),
-            data_received: Duration::from_millis(received),
-            ack_received: Duration::from_millis(ack),
-            keepalive,
+            data_sent: MS(sent),
+            data_received: MS(received),
+            ack_received: MS(ack),
+            keepalive: false,
             backoff: 0,
             bytes_received: None,
-            bytes_acked: None,
+            bytes_acked: Some(200),
         }
     }
 
-    /// Every case of KERNEL.md's table, read 20.0 s after the FIN; the truth lies within.
+    /// Every case of a CLOSE_WAIT, 20.0 s old or not much older; the truth lies within.
     #[test]
     fn the_bounds_of_a_close_wait_hold_the_truth() {
-        for (about, sent, received, ack, keepalive, least, most) in [
+        let of = |sent, received, ack| counters(TcpState::CloseWait, sent, received, ack);
+        let nothing_sent = |counters| Counters {
+            bytes_acked: Some(1),
+            ..counters
+        };
+        let much_sent = |counters| Counters {
+            bytes_acked: Some(100_000),
+            ..counters
+        };
+        let probing = |counters| Counters {
+            keepalive: true,
+            ..counters
+        };
+        let unknown = |counters| Counters {
+            bytes_acked: None,
+            ..counters
+        };
+        for (about, told, least, most) in [
             (
                 "data 2 s before",
-                23_004,
-                22_004,
+                of(23_004, 22_004, 20_000),
                 20_000,
-                false,
+                20_000,
+            ),
+            ("no data ever", of(23_004, 23_004, 20_000), 20_000, 20_000),
+            (
+                "nothing sent, and the FIN at once",
+                nothing_sent(of(20_100, 20_100, 20_000)),
+                20_000,
+                20_000,
+            ),
+            ("FIN on data", of(23_004, 20_000, 20_000), 20_000, 20_000),
+            (
+                "keepalive",
+                probing(nothing_sent(of(22_500, 22_004, 4_704))),
+                4_704,
+                22_004,
+            ),
+            ("we sent later", of(15_000, 22_004, 15_000), 15_000, 22_004),
+            (
+                "and that was lost",
+                of(15_000, 22_004, 14_300),
+                14_300,
+                22_004,
+            ),
+            (
+                "sent before, acknowledged after",
+                of(20_010, 22_004, 19_990),
+                19_990,
+                22_004,
+            ),
+            (
+                "answered 1 s before",
+                of(21_000, 22_004, 20_000),
                 20_000,
                 20_000,
             ),
             (
-                "no data ever",
-                23_004,
-                23_004,
-                20_000,
-                false,
-                20_000,
-                23_004,
-            ),
-            ("FIN on data", 23_004, 20_000, 20_000, false, 20_000, 20_000),
-            ("keepalive", 22_500, 22_004, 4_704, true, 4_704, 22_004),
-            (
-                "we sent later",
-                15_000,
-                22_004,
-                15_000,
-                false,
-                15_000,
+                "the peer has read since",
+                much_sent(of(22_500, 22_004, 8_000)),
+                8_000,
                 22_004,
             ),
             (
-                "answered before",
-                21_000,
-                22_004,
-                20_000,
-                false,
+                "an old kernel",
+                unknown(of(23_004, 22_004, 20_000)),
                 20_000,
                 22_004,
             ),
         ] {
-            let told = bounds(&counters(
-                TcpState::CloseWait,
-                sent,
-                received,
-                ack,
-                keepalive,
-            ));
-            let ms = Duration::from_millis;
-            assert_eq!(told, Some((ms(least), Some(ms(most)))), "{about}");
+            assert_eq!(bounds(&told), Some((MS(least), Some(MS(most)))), "{about}");
         }
     }
 
     #[test]
     fn a_fin_wait2_is_as_old_as_the_last_acknowledgement_unless_something_came() {
-        let ms = Duration::from_millis;
-        let quiet = counters(TcpState::FinWait2, 20_100, 30_000, 20_000, false);
-        assert_eq!(bounds(&quiet), Some((ms(20_000), Some(ms(20_000)))));
-        let data = counters(TcpState::FinWait2, 20_100, 3_000, 3_000, false);
-        assert_eq!(bounds(&data), Some((ms(3_000), Some(ms(20_100)))));
-        let probed = counters(TcpState::FinWait2, 20_100, 30_000, 900, true);
-        assert_eq!(bounds(&probed), Some((ms(900), Some(ms(20_100)))));
-        let other = counters(TcpState::Established, 1, 1, 1, false);
-        assert_eq!(bounds(&other), None);
+        let of = |sent, received, ack| counters(TcpState::FinWait2, sent, received, ack);
+        let probed = Counters {
+            keepalive: true,
+            ..of(20_100, 30_000, 900)
+        };
+        let reading = Counters {
+            bytes_acked: Some(100_000),
+            ..of(20_100, 30_000, 7_000)
+        };
+        for (about, told, least, most) in [
+            ("quiet", of(20_100, 30_000, 20_000), 20_000, 20_000),
+            ("data came", of(20_100, 3_000, 3_000), 3_000, 20_100),
+            ("probed", probed, 900, 20_100),
+            ("the peer reads", reading, 7_000, 20_100),
+        ] {
+            assert_eq!(bounds(&told), Some((MS(least), Some(MS(most)))), "{about}");
+        }
+        assert_eq!(bounds(&counters(TcpState::Established, 1, 1, 1)), None);
     }
 }

@@ -4,6 +4,7 @@
 //! The trap: silence reads as health. Whatever could not be seen, and every rule that one look
 //! can't decide, is named at the end.
 
+mod elsewhere;
 mod listeners;
 mod words;
 
@@ -20,6 +21,8 @@ use crate::timeline::ConnId;
 use crate::view::duration;
 use crate::view::palette::{ColorMode, painted};
 use crate::view::plain::plain;
+pub use elsewhere::Elsewhere;
+pub(in crate::view) use words::count;
 pub use words::sentence;
 pub(in crate::view) use words::{peer, process};
 
@@ -27,6 +30,8 @@ pub(in crate::view) use words::{peer, process};
 const LISTED: usize = 5;
 /// So many different pieces of evidence are shown of a group.
 const EVIDENCE: usize = 3;
+/// So many other namespaces are named.
+const NAMESPACES: usize = 5;
 /// So many holders of a group have a line of their own.
 const HOLDERS: usize = 8;
 
@@ -51,7 +56,7 @@ pub struct Report<'a> {
     /// Rules that were not asked.
     pub not_looked_for: Vec<Code>,
     /// Other network namespaces that hold sockets of the ports, with how to look there.
-    pub elsewhere: Vec<String>,
+    pub elsewhere: Vec<Elsewhere>,
     /// States count from this age on.
     pub older_than: Duration,
     /// What is milder is not shown.
@@ -163,8 +168,17 @@ impl<'a> Report<'a> {
         for said in self.unseen_words() {
             line(text, &format!("not seen: {said}"));
         }
-        for said in &self.elsewhere {
+        for found in self.elsewhere.iter().take(NAMESPACES) {
+            let said = found.words(&self.filter, &self.options());
             line(text, &format!("elsewhere: {said}"));
+        }
+        let more = self.elsewhere.len().saturating_sub(NAMESPACES);
+        if more > 0 {
+            let more = words::count(more, "network namespace");
+            line(
+                text,
+                &format!("elsewhere: {more} more: --format json has all"),
+            );
         }
         if !self.not_looked_for.is_empty() {
             let codes: Vec<&str> = self
@@ -184,7 +198,7 @@ impl<'a> Report<'a> {
     }
 
     /// The filter as the command line has it, where it is short.
-    fn options(&self) -> String {
+    pub(in crate::view) fn options(&self) -> String {
         match self.filter.strip_prefix("port ") {
             Some(port) if !port.contains(' ') => format!(" --port {port}"),
             _ => String::new(),

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use crate::model::time::nanos_of;
-use crate::timeline::Age;
+use crate::timeline::{Age, Precision};
 
 /// The duration in words and figures, to the nearest.
 pub fn brief(duration: Duration) -> String {
@@ -34,14 +34,18 @@ pub fn age(age: Age) -> String {
     }
 }
 
-/// The age in at most seven columns: `3.4 s`, `≥12 s` when it began before it was seen, `?` when
-/// nothing is known.
+/// The age in at most seven columns: `3.4 s`; `≥12 s` when it can be much more, since it began before
+/// it was seen; `?` when nothing is known.
 pub fn narrow_age(age: Age) -> String {
     match age.at_most {
         _ if !is_telling(age) => "?".to_owned(),
         Some(most) if most.is_zero() => narrow(most, To::Nearest),
         None => format!("\u{2265}{}", narrow(age.at_least, To::Down)),
         Some(most) if age.at_least.is_zero() => format!("<{}", narrow(most, To::Up)),
+        // There is room for one bound, and the lower one is what lasts.
+        Some(_) if age.precision() == Precision::Range => {
+            format!("\u{2265}{}", narrow(age.at_least, To::Down))
+        }
         Some(_) => narrow(age.at_least, To::Nearest),
     }
 }
@@ -247,6 +251,28 @@ mod tests {
         assert_eq!(narrow_age(from(3_190_000)), "≥3.1 s");
         assert_eq!(age(from(999)), "unknown time");
         assert_eq!(narrow_age(from(999)), "?");
+    }
+
+    #[test]
+    fn a_wide_range_is_not_told_as_its_lower_bound() {
+        let (second, hours) = (micros(1_000_000), Duration::from_secs(3 * 3600));
+        let wide = Age {
+            at_least: second,
+            at_most: Some(hours),
+        };
+        assert_eq!(narrow_age(wide), "\u{2265}1.0 s");
+        assert_eq!(age(wide), "1.0 s to 3 h");
+        assert_eq!(cell(wide), "1.0 s-3 h");
+        let close = Age {
+            at_least: Duration::from_secs(59 * 60),
+            at_most: Some(Duration::from_secs(60 * 60)),
+        };
+        assert_eq!(narrow_age(close), "59 min");
+        let looks = Age {
+            at_least: micros(3_100_000),
+            at_most: Some(micros(3_200_000)),
+        };
+        assert_eq!(narrow_age(looks), "3.1 s");
     }
 
     #[test]

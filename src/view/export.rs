@@ -10,7 +10,9 @@ mod mermaid;
 mod perfetto;
 mod svg;
 
-use crate::timeline::{Certainty, Process, Span, When};
+use crate::model::Timestamp;
+use crate::timeline::{Certainty, Holding, Process, Span, Track, When};
+use crate::view::owners;
 use crate::view::plain::plain;
 use crate::view::report::{About, Recording, Shown, Summary};
 
@@ -111,6 +113,20 @@ fn named(process: Process) -> String {
 /// The process that a track's steps name last.
 fn owner(spans: &[Span]) -> Option<Process> {
     spans.iter().rev().find_map(|span| span.why.by)
+}
+
+/// Who holds an end, or did last, and who held it before, in words; else who made its last call.
+fn holder(track: &Track) -> Option<String> {
+    owners::words(track.owners()).or_else(|| owner(track.spans()).map(named))
+}
+
+/// Those who held an end at that time, or did last by then. Before anybody had looked, those who
+/// were seen first.
+fn held_at(track: &Track, at: Timestamp) -> Option<&Holding> {
+    let mut sets = track.holdings().iter().rev();
+    let somebody = |set: &&Holding| !set.holders.is_empty();
+    let by_then = sets.find(|set| set.from.not_after() <= at && somebody(set));
+    by_then.or_else(|| track.holdings().first().filter(somebody))
 }
 
 /// How surely a state's begin is known, in words.

@@ -12,6 +12,7 @@ mod finding;
 mod line;
 mod owners;
 mod verdict;
+mod waiting;
 
 use serde::Serialize;
 
@@ -28,8 +29,9 @@ use verdict::VerdictInfo;
 
 pub(super) use bytes::inert;
 pub use doctor::{Layout, doctor};
-pub(super) use document::detailed;
 pub use document::list;
+pub(super) use document::{detailed, reported};
+pub use waiting::waited;
 
 /// The version of the output.
 pub const VERSION: u32 = 1;
@@ -76,6 +78,8 @@ pub struct Session {
     pub kernel: String,
     /// The host's name.
     pub host: String,
+    /// The network namespace that is looked at; `None` when it could not be told.
+    pub netns: Option<u64>,
     /// The same moment on both clocks, nanoseconds.
     pub clock: Option<(Timestamp, u64)>,
     /// The sources.
@@ -94,6 +98,7 @@ pub fn write_session(out: &mut Vec<u8>, session: &Session) -> serde_json::Result
         tcpwatch: env!("CARGO_PKG_VERSION"),
         kernel: &session.kernel,
         host: &session.host,
+        netns: session.netns,
         clock: session.clock.map(|(monotonic, realtime_ns)| Clock {
             monotonic_ns: monotonic.nanos(),
             realtime_ns,

@@ -5,6 +5,7 @@ use crossterm::style::Stylize;
 use ratatui::backend::IntoCrossterm;
 use ratatui::style::Color;
 
+use crate::diagnosis::Severity;
 use crate::model::TcpState;
 
 /// Whether colours may be used.
@@ -28,6 +29,26 @@ pub const fn color(state: TcpState) -> Option<Color> {
         TcpState::TimeWait => Color::LightBlue,
         TcpState::Close | TcpState::Listen => return None,
     })
+}
+
+/// The colour of a finding; what is only worth knowing has the terminal's own.
+pub const fn of_severity(severity: Severity) -> Option<Color> {
+    match severity {
+        Severity::Error => Some(Color::Red),
+        Severity::Warn => Some(Color::Yellow),
+        Severity::Info => None,
+    }
+}
+
+/// The severity's word, in its colour when that is wanted.
+pub fn painted_severity(severity: Severity, mode: ColorMode) -> String {
+    match (mode, of_severity(severity)) {
+        (ColorMode::On, Some(color)) => {
+            let word = severity.token().with(color.into_crossterm());
+            word.bold().to_string()
+        }
+        _ => severity.token().to_owned(),
+    }
 }
 
 /// The state's name, in its colour when that is wanted.

@@ -5,12 +5,15 @@
 //! connections is no million in memory. The trap: what is still going on at the end has no
 //! duration yet, and what a window cuts off is not counted.
 
+pub mod findings;
 pub mod json;
 pub mod spent;
 pub mod summary;
 pub mod text;
 
-use crate::diagnosis::Code;
+use std::rc::Rc;
+
+use crate::diagnosis::{Code, Finding};
 use crate::model::{SourceName, SourceState, TcpState, Timestamp};
 use crate::timeline::{Came, Change, Connection, SeenBeside, Side, Span, Track, When};
 use crate::view::plain::plain;
@@ -117,6 +120,12 @@ impl About {
         }
     }
 
+    /// The name of a recording's host, as it stands there: not safe to print as it is.
+    pub(in crate::view) fn name_of(&self, host: u16) -> &str {
+        let recording = self.recordings.get(usize::from(host));
+        recording.map_or("", |recording| recording.host.as_str())
+    }
+
     /// Where what is shown begins.
     pub fn begin(&self) -> Timestamp {
         self.window.from.unwrap_or(self.first).min(self.last)
@@ -195,6 +204,8 @@ pub struct Shown<'a> {
     pub from: Option<Timestamp>,
     /// What was queued at its steps.
     pub queued: &'a [Queued],
+    /// What was found of it, oldest first.
+    pub findings: &'a [Rc<Finding>],
 }
 
 /// How a connection ended, or did not.

@@ -3,6 +3,7 @@
 //! A source that looks many times a second is told by its rate and its share of a core; one that
 //! only listens has no period at all.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use crate::model::{SourceName, SourceState};
@@ -15,6 +16,7 @@ const OFTEN: Duration = Duration::from_millis(100);
 /// The source in words, with its reason in full.
 pub(super) fn words(name: SourceName, state: &SourceState) -> String {
     match state {
+        _ if name == SourceName::Holders => owners(state).into_owned(),
         SourceState::Running { period, cost, why } => {
             let why = why
                 .as_deref()
@@ -34,12 +36,35 @@ pub(super) fn words(name: SourceName, state: &SourceState) -> String {
 /// As [`words`], where room is short: how often, and no more; but what is off says why.
 pub(super) fn brief_words(name: SourceName, state: &SourceState) -> String {
     match state {
+        _ if name == SourceName::Holders => brief_owners(state).to_owned(),
         SourceState::Off { .. } => words(name, state),
         SourceState::Running { period, cost, .. } => {
             let cost = cost.filter(|_| *period < OFTEN);
             let pace = pace(name, *period, cost);
             format!("{name} {}", pace.trim_end_matches(" of a core"))
         }
+    }
+}
+
+/// Whose sockets are told by name.
+fn owners(state: &SourceState) -> Cow<'static, str> {
+    match state {
+        SourceState::Running { why: None, .. } => "owners: all processes".into(),
+        SourceState::Running { why: Some(why), .. } | SourceState::Off { why } => {
+            format!("owners: {}", plain(why)).into()
+        }
+    }
+}
+
+/// Whether it is all of them; the help has the reason.
+fn brief_owners(state: &SourceState) -> &'static str {
+    match state {
+        SourceState::Running { why: None, .. } => "owners: all",
+        SourceState::Running { why: Some(why), .. } if why.starts_with("own processes only") => {
+            "owners: own only"
+        }
+        SourceState::Running { why: Some(_), .. } => "owners: not all",
+        SourceState::Off { .. } => "owners: none",
     }
 }
 
@@ -131,6 +156,13 @@ mod tests {
         ] {
             assert_eq!(words(name, &state), text);
         }
+        let all = running(10_000_000, None, None);
+        assert_eq!(words(SourceName::Holders, &all), "owners: all processes");
+        let why = "own processes only: the others need CAP_SYS_PTRACE".to_owned();
+        let own = running(10_000_000, None, Some(why.clone()));
+        assert_eq!(words(SourceName::Holders, &own), format!("owners: {why}"));
+        let brief = brief_words(SourceName::Holders, &own);
+        assert_eq!(brief, "owners: own only");
         let follow = running(1000, Some(21), Some("37 ends".to_owned()));
         assert_eq!(
             brief_words(SourceName::Follow, &follow),

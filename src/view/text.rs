@@ -3,19 +3,19 @@
 //! Only formats what it is given. Every line begins with the time of day and the connection's
 //! number, so that one connection can be cut out with grep.
 
+pub mod held;
 mod list;
+mod news;
 
 use std::fmt::Write;
 use std::time::Duration;
 
-use crate::diagnosis::News;
 use crate::model::{Body, Descriptor, Observation, SourceName, TcpState, Timestamp};
 use crate::timeline::{
     Came, Cause, Change, Connection, Found, Mark, Reason, SeenBeside, Side, Transition,
 };
 use crate::view::cause::{self, Step};
 use crate::view::duration::{age as brief_age, brief, is_telling};
-use crate::view::finding::sentence;
 use crate::view::palette::{ColorMode, painted};
 use crate::view::plain::plain;
 use crate::view::wall::WallClock;
@@ -55,8 +55,13 @@ fn dated(side: Side, at: Timestamp, connection: &Connection) -> String {
 }
 
 impl Lines {
-    /// The line of a change.
-    pub fn change(&self, change: &Change, connection: &Connection) -> String {
+    /// The line of a change; of a step, with who holds the end.
+    pub fn change_with(
+        &self,
+        change: &Change,
+        connection: &Connection,
+        holders: Option<String>,
+    ) -> String {
         let (at, text) = match change {
             Change::Opened { at, ends, .. } => (*at, self.opened(ends, connection)),
             Change::Joined {
@@ -65,20 +70,22 @@ impl Lines {
                 *at,
                 format!("found  {}", self.end(*side, Some(found), connection)),
             ),
-            Change::Moved { side, step, .. } => {
-                (step.when.not_after(), self.moved(*side, step, connection))
-            }
+            Change::Moved { side, step, .. } => (
+                step.when.not_after(),
+                self.moved(*side, step, connection, holders),
+            ),
             Change::Marked { side, mark, .. } => (mark.at, marked(*side, mark, connection)),
             Change::Held { side, at, nth, .. } => (*at, held(*side, *nth, connection)),
             Change::Dated { side, at, .. } => (*at, dated(*side, *at, connection)),
             Change::Missed { side, at, .. } => (*at, missed(*side, connection)),
             Change::Closed { at, .. } => (*at, closed(connection)),
         };
-        format!(
-            "{} {:>4} {text}",
-            self.clock.time_of_day(at),
-            format!("#{}", connection.id())
-        )
+        self.line(at, connection, &text)
+    }
+
+    fn line(&self, at: Timestamp, connection: &Connection, text: &str) -> String {
+        let conn = format!("#{}", connection.id());
+        format!("{} {conn:>4} {text}", self.clock.time_of_day(at))
     }
 
     fn opened(&self, ends: &[Option<Found>; 2], connection: &Connection) -> String {
@@ -112,7 +119,13 @@ impl Lines {
         format!("{} {} {state}", side.letter(), connection.endpoint(side))
     }
 
-    fn moved(&self, side: Side, step: &Transition, connection: &Connection) -> String {
+    fn moved(
+        &self,
+        side: Side,
+        step: &Transition,
+        connection: &Connection,
+        holders: Option<String>,
+    ) -> String {
         let mut notes = vec![cause::certainty(step.certainty, step.when)];
         notes.extend(cause::words(&step.why, Step::from(step)));
         notes.extend(
@@ -121,6 +134,7 @@ impl Lines {
                 .map(|lasted| format!("{} in {}", brief(lasted), step.from)),
         );
         notes.extend(step.seen.and_then(|seen| news_beside(step, seen)));
+        notes.extend(holders);
         format!(
             "{} {}  {} -> {}  {}",
             side.letter(),
@@ -131,30 +145,15 @@ impl Lines {
         )
     }
 
-    /// The line of what was found, or is over.
-    pub fn news(&self, news: &News, at: Timestamp) -> String {
-        let (at, conn, text) = match news {
-            News::Found(finding) => {
-                let at = finding.at.max(at);
-                let (code, severity) = (finding.code.token(), finding.severity.token());
-                let said = sentence(finding, at);
-                (
-                    at,
-                    finding.subject.end(),
-                    format!("{severity}  {code}  {said}"),
-                )
-            }
-            News::Over(finding) => {
-                let code = finding.code.token();
-                (
-                    finding.over.unwrap_or(at),
-                    finding.subject.end(),
-                    format!("over   {code}"),
-                )
-            }
-        };
-        let conn = conn.map_or_else(String::new, |(conn, _)| format!("#{conn}"));
-        format!("{} {conn:>4} {text}", self.clock.time_of_day(at))
+    /// The line of who holds a connection's ends, these of them; `None` when nobody does.
+    pub fn held(&self, connection: &Connection, ends: [bool; 2], at: Timestamp) -> Option<String> {
+        let text = held::line(connection, ends)?;
+        Some(self.line(at, connection, &text))
+    }
+
+    /// The line of a change.
+    pub fn change(&self, change: &Change, connection: &Connection) -> String {
+        self.change_with(change, connection, None)
     }
 
     /// The line of an observation that belongs to the data, `None` for the others.

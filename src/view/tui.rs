@@ -27,6 +27,8 @@ mod act;
 mod axis;
 mod choice;
 mod details;
+mod findings;
+mod fit;
 mod header;
 mod heard;
 mod help;
@@ -35,6 +37,7 @@ mod lane;
 mod lanes;
 mod list;
 pub mod playback;
+mod sign;
 pub mod terminal;
 mod theme;
 
@@ -48,16 +51,17 @@ use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
 
-use crate::diagnosis::{Diagnosis, Known};
+use crate::diagnosis::{Diagnosis, Finding, Known, Severity};
 use crate::model::filter::Filter;
 use crate::model::{Observation, TcpState, Timestamp};
-use crate::timeline::{Connection, Side, Tracker};
+use crate::timeline::{ConnId, Connection, Side, Tracker};
 use crate::view::is_local;
 use crate::view::palette::ColorMode;
 use axis::Zoom;
 use choice::{Chosen, Focus, Window};
+use fit::{cut, pad, shorten, shorten_both, wrap};
 pub use heard::Heard;
-use keys::Mode;
+use keys::{Action, Mode};
 use playback::{Playback, Prompt, Standing, Travel};
 use theme::Theme;
 
@@ -94,8 +98,12 @@ pub enum Reaction {
 /// What fills the screen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Screen {
+    /// The list, the lanes and the details.
     Main,
-    Help,
+    /// The chosen connection has all the room.
+    Whole,
+    /// The findings have the list's place, and what is said of the chosen one the details'.
+    Findings,
 }
 
 /// Which moment the picture is of.
@@ -117,10 +125,13 @@ pub struct App {
     theme: Theme,
     heard: Heard,
     screen: Screen,
+    /// The help covers the screen.
+    is_helping: bool,
     follow: Follow,
     focus: Focus,
     list: Window,
     lanes: Window,
+    found: findings::Choice,
     zoom: Zoom,
     /// Rows of the list when it was last drawn.
     page: usize,
@@ -157,6 +168,21 @@ impl View<'_> {
     const fn mode(&self) -> Mode {
         mode(self.playback)
     }
+
+    /// What was found of an end by the moment that is shown, and may be over.
+    fn findings_of(&self, conn: ConnId, side: Side) -> impl Iterator<Item = &Finding> {
+        let all = self.diagnosis.about(conn);
+        all.filter(move |finding| finding.subject.is_about(conn, side))
+    }
+
+    /// How bad the worst is that holds of a connection, or of one of its ends, or has happened to it.
+    fn worst_of(&self, conn: ConnId, side: Option<Side>) -> Option<Severity> {
+        let all = self.diagnosis.about(conn);
+        all.filter(|finding| finding.over.is_none())
+            .filter(|finding| side.is_none_or(|side| finding.subject.is_about(conn, side)))
+            .map(|finding| finding.severity)
+            .max()
+    }
 }
 
 impl App {
@@ -168,9 +194,11 @@ impl App {
             theme: Theme::new(color),
             heard: Heard::new(zone),
             screen: Screen::Main,
+            is_helping: false,
             follow: Follow::Live,
             focus: Focus::Unset,
             list: Window::default(),
+            found: findings::Choice::default(),
             lanes: Window::default(),
             zoom: Zoom::default(),
             page: 1,
@@ -279,14 +307,14 @@ pub fn draw(frame: &mut Frame<'_>, app: &mut App, known: &Known, now: Timestamp)
         Constraint::Length(1),
     ])
     .areas(area);
-    header::draw(buffer, head, &view, &app.filter_text);
+    header::draw(buffer, head, &view, (&app.filter, &app.filter_text));
     match &app.prompt {
         Some(prompt) => prompt
             .line(app.theme.strong(), app.theme.alert())
             .render(foot, buffer),
-        None => draw_footer(buffer, foot, &view),
+        None => draw_footer(buffer, foot, &view, app.screen),
     }
-    if app.screen == Screen::Help {
+    if app.is_helping {
         help::draw(buffer, body, &view);
         return;
     }
@@ -294,11 +322,18 @@ pub fn draw(frame: &mut Frame<'_>, app: &mut App, known: &Known, now: Timestamp)
         tracker: view.picture,
         filter: &app.filter,
     };
+    if app.screen == Screen::Findings {
+        app.page = findings::draw(buffer, body, &view, chosen, &mut app.found, app.zoom);
+        return;
+    }
     let Some(focus) = app.focus.settle(chosen) else {
         draw_waiting(buffer, body, &view, &app.filter_text);
         return;
     };
-    let panes = Panes::of(body);
+    let panes = match app.screen {
+        Screen::Whole => Panes::of_one(body),
+        Screen::Main | Screen::Findings => Panes::of(body),
+    };
     app.page = list::capacity(panes.list.height).max(1);
     let rows = app
         .list
@@ -331,6 +366,16 @@ impl Panes {
         let rest = body.height - details;
         let pairs = (rest / 2).saturating_sub(1) / 2;
         let lanes = 1 + 2 * pairs.max(1);
+        Self::so_high(body, lanes, details)
+    }
+
+    /// One row of the list, one pair of lanes, and all about it.
+    fn of_one(body: Rect) -> Self {
+        let lanes = 3.min(body.height.saturating_sub(2));
+        Self::so_high(body, lanes, body.height.saturating_sub(2 + lanes))
+    }
+
+    fn so_high(body: Rect, lanes: u16, details: u16) -> Self {
         let [list, lanes, details] = Layout::vertical([
             Constraint::Fill(1),
             Constraint::Length(lanes),
@@ -351,7 +396,7 @@ fn draw_too_small(buffer: &mut Buffer, area: Rect) {
         "too small: {}x{}, needs {width}x{height}",
         area.width, area.height
     );
-    let lines = details::wrap(&text, area.width.into());
+    let lines = wrap(&text, area.width.into());
     for (y, line) in (area.y..area.bottom()).zip(lines) {
         Line::raw(line).render(Rect::new(area.x, y, area.width, 1), buffer);
     }
@@ -385,7 +430,7 @@ fn draw_waiting(buffer: &mut Buffer, area: Rect, view: &View<'_>, filter: &str) 
     let lines = [format!("{waiting}no connection{of} yet."), next.to_owned()];
     let lines = lines
         .iter()
-        .flat_map(|text| details::wrap(text, usize::from(area.width.saturating_sub(2))));
+        .flat_map(|text| wrap(text, usize::from(area.width.saturating_sub(2))));
     let top = area.y + area.height / 3;
     for (y, line) in (top..area.bottom()).zip(lines) {
         Line::raw(line)
@@ -394,11 +439,27 @@ fn draw_waiting(buffer: &mut Buffer, area: Rect, view: &View<'_>, filter: &str) 
     }
 }
 
-fn draw_footer(buffer: &mut Buffer, area: Rect, view: &View<'_>) {
-    let theme = view.theme;
+fn draw_footer(buffer: &mut Buffer, area: Rect, view: &View<'_>, screen: Screen) {
+    let hints = keys::bindings(view.mode()).filter_map(|binding| match (binding.action, screen) {
+        (Action::Findings, Screen::Findings) => Some(("f", "back")),
+        (Action::Enter, Screen::Findings) => Some(("Enter", "go to it")),
+        (Action::Enter, Screen::Whole) => Some(("Enter", "back")),
+        _ => binding.hint,
+    });
+    let mut hints: Vec<(&str, &str)> = hints.collect();
+    let width = |hints: &[(&str, &str)]| -> usize {
+        let widths = hints
+            .iter()
+            .map(|(key, does)| key.chars().count() + does.len() + 3);
+        widths.sum()
+    };
+    // The last one names the help, which has them all.
+    while hints.len() > 1 && width(&hints) > usize::from(area.width) {
+        hints.remove(hints.len() - 2);
+    }
     let mut spans = Vec::new();
-    for (key, does) in keys::bindings(view.mode()).filter_map(|binding| binding.hint) {
-        spans.push(Span::styled(format!(" {key}"), theme.strong()));
+    for (key, does) in hints {
+        spans.push(Span::styled(format!(" {key}"), view.theme.strong()));
         spans.push(Span::raw(format!(" {does} ")));
     }
     Line::from(spans).render(area, buffer);
@@ -427,34 +488,4 @@ const fn shown_state(state: TcpState) -> &'static str {
         TcpState::Close => "gone",
         other => other.name(),
     }
-}
-
-/// `text` in exactly `width` columns.
-fn pad(text: &str, width: usize) -> String {
-    let cut: String = text.chars().take(width).collect();
-    format!("{cut:<width$}")
-}
-
-/// Two addresses that share `room`: the second gives way to the first only down to its half.
-fn shorten_both(a: &str, b: &str, room: usize) -> (String, String) {
-    let (a_long, b_long) = (a.chars().count(), b.chars().count());
-    let b_kept = b_long.min(room - room / 2);
-    let a_room = a_long.min(room - b_kept);
-    (shorten(a, a_room), shorten(b, room - a_room))
-}
-
-/// An address in at most `width` columns: its middle is left out, so that the port stays.
-fn shorten(text: &str, width: usize) -> String {
-    let length = text.chars().count();
-    if length <= width {
-        return text.to_owned();
-    }
-    let Some(kept) = width.checked_sub(1) else {
-        return String::new();
-    };
-    let port = text.rsplit_once(':').map_or(0, |(_, port)| port.len() + 1);
-    let tail = port.max(kept / 2).min(kept);
-    let head: String = text.chars().take(kept - tail).collect();
-    let tail: String = text.chars().skip(length - tail).collect();
-    format!("{head}\u{2026}{tail}")
 }

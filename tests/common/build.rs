@@ -20,9 +20,9 @@ use tcpwatch::diagnosis::{Known, Settings};
 use tcpwatch::model::event::{Comm, File, What};
 use tcpwatch::model::filter::{Filter, PortSet};
 use tcpwatch::model::{
-    Answer, Body, Caller, Cookie, Endpoint, Event, FourTuple, Look, Moment, Observation, Poll,
-    Queues, Sample, Scope, Shutdown, SockId, SourceName, SourceState, TcpState, Timer, TimerKind,
-    Timestamp,
+    Answer, Body, Caller, Cookie, Endpoint, Event, FourTuple, Holder, Holders, Look, Moment,
+    Observation, Poll, ProcessId, Program, Queues, Sample, Scope, Seen, Shutdown, SockId,
+    SourceName, SourceState, TcpState, Timer, TimerKind, Timestamp,
 };
 use tcpwatch::timeline::Tracker;
 use tcpwatch::view::palette::ColorMode;
@@ -142,6 +142,27 @@ pub fn process(comm: &str, pid: u32) -> Caller {
     }
 }
 
+/// A process that holds a socket. It was started by `parent`.
+pub fn holder(comm: &str, (pid, parent): (u32, u32), fds: &[u32]) -> Holder {
+    let mut name = [0; 16];
+    name[..comm.len()].copy_from_slice(comm.as_bytes());
+    let program = Program {
+        id: ProcessId {
+            pid,
+            started: u64::from(pid) * 10,
+        },
+        parent: Some(parent),
+        comm: Comm(name),
+        uid: Some(1000),
+        user: Some("app".into()),
+        cmdline: Some(format!("/usr/bin/{comm} --port 50008").into()),
+    };
+    Holder {
+        program: program.into(),
+        fds: fds.to_vec(),
+    }
+}
+
 /// The same process, killed.
 pub fn killed(caller: Caller, signal: u8) -> Caller {
     Caller {
@@ -249,6 +270,25 @@ impl Story {
         self.known.take(&observation);
         self.app.note(&observation);
         self.known.asks();
+    }
+
+    /// A look into all processes that finds these with the end `sample`.
+    pub fn held(&mut self, ms: u64, sample: Sample, holders: &[Holder]) {
+        self.held_as(ms, sample, holders, Seen::All);
+    }
+
+    /// As [`Story::held`], of those that could be looked into.
+    pub fn held_as(&mut self, ms: u64, sample: Sample, holders: &[Holder], seen: Seen) {
+        let holders = Holders {
+            scope: Scope::default(),
+            inode: sample.inode.unwrap(),
+            begun: at(ms.saturating_sub(1)),
+            unchanged: None,
+            holders: holders.to_vec(),
+            ended: Vec::new(),
+            seen,
+        };
+        self.observe(ms, SourceName::Holders, Body::Holders(holders));
     }
 
     /// A look of 2 ms that ends at `ms`.

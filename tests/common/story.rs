@@ -228,8 +228,12 @@ impl Rules {
             "session" => self.begin_session(line)?,
             "open" | "end" | "transition" | "event" | "closed" => self.check_order(line)?,
             "source" => self.hear_of(line),
-            "clock" | "note" | "conclusion" | "lost" => {}
-            "holders" | "age" | "finding" | "finding_over" => {}
+            "clock" | "note" | "conclusion" | "lost" | "finding" | "finding_over" => {}
+            "holders" | "age" => {
+                let conn = line["conn"].as_u64();
+                let is_open = conn.is_some_and(|conn| self.conns.contains(&conn));
+                ensure(is_open, "it is of a connection never opened")?;
+            }
             _ => return Err("a type that is not promised".to_owned()),
         }
         match kind {
@@ -278,9 +282,11 @@ impl Rules {
         Ok(())
     }
 
-    /// Something that moved nothing: of an end that is known, and only events tell it.
+    /// Something that moved nothing: of an end that is known, and only events tell it, but that a
+    /// socket does not answer.
     fn mark(&mut self, line: &Value) -> Result<(), String> {
-        ensure(self.has_events, "a mark without events")?;
+        let is_events = line["what"] != "no_answer";
+        ensure(self.has_events || !is_events, "a mark without events")?;
         let key = (ns(line, "conn"), line["end"].as_str().ok_or("no end")?);
         let key = (key.0, key.1.to_owned());
         ensure(
@@ -293,6 +299,7 @@ impl Rules {
             "retransmit",
             "freed",
             "close_call",
+            "no_answer",
         ];
         let what = line["what"].as_str().ok_or("no mark")?;
         ensure(known.contains(&what), "a mark that is not promised")

@@ -15,6 +15,7 @@ use tcpwatch::source::info::{Inquiry, ask_once};
 
 use crate::netns::in_fresh_netns;
 use crate::sockets::{PATIENCE, Pair, port_of, server};
+use crate::watcher::{Watcher, run};
 use crate::{id_of, infos, look, samples};
 
 const PAGE: usize = 4096;
@@ -112,7 +113,7 @@ impl AbsentPage {
     }
 }
 
-const LIMIT: Duration = Duration::from_secs(2);
+const LIMIT: Duration = Duration::from_secs(4);
 
 /// Many connections, of which these few don't answer; data waits at each server's end.
 fn scene(many: usize) -> (Vec<Pair>, u16) {
@@ -201,5 +202,69 @@ fn some_that_do_not_answer_are_all_told_apart() {
             assert_eq!(reader.join().unwrap(), 5);
         }
         assert_eq!(silent(&inquiry.ask(&all, LIMIT).unwrap()), []);
+    });
+}
+
+/// A leaked socket that can't be asked is marked, and said once. Its neighbour is dated; and the end
+/// comes at once, though a process of ours still waits for the lock.
+#[test]
+fn a_live_run_goes_on_beside_one_that_does_not_answer_and_ends_at_once() {
+    in_fresh_netns("a_live_run_beside_the_stuck", || {
+        let (mut pairs, port) = scene(2);
+        for pair in &mut pairs {
+            pair.shut_client();
+            pair.server_enters("CLOSE_WAIT");
+        }
+        let Some(mut page) = AbsentPage::new() else {
+            return;
+        };
+        let reader = page.receive(pairs[0].server.as_ref().unwrap());
+        let port = port.to_string();
+        let mut watcher = Watcher::on("sock-diag", &["--port", &port]);
+        let marked = watcher.wait_for("the mark", |line| line["what"] == "no_answer");
+        let blocked = watcher.sees_open(&pairs[0]);
+        assert_eq!(
+            (&marked["conn"], &marked["end"]),
+            (&blocked["conn"], &"b".into())
+        );
+        let open = watcher.sees_open(&pairs[1]);
+        watcher.wait_for("the other one's age", |line| {
+            line["type"] == "age" && line["conn"] == open["conn"] && line["end"] == "b"
+        });
+        let begun = clock::now();
+        let story = watcher.finish();
+        let took = clock::now().since(begun);
+        assert!(took < Duration::from_secs(5), "{took:?}");
+        let marks = story
+            .lines
+            .iter()
+            .filter(|line| line["what"] == "no_answer");
+        assert_eq!(marks.count(), 1);
+        page.let_go();
+        assert_eq!(reader.join().unwrap(), 5);
+    });
+}
+
+/// One look does not wait longer than it says.
+#[test]
+fn doctor_says_who_does_not_answer_and_ends() {
+    in_fresh_netns("doctor_beside_the_stuck", || {
+        let (mut pairs, port) = scene(2);
+        for pair in &mut pairs {
+            pair.shut_client();
+            pair.server_enters("CLOSE_WAIT");
+        }
+        let Some(mut page) = AbsentPage::new() else {
+            return;
+        };
+        let reader = page.receive(pairs[0].server.as_ref().unwrap());
+        let begun = clock::now();
+        let port = port.to_string();
+        let output = run(&["doctor", "--port", &port, "--older-than", "0s"]);
+        let took = clock::now().since(begun);
+        assert!(took < Duration::from_secs(5), "{took:?}");
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        page.let_go();
+        assert_eq!(reader.join().unwrap(), 5);
     });
 }

@@ -4,14 +4,15 @@ use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Child;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use serde_json::json;
 use tcpwatch::model::event::{File, What};
 use tcpwatch::model::{
-    Answer, Body, Caller, Event, Look, Moment, Observation, Poll, Sample, SourceName, SourceState,
-    TcpState, Timestamp,
+    Answer, Body, Caller, Event, Holder, Holders, Look, Moment, Observation, Poll, ProcessId,
+    Program, Sample, Seen, SourceName, SourceState, TcpState, Timestamp,
 };
 use tcpwatch::record::{Encoder, FORMAT, Header, VERSION};
 
@@ -118,6 +119,34 @@ impl Tape {
             missing: Vec::new(),
         };
         self.say(at(ms), SourceName::SockDiag, Body::Poll(poll));
+    }
+
+    /// A look into the processes, of 1 ms, that shows who holds a socket: names, pids, and under
+    /// which descriptor. Each is the child of the first. `ended` of the set before have.
+    pub fn held(&mut self, ms: u64, sample: Sample, holders: &[(&str, u32, u32)], ended: &[u32]) {
+        let id = |pid| ProcessId { pid, started: 100 };
+        let first = holders.first().map(|(_, pid, _)| *pid);
+        let holder = |&(name, pid, fd): &(&str, u32, u32)| Holder {
+            program: Arc::new(Program {
+                id: id(pid),
+                parent: first.filter(|first| *first != pid).or(Some(1)),
+                comm: process(name, pid).comm,
+                uid: Some(33),
+                user: Some("www-data".into()),
+                cmdline: None,
+            }),
+            fds: vec![fd],
+        };
+        let set = Holders {
+            scope: sample.id.scope,
+            inode: sample.inode.unwrap(),
+            begun: at(ms - 1),
+            unchanged: Some(at(ms - 101)),
+            holders: holders.iter().map(holder).collect(),
+            ended: ended.iter().copied().map(id).collect(),
+            seen: Seen::All,
+        };
+        self.say(at(ms), SourceName::Holders, Body::Holders(set));
     }
 
     /// A lookup that finds nothing.

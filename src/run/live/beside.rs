@@ -12,7 +12,7 @@ use anyhow::Context;
 use crate::model::{Ask, Observation, Scope};
 use crate::run::live::Message;
 use crate::run::merge::Stream;
-use crate::source::holders;
+use crate::source::{bpf, holders, info};
 
 /// The threads beside, and what each wants to be asked.
 #[derive(Default)]
@@ -26,24 +26,28 @@ struct Helper {
 }
 
 impl Beside {
-    /// Starts them. What there is to say of them goes to `out`.
+    /// Starts them. What there is to say of them goes to `out`; with the holders' command lines, if
+    /// anybody is to see them.
     pub(super) fn start(
         scope: Scope,
+        cmdlines: bool,
         to_main: &SyncSender<Message>,
         out: &mut Vec<Observation>,
     ) -> anyhow::Result<Self> {
         let mut beside = Self::default();
-        beside.watch_holders(scope, to_main.clone(), out)?;
+        beside.watch_holders(scope, cmdlines, to_main.clone(), out)?;
+        beside.ask_for_counters(to_main.clone())?;
         Ok(beside)
     }
 
     fn watch_holders(
         &mut self,
         scope: Scope,
+        cmdlines: bool,
         to_main: SyncSender<Message>,
         out: &mut Vec<Observation>,
     ) -> anyhow::Result<()> {
-        let watch = holders::Watch::open(scope, out);
+        let watch = holders::Watch::open(scope, cmdlines, out);
         let (asks, asked) = mpsc::channel();
         self.helpers.push(Helper {
             wants: |ask| matches!(ask, Ask::Holders(_) | Ask::NoHolders(_) | Ask::Keyframe),
@@ -61,6 +65,24 @@ impl Beside {
         Ok(())
     }
 
+    fn ask_for_counters(&mut self, to_main: SyncSender<Message>) -> anyhow::Result<()> {
+        let (asks, asked) = mpsc::channel();
+        self.helpers.push(Helper {
+            wants: |ask| matches!(ask, Ask::Info(_)),
+            asks,
+        });
+        let send = move |batch| to_main.send(Message::Beside(Stream::Info, batch)).is_ok();
+        thread::Builder::new()
+            .name("info".into())
+            .spawn(move || {
+                // It needs none, and neither do the processes that it forks.
+                let _ = bpf::drop_capabilities();
+                info::run(&asked, send);
+            })
+            .context("start the thread that asks sockets for their counters")?;
+        Ok(())
+    }
+
     /// Hands each what it wants to be asked.
     pub(super) fn ask(&self, asks: &[Ask]) {
         for helper in &self.helpers {
@@ -72,8 +94,8 @@ impl Beside {
         }
     }
 
-    /// Those who say all they know when somebody wants a keyframe.
-    pub(super) fn keyframers(&self) -> Vec<Sender<Vec<Ask>>> {
+    /// Those who say all they know again when they are asked for a keyframe.
+    pub(super) fn who_say_all(&self) -> Vec<Sender<Vec<Ask>>> {
         let wanting = self.helpers.iter().filter(|h| (h.wants)(&Ask::Keyframe));
         wanting.map(|helper| helper.asks.clone()).collect()
     }

@@ -49,6 +49,7 @@ pub(super) fn print(
         filter: &wanted,
         kernel: header.map_or_else(String::new, |header| header.kernel.clone()),
         host: header.map_or_else(String::new, |header| header.host.clone()),
+        netns: header.and_then(|header| header.netns),
         hides: config.filter.is_some() || wanted.selection != Selection::default(),
         from,
     };

@@ -287,8 +287,11 @@ impl Book {
             let Some(socket) = self.sockets.get_mut(&inode) else {
                 continue;
             };
-            // A set that has become what it was is no news.
             socket.is_news = false;
+            if self.alone.contains(&inode) {
+                // The last copy that was known went after others did.
+                continue;
+            }
             let unchanged = socket.unchanged.take().filter(|_| socket.was_said);
             let ended = std::mem::take(&mut socket.ended);
             socket.was_said = true;
@@ -402,5 +405,188 @@ impl Process {
             fate != Fate::Lost
         });
         Fate::Kept
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::holders::made_up::MadeUp;
+
+    fn at(ms: u64) -> Timestamp {
+        Timestamp::from_nanos(ms * 1_000_000)
+    }
+
+    /// A book over a made-up /proc, and its time.
+    struct Story {
+        proc: MadeUp,
+        scanner: Scanner,
+        book: Book,
+        all_at: Timestamp,
+    }
+
+    impl Story {
+        /// Two processes hold the socket 1000, the first of them under two numbers.
+        fn of_two(name: &str) -> Self {
+            let proc = MadeUp::new(name);
+            for pid in [30, 31] {
+                proc.has(pid, "srv", 7);
+                proc.holds(pid, 5, 1000);
+            }
+            proc.holds(30, 6, 1000);
+            let mut story = Self {
+                scanner: proc.scanner(),
+                proc,
+                book: Book::default(),
+                all_at: at(0),
+            };
+            story.book.want(1000, at(1));
+            assert_eq!(story.looks_at_all(10), [(vec![30, 31], vec![], None)]);
+            assert_eq!(story.asks(100), []);
+            story
+        }
+
+        fn looks_at_all(&mut self, ms: u64) -> Vec<(Vec<u32>, Vec<u32>, Option<u64>)> {
+            let before = std::mem::replace(&mut self.all_at, at(ms));
+            let scan = self.scanner.all(self.book.wanted());
+            self.book.take(scan, Seen::All, at(ms), before);
+            self.book.looked_at_all(Seen::All, at(ms), at(ms));
+            self.told(ms)
+        }
+
+        fn asks(&mut self, ms: u64) -> Vec<(Vec<u32>, Vec<u32>, Option<u64>)> {
+            self.book.verify(&mut self.scanner, at(ms));
+            self.told(ms)
+        }
+
+        /// What is told: who holds it, who has ended, and since when in milliseconds.
+        fn told(&mut self, ms: u64) -> Vec<(Vec<u32>, Vec<u32>, Option<u64>)> {
+            let mut out = Vec::new();
+            self.book.tell(Scope::default(), at(ms), &mut out);
+            let told = out.into_iter().map(|told| match told.body {
+                Body::Holders(set) => (
+                    set.holders.iter().map(|h| h.program.id.pid).collect(),
+                    set.ended.iter().map(|id| id.pid).collect(),
+                    set.unchanged.map(|since| since.nanos() / 1_000_000),
+                ),
+                other => panic!("{other:?}"),
+            });
+            told.collect()
+        }
+    }
+
+    #[test]
+    fn a_copy_closed_was_closed_after_it_was_last_asked_for() {
+        let mut story = Story::of_two("copy");
+        story.proc.closes(31, 5);
+        assert_eq!(story.asks(200), [(vec![30], vec![], Some(100))]);
+        assert_eq!(story.asks(300), []);
+    }
+
+    #[test]
+    fn whoever_ends_has_not_closed() {
+        let mut story = Story::of_two("ended");
+        story.proc.ends(31);
+        assert_eq!(story.asks(200), [(vec![30], vec![31], Some(100))]);
+        // A zombie shows no descriptors.
+        let mut story = Story::of_two("zombie");
+        story.proc.is_in_state(31, "srv", 7, "Z", 1);
+        story.proc.closes(31, 5);
+        assert_eq!(story.asks(200), [(vec![30], vec![31], Some(100))]);
+    }
+
+    #[test]
+    fn one_of_two_descriptors_is_not_the_last() {
+        let mut story = Story::of_two("fd");
+        story.proc.closes(30, 6);
+        assert_eq!(story.asks(200), [(vec![30, 31], vec![], Some(100))]);
+        story.proc.closes(30, 5);
+        assert_eq!(story.asks(300), [(vec![31], vec![], Some(200))]);
+    }
+
+    #[test]
+    fn a_descriptor_that_is_something_else_now_is_closed() {
+        let mut story = Story::of_two("else");
+        story.proc.closes(31, 5);
+        story.proc.holds(31, 5, 2000);
+        assert_eq!(story.asks(200), [(vec![30], vec![], Some(100))]);
+    }
+
+    #[test]
+    fn a_socket_that_moves_to_another_number_is_held_on() {
+        let mut story = Story::of_two("moved");
+        story.proc.closes(31, 5);
+        story.proc.holds(31, 9, 1000);
+        assert_eq!(story.asks(200), [(vec![30, 31], vec![], Some(100))]);
+    }
+
+    #[test]
+    fn a_number_given_again_is_another_process() {
+        let mut story = Story::of_two("reused");
+        story.proc.ends(31);
+        story.proc.has(31, "other", 99);
+        story.proc.holds(31, 5, 1000);
+        assert_eq!(story.asks(200), [(vec![30], vec![31], Some(100))]);
+        assert_eq!(story.looks_at_all(250), [(vec![30, 31], vec![], Some(200))]);
+    }
+
+    #[test]
+    fn a_newcomer_came_after_the_look_before() {
+        let mut story = Story::of_two("came");
+        assert_eq!(story.looks_at_all(5000), []);
+        story.proc.has(32, "srv", 8);
+        story.proc.holds(32, 3, 1000);
+        assert_eq!(
+            story.looks_at_all(15_000),
+            [(vec![30, 31, 32], vec![], Some(5000))]
+        );
+    }
+
+    #[test]
+    fn nobody_is_said_only_after_two_whole_looks_that_found_none() {
+        let mut story = Story::of_two("nobody");
+        story.proc.closes(30, 5);
+        story.proc.closes(30, 6);
+        story.proc.ends(31);
+        assert_eq!(story.asks(200), []);
+        assert!(!story.book.is_hunting(at(250)), "it may be on its way out");
+        assert!(story.book.is_hunting(at(500)));
+        assert_eq!(story.looks_at_all(500), []);
+        assert_eq!(story.looks_at_all(510), [(vec![], vec![31], Some(100))]);
+        assert!(!story.book.is_hunting(at(10_000)));
+        // It was on its way to somebody.
+        story.proc.has(40, "heir", 9);
+        story.proc.holds(40, 3, 1000);
+        assert_eq!(story.looks_at_all(10_510), [(vec![40], vec![], Some(510))]);
+    }
+
+    #[test]
+    fn who_is_forgotten_is_not_spoken_of() {
+        let mut story = Story::of_two("forgotten");
+        story.proc.closes(31, 5);
+        story.book.forget(1000);
+        assert_eq!(story.asks(200), []);
+        assert!(story.book.processes.is_empty());
+        story.book.want(1000, at(300));
+        assert_eq!(story.looks_at_all(400), [(vec![30], vec![], None)]);
+    }
+
+    #[test]
+    fn a_program_that_becomes_another_is_news() {
+        let mut story = Story::of_two("exec");
+        story.book.name(&mut story.scanner, at(150), at(100));
+        assert_eq!(story.told(150), []);
+        story.proc.is_in_state(31, "sleep", 7, "S", 1);
+        story.book.name(&mut story.scanner, at(1150), at(150));
+        assert_eq!(story.told(1150), [(vec![30, 31], vec![], Some(150))]);
+    }
+
+    #[test]
+    fn all_that_is_known_can_be_said_again() {
+        let mut story = Story::of_two("again");
+        story.book.want(2000, at(500));
+        let mut out = Vec::new();
+        story.book.tell_all(Scope::default(), at(600), &mut out);
+        assert_eq!(out.len(), 1, "of the other nothing was said before");
     }
 }

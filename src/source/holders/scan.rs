@@ -169,3 +169,100 @@ impl Scanner {
         program
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::holders::made_up::MadeUp;
+
+    fn look(scanner: &mut Scanner, wanted: &[u32]) -> HashMap<u32, Vec<Holder>> {
+        let scan = scanner.all(&wanted.iter().copied().collect());
+        assert_eq!(scanner.seen(&scan), Seen::All);
+        scan.sets()
+    }
+
+    fn named(holders: &[Holder]) -> Vec<(u32, Vec<u32>)> {
+        let name = |holder: &Holder| (holder.program.id.pid, holder.fds.clone());
+        holders.iter().map(name).collect()
+    }
+
+    #[test]
+    fn all_holders_are_found_with_all_their_descriptors() {
+        let proc = MadeUp::new("all");
+        for pid in [30, 4, 200] {
+            proc.has(pid, "srv", 7);
+        }
+        proc.holds(30, 5, 1000);
+        proc.holds(30, 11, 1000);
+        proc.holds(30, 3, 1000);
+        proc.holds(4, 9, 1000);
+        proc.holds(4, 10, 2000);
+        proc.opens(4, 1, "/dev/null");
+        proc.opens(200, 1, "pipe:[1000]");
+        let sets = look(&mut proc.scanner(), &[1000, 2000, 3000]);
+        assert_eq!(named(&sets[&1000]), [(4, vec![9]), (30, vec![3, 5, 11])]);
+        assert_eq!(named(&sets[&2000]), [(4, vec![10])]);
+        assert_eq!(sets.len(), 2);
+        let program = &sets[&2000][0].program;
+        assert_eq!(program.comm.text(), "srv");
+        assert_eq!(program.cmdline.as_deref(), Some("srv --serve"));
+        assert_eq!(program.user.as_deref(), Some("root"));
+    }
+
+    #[test]
+    fn of_many_descriptors_the_first_are_named() {
+        let proc = MadeUp::new("many");
+        proc.has(30, "srv", 7);
+        for fd in 0..100 {
+            proc.holds(30, fd, 1000);
+        }
+        let sets = look(&mut proc.scanner(), &[1000]);
+        assert_eq!(named(&sets[&1000]), [(30, (0..64).collect())]);
+    }
+
+    #[test]
+    fn a_process_whose_first_thread_has_ended_holds_on() {
+        let proc = MadeUp::new("threads");
+        proc.has(30, "srv", 7);
+        proc.is_in_state(30, "srv", 7, "Z", 2);
+        proc.thread_holds(30, 33, 5, 1000);
+        let sets = look(&mut proc.scanner(), &[1000]);
+        assert_eq!(named(&sets[&1000]), [(30, vec![5])]);
+    }
+
+    #[test]
+    fn a_process_that_ends_meanwhile_is_no_trouble() {
+        let proc = MadeUp::new("ends");
+        proc.has(30, "srv", 7);
+        proc.holds(30, 5, 1000);
+        proc.has(31, "srv", 7);
+        proc.ends(31);
+        let mut scanner = proc.scanner();
+        let mut scan = Scan::default();
+        for pid in [31, 30, 29] {
+            scanner.look_into(pid, &[1000].into_iter().collect(), &mut scan);
+        }
+        assert_eq!(scanner.seen(&scan), Seen::All);
+        assert_eq!(named(&scan.sets()[&1000]), [(30, vec![5])]);
+    }
+
+    #[test]
+    fn a_number_given_again_is_read_again() {
+        let proc = MadeUp::new("again");
+        proc.has(30, "srv", 7);
+        proc.holds(30, 5, 1000);
+        let mut scanner = proc.scanner();
+        assert_eq!(
+            look(&mut scanner, &[1000])[&1000][0].program.comm.text(),
+            "srv"
+        );
+        proc.ends(30);
+        proc.has(30, "other", 99);
+        proc.holds(30, 5, 1000);
+        let program = Arc::clone(&look(&mut scanner, &[1000])[&1000][0].program);
+        assert_eq!(
+            (program.comm.text().as_str(), program.id.started),
+            ("other", 99)
+        );
+    }
+}

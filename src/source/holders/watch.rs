@@ -34,6 +34,9 @@ const SHARE: u32 = 100;
 /// After a round it rests this many times as long as that took of the processor: two parts in a
 /// thousand of a core.
 const ROUND_SHARE: u32 = 500;
+/// So it is for the questions for known descriptors, four parts in a thousand; and for names, one.
+const VERIFY_SHARE: u32 = 250;
+const NAMES_SHARE: u32 = 1000;
 /// Looks into the likely come, beyond what is left of the share, after this many times their cost:
 /// or a costly look into all would keep them waiting.
 const LIKELY_SHARE: u32 = 1000;
@@ -52,9 +55,9 @@ pub struct Watch {
 
 impl Watch {
     /// Opens /proc and says how far it can be seen. To be opened before capabilities are given up,
-    /// and run in a thread that was made before.
-    pub fn open(scope: Scope, out: &mut Vec<Observation>) -> Self {
-        let scanner = match Scanner::open(Path::new(PROC), true) {
+    /// and run in a thread that was made before. Without `cmdline` no command line is read.
+    pub fn open(scope: Scope, cmdline: bool, out: &mut Vec<Observation>) -> Self {
+        let scanner = match Scanner::open(Path::new(PROC), cmdline) {
             Ok(scanner) => {
                 let why = scanner.sight.why.clone();
                 out.push(said(clock::now(), running(ALL, why)));
@@ -83,13 +86,12 @@ struct Rounds {
     scope: Scope,
     book: Book,
     newest: Newest,
-    /// Begins of the newest look of each kind.
+    /// Begins of the newest look at new processes, and into all.
     newest_at: Timestamp,
-    verified_at: Timestamp,
-    named_at: Timestamp,
     all_at: Timestamp,
-    /// A look into the likely is too early before, unless something is left of the share.
-    likely_may: Timestamp,
+    verifying: Turn,
+    naming: Turn,
+    likely: Turn,
     purse: Purse,
     /// What can't be seen, as it was last said.
     unseen: Option<String>,
@@ -111,10 +113,10 @@ impl Rounds {
             book: Book::default(),
             newest,
             newest_at: begun,
-            verified_at: begun,
-            named_at: begun,
             all_at: begun,
-            likely_may: begun,
+            verifying: Turn::new(begun),
+            naming: Turn::new(begun),
+            likely: Turn::new(begun),
             purse: Purse::new(begun),
             unseen,
             wants_all_told: false,
@@ -172,31 +174,35 @@ impl Rounds {
         if self.book.wanted().is_empty() {
             return clock::now().plus(IDLE);
         }
-        self.verified_at.plus(ROUND)
+        self.newest_at.plus(ROUND)
     }
 
-    /// One round; gives what the looks into processes took of the processor, which are paid for out
-    /// of what is left of the share.
+    /// One round; gives what all but the look at new processes took of the processor, which has its
+    /// own bounds.
     fn go_round(&mut self, out: &mut Vec<Observation>) -> Duration {
         if self.book.wanted().is_empty() {
             return Duration::ZERO;
         }
         self.look_at_the_newest();
-        let now = clock::now();
-        if now.since(self.verified_at) >= ROUND {
-            self.verified_at = now;
-            self.book.verify(&mut self.scanner, now);
-        }
-        if now.since(self.named_at) >= NAMES {
-            let before = std::mem::replace(&mut self.named_at, now);
-            self.book.name(&mut self.scanner, now, before);
-        }
         let cpu = clock::thread_cpu();
+        let now = clock::now();
+        if self.verifying.is_due(now, ROUND) {
+            self.verifying.begin(now);
+            self.book.verify(&mut self.scanner, now);
+            self.verifying.end(cpu, VERIFY_SHARE);
+        }
+        if self.naming.is_due(now, NAMES) {
+            let (cpu, before) = (clock::thread_cpu(), self.naming.begin(now));
+            self.book.name(&mut self.scanner, now, before);
+            self.naming.end(cpu, NAMES_SHARE);
+        }
         let can_pay = self.purse.is_open(now);
-        if self.book.is_hunting(now) && (can_pay || now >= self.likely_may) {
+        let is_hunting = self.book.is_hunting(now);
+        if is_hunting && (can_pay || self.likely.is_due(now, COLLECT)) {
+            let cpu = clock::thread_cpu();
+            self.likely.begin(now);
             self.look_at_the_likely();
-            let cost = clock::thread_cpu().saturating_sub(cpu);
-            self.likely_may = now.plus(cost * LIKELY_SHARE);
+            self.likely.end(cpu, LIKELY_SHARE);
         }
         if can_pay && (now.since(self.all_at) >= ALL || self.book.is_hunting(now)) {
             self.look_at_all(out);
@@ -262,6 +268,37 @@ impl Rounds {
             self.newest.remember(*pid);
         }
         self.book.take(scan, seen, begun, before);
+    }
+}
+
+/// When something was done last, and when it may be done again.
+#[derive(Clone, Copy, Debug)]
+struct Turn {
+    begun: Timestamp,
+    may: Timestamp,
+}
+
+impl Turn {
+    const fn new(now: Timestamp) -> Self {
+        Self {
+            begun: now,
+            may: now,
+        }
+    }
+
+    fn is_due(&self, now: Timestamp, period: Duration) -> bool {
+        now.since(self.begun) >= period && now >= self.may
+    }
+
+    /// Gives when it was begun before.
+    const fn begin(&mut self, now: Timestamp) -> Timestamp {
+        std::mem::replace(&mut self.begun, now)
+    }
+
+    /// It has taken what the thread has used since `cpu`, and comes again after so many times that.
+    fn end(&mut self, cpu: Duration, share: u32) {
+        let cost = clock::thread_cpu().saturating_sub(cpu);
+        self.may = clock::now().plus((cost * share).min(LONGEST_REST));
     }
 }
 

@@ -11,6 +11,7 @@
 //! hold nothing of ours: a copied pipe keeps its reader waiting, a copied program in the kernel
 //! keeps running.
 
+use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::Duration;
@@ -95,6 +96,18 @@ impl Helper {
     /// Whether a batch is on its way.
     pub(super) fn is_busy(&self) -> bool {
         self.waits
+    }
+
+    /// Whether it sleeps where no signal reaches it, as for a lock, and is not only kept from running
+    /// by others. Where that can't be told it is believed.
+    pub(super) fn is_blocked(&self) -> bool {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid));
+        // Its name, in parentheses, can hold anything.
+        let state = stat.ok().and_then(|text| {
+            let (_, rest) = text.rsplit_once(')')?;
+            rest.trim_start().chars().next()
+        });
+        self.waits && state.is_none_or(|state| state == 'D')
     }
 }
 

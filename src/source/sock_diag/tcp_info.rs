@@ -24,8 +24,9 @@ mod field {
     pub(super) const BYTES_RECEIVED: usize = 128;
 }
 
-/// `idiag_timer` (net/ipv4/inet_diag.c): 2 is the keepalive's, 4 the zero window probe's.
-const PROBING_TIMERS: [u8; 2] = [2, 4];
+/// `idiag_timer` (net/ipv4/inet_diag.c) when no timer runs. Of several that run it names one, and
+/// the keepalive's last.
+const NO_TIMER: u8 = 0;
 
 /// Reads the counters from the payload of a message. `None` when it has none, as that of a
 /// mini-socket, or is too short for the times.
@@ -46,7 +47,7 @@ pub fn counters(payload: &[u8]) -> Option<Counters> {
         data_sent: millis(field::LAST_DATA_SENT)?,
         data_received: millis(field::LAST_DATA_RECV)?,
         ack_received: millis(field::LAST_ACK_RECV)?,
-        keepalive: PROBING_TIMERS.contains(&timer),
+        keepalive: timer != NO_TIMER,
         backoff: byte(field::BACKOFF)?,
         bytes_received: count(field::BYTES_RECEIVED),
         bytes_acked: count(field::BYTES_ACKED),

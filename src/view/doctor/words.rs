@@ -267,7 +267,7 @@ pub(super) fn holder(group: &Group<'_>, party: &Party) -> String {
 }
 
 /// `1 connection`, `57 connections`.
-pub(super) fn count<N: Display + PartialEq + From<u8>>(number: N, what: &str) -> String {
+pub(in crate::view) fn count<N: Display + PartialEq + From<u8>>(number: N, what: &str) -> String {
     if number == N::from(1) {
         format!("{number} {what}")
     } else {

@@ -1,4 +1,5 @@
-//! A table: one row a transition, for spreadsheets and scripts.
+//! A table: one row a transition, and behind those of a connection one a finding, for spreadsheets
+//! and scripts.
 //!
 //! Columns are stable: new ones are added at the end. The trap: a spreadsheet takes a cell that
 //! begins with `=`, `+`, `-` or `@` for a formula, and a process chooses its own name.
@@ -7,12 +8,15 @@ use std::fmt::{Display, Write};
 
 use crate::model::Timestamp;
 use crate::model::time::nanos_of;
-use crate::timeline::{Call, Certainty, Reason, When};
+use crate::timeline::{Call, Certainty, Holding, Reason, When};
+use crate::view::export::held_at;
+use crate::view::owners;
 use crate::view::plain::plain;
+use crate::view::report::findings::{Told, end_of, of_shown};
 use crate::view::report::{About, Shown, Step};
 use crate::view::verdict;
 
-const COLUMNS: [&str; 26] = [
+const COLUMNS: [&str; 30] = [
     "time",
     "at_ns",
     "not_before_ns",
@@ -39,6 +43,10 @@ const COLUMNS: [&str; 26] = [
     "verdict",
     "first_closer",
     "sentence",
+    "owner_pids",
+    "owners",
+    "finding",
+    "severity",
 ];
 
 pub(super) fn head(out: &mut String) {
@@ -72,22 +80,63 @@ pub(super) fn connection(shown: &Shown<'_>, about: &About, out: &mut String) {
         row.text(code);
         row.maybe(closer);
         row.text(sentence);
+        row.owners(held_at(step.track, at));
+        row.maybe(None::<u8>);
+        row.maybe(None::<u8>);
         row.out.push_str("\r\n");
     }
+    for told in of_shown(shown) {
+        finding(&told, shown, about, out);
+    }
+}
+
+/// A row of its own: no transition, and what was found instead.
+fn finding(told: &Told, shown: &Shown<'_>, about: &About, out: &mut String) {
+    let finding = &told.finding;
+    let Some(side) = end_of(finding, shown) else {
+        return;
+    };
+    let (connection, at) = (shown.connection, finding.at);
+    let mut row = Row {
+        out,
+        is_first: true,
+    };
+    row.maybe(about.clock.utc(at));
+    row.plain(at.nanos());
+    for _ in 0..4 {
+        row.maybe(None::<u8>);
+    }
+    row.text(about.name_of(connection.scope().host));
+    row.plain(connection.id());
+    row.plain(side.token());
+    row.plain(connection.endpoint(side));
+    row.plain(connection.endpoint(side.other()));
+    let standing = finding.standing.as_ref();
+    row.maybe(standing.map(|standing| standing.state.name()));
+    let before_verdict = COLUMNS.iter().position(|name| *name == "verdict");
+    for _ in 12..before_verdict.unwrap_or_default() {
+        row.maybe(None::<u8>);
+    }
+    row.maybe(None::<u8>);
+    row.maybe(None::<u8>);
+    row.text(&told.sentence());
+    row.owners(standing.and_then(|standing| standing.holding.as_ref()));
+    row.plain(finding.code.token());
+    row.plain(finding.severity.token());
+    row.out.push_str("\r\n");
 }
 
 fn step_cells(row: &mut Row<'_>, step: &Step<'_>, shown: &Shown<'_>, about: &About) {
     let (old, new) = (step.left(), step.entered());
     let connection = shown.connection;
     let at = new.from.not_after();
-    let host = about.recordings.get(usize::from(connection.scope().host));
     row.maybe(about.clock.utc(at));
     row.plain(at.nanos());
     row.maybe(new.from.not_before().map(Timestamp::nanos));
     row.plain(at.nanos());
     row.plain(new.certainty.token());
     row.plain(new.source.token());
-    row.text(host.map_or("", |host| host.host.as_str()));
+    row.text(about.name_of(connection.scope().host));
     row.plain(connection.id());
     row.plain(step.side.token());
     row.plain(connection.endpoint(step.side));
@@ -148,6 +197,17 @@ impl Row<'_> {
             Some(value) => self.plain(value),
             None => self.next(),
         }
+    }
+
+    /// Two cells: pids, and names with their descriptors.
+    fn owners(&mut self, set: Option<&Holding>) {
+        let holders = set.map_or(&[][..], |set| &set.holders);
+        let pids: Vec<String> = holders
+            .iter()
+            .map(|one| one.program.id.pid.to_string())
+            .collect();
+        self.text(&pids.join(" "));
+        self.text(&owners::holders(holders.iter()));
     }
 
     /// A cell of text from anywhere.

@@ -5,6 +5,7 @@
 //! not drawn, so connections beyond a few are left out, which it says too; and `;`, `#` and a line
 //! break end a text in its language.
 
+mod notes;
 mod order;
 
 use std::fmt::Write;
@@ -13,8 +14,9 @@ use crate::model::{TcpState, Timestamp};
 use crate::timeline::{Cause, Certainty, Connection, MarkKind, Side, Span, Track, When};
 use crate::view::cause;
 use crate::view::duration::brief;
-use crate::view::export::{is_inferred, named, owner, what};
+use crate::view::export::{holder, is_inferred, what};
 use crate::view::plain::plain;
+use crate::view::report::findings::of_shown;
 use crate::view::report::text::plural;
 use crate::view::report::{About, Shown};
 use crate::view::standing::sentence;
@@ -108,8 +110,9 @@ fn participants(connection: &Connection) -> String {
         let who = match end {
             None if crate::view::is_local(connection) => "<br/>not seen".to_owned(),
             None => "<br/>not seen here".to_owned(),
-            Some(track) => owner(track.spans())
-                .map_or_else(String::new, |by| format!("<br/>{}", escaped(&named(by)))),
+            Some(track) => {
+                holder(track).map_or_else(String::new, |by| format!("<br/>{}", escaped(&by)))
+            }
         };
         let address = escaped(&connection.endpoint(side).to_string());
         out.push_str(&format!(
@@ -148,6 +151,10 @@ impl<'a> Story<'a> {
         };
         for (side, track) in connection.visible() {
             story.track(side, track, shown.from.unwrap_or_default());
+            story.held(side, shown);
+        }
+        for told in of_shown(shown) {
+            story.found(&told, shown);
         }
         // Stable, and of one moment what causes the other comes first.
         story.items.sort_by_key(|(at, rank, _)| (*at, *rank));

@@ -12,9 +12,11 @@ use serde_json::{Value, json};
 use crate::model::{TcpState, Timestamp};
 use crate::timeline::{Call, Mark, Reason, Side, Track};
 use crate::view::cause;
-use crate::view::export::{named, owner, sureness, what};
+use crate::view::export::{held_at, holder, named, sureness, what};
 use crate::view::json::inert;
+use crate::view::owners;
 use crate::view::plain::plain;
+use crate::view::report::findings::{Told, end_of, of_shown};
 use crate::view::report::{About, Shown, Summary};
 use crate::view::{MULTIPATH, verdict};
 
@@ -100,7 +102,7 @@ pub(super) fn connection(
     )?;
     for (side, track) in connection.visible() {
         let tid = tid_of(side);
-        let who = owner(track.spans()).map_or_else(String::new, |by| format!(" {}", named(by)));
+        let who = holder(track).map_or_else(String::new, |by| format!(" {by}"));
         let name = format!("{} {}{who}", side.letter(), connection.endpoint(side));
         push(out, &meta("thread_name", tid, json!({"name": name})), false)?;
         push(
@@ -111,6 +113,10 @@ pub(super) fn connection(
     }
     for (side, track) in connection.visible() {
         self::track(side, track, shown, about, out)?;
+        held(side, shown, about, out)?;
+    }
+    for told in of_shown(shown) {
+        found(&told, shown, about, out)?;
     }
     let Some(closed) = connection.closed() else {
         return Ok(());
@@ -139,6 +145,46 @@ pub(super) fn connection(
         .map_or(0, |(side, _)| tid_of(side));
     let event = instant(&name, (pid, tid), about, closed, "p", args);
     push_timed(out, &event, &[("ts", since(about, closed))])
+}
+
+/// An instant for each change of an end's holders.
+fn held(side: Side, shown: &Shown<'_>, about: &About, out: &mut String) -> serde_json::Result<()> {
+    let place = (shown.connection.id().0, tid_of(side));
+    for (at, words) in owners::changes(shown.connection, side) {
+        if shown.from.is_some_and(|from| at < from) {
+            continue;
+        }
+        let event = instant(&words, place, about, at, "t", json!({"at_ns": at.nanos()}));
+        push_timed(out, &event, &[("ts", since(about, at))])?;
+    }
+    Ok(())
+}
+
+/// A finding, where it was found.
+fn found(
+    told: &Told,
+    shown: &Shown<'_>,
+    about: &About,
+    out: &mut String,
+) -> serde_json::Result<()> {
+    let finding = &told.finding;
+    let at = finding.at;
+    let tid = end_of(finding, shown).map_or(0, tid_of);
+    if shown.from.is_some_and(|from| at < from) {
+        return Ok(());
+    }
+    let args = json!({
+        "code": finding.code.token(),
+        "severity": finding.severity.token(),
+        "sentence": told.sentence(),
+        "evidence": finding.evidence.join("; "),
+        "advice": finding.advice,
+        "over_ns": finding.over.map(Timestamp::nanos),
+        "at_ns": at.nanos(),
+    });
+    let name = format!("{}: {}", finding.severity.token(), finding.code.token());
+    let event = instant(&name, (shown.connection.id().0, tid), about, at, "t", args);
+    push_timed(out, &event, &[("ts", since(about, at))])
 }
 
 const fn tid_of(side: Side) -> u64 {
@@ -213,6 +259,8 @@ fn args(side: Side, index: usize, track: &Track, shown: &Shown<'_>, goes_on: boo
         "reason": why.reason.and_then(Reason::token),
         "signal": why.signal,
         "owner": why.by.map(named),
+        "owners": held_at(track, span.from.not_after())
+            .map(|set| owners::holders(set.holders.iter())),
         "descriptor": span.descriptor.map(crate::model::Descriptor::token),
         "unread": unread,
         "unacked": unacked,

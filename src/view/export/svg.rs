@@ -88,6 +88,7 @@ struct Used {
     earlier: bool,
     goes_on: bool,
     ends: bool,
+    found: bool,
 }
 
 impl Used {
@@ -105,6 +106,7 @@ impl Used {
         self.earlier |= other.earlier;
         self.goes_on |= other.goes_on;
         self.ends |= other.ends;
+        self.found |= other.found;
     }
 
     const fn mark(&mut self, kind: MarkKind) {
@@ -317,7 +319,12 @@ fn legend(draw: &mut Draw, top: f64, used: &Used) -> f64 {
         let sign = |draw: &mut Draw, x: f64, y: f64| draw.mark(kind, x + 12.0, y - 4.0, "");
         entry(draw, &sign, words);
     }
-    let signs: [(bool, Sign<'_>, &str); 6] = [
+    let signs: [(bool, Sign<'_>, &str); 7] = [
+        (
+            used.found,
+            &|draw, x, y| draw.found(x + 12.0, y - 4.0, ""),
+            "something was found: below in words",
+        ),
         (
             used.fuzzy,
             &|draw, x, y| draw.fuzzy("est", "fw2", (x, x + 24.0), (y - 11.0, 14.0), ""),

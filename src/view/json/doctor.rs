@@ -1,6 +1,8 @@
 //! The document of `tcpwatch doctor`: every finding, the groups they are in, the listeners, and
 //! what was not seen.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use crate::diagnosis::finding::{Code, Finding};
@@ -28,7 +30,7 @@ struct Document<'a> {
     listeners: Vec<ListenerInfo<'a>>,
     unseen: Vec<String>,
     not_looked_for: Vec<&'static str>,
-    elsewhere: &'a [String],
+    elsewhere: Vec<ElsewhereInfo<'a>>,
 }
 
 #[derive(Serialize)]
@@ -120,6 +122,18 @@ impl<'a> From<&Health<'a>> for ListenerInfo<'a> {
     }
 }
 
+#[derive(Serialize)]
+struct ElsewhereInfo<'a> {
+    netns: Option<u64>,
+    name: Option<&'a str>,
+    pid: Option<u32>,
+    comm: Option<&'a str>,
+    sockets: usize,
+    states: BTreeMap<&'static str, usize>,
+    /// How to look there.
+    command: Option<String>,
+}
+
 /// How a document is laid out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layout {
@@ -163,7 +177,23 @@ pub fn doctor(report: &Report<'_>, layout: Layout) -> serde_json::Result<String>
             .iter()
             .map(|c| Code::token(*c))
             .collect(),
-        elsewhere: &report.elsewhere,
+        elsewhere: report
+            .elsewhere
+            .iter()
+            .map(|found| ElsewhereInfo {
+                netns: found.netns,
+                name: found.name.as_deref(),
+                pid: found.process.as_ref().map(|(pid, _)| *pid),
+                comm: found.process.as_ref().map(|(_, comm)| comm.as_str()),
+                sockets: found.sockets(),
+                states: found
+                    .states
+                    .iter()
+                    .map(|(state, count)| (state.name(), *count))
+                    .collect(),
+                command: found.command(&report.options()),
+            })
+            .collect(),
     };
     let text = match layout {
         Layout::Pretty => serde_json::to_string_pretty(&document),

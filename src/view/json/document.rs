@@ -3,14 +3,16 @@
 
 use serde::Serialize;
 
+use crate::diagnosis::finding::{Code, Finding};
 use crate::model::time::nanos_of;
 use crate::model::{Descriptor, Timestamp};
 use crate::timeline::{
-    Call, Certainty, Connection, Mark, Process, Reason, Side, Span, Track, When,
+    Call, Certainty, Connection, Holding, Mark, Process, Reason, Side, Span, Track, When,
 };
 use crate::view::json::bytes::{Address, Name, inert};
+use crate::view::json::finding::FindingLine;
 use crate::view::json::line::other_netns;
-use crate::view::json::owners::OwnersInfo;
+use crate::view::json::owners::{HoldersInfo, OwnersInfo, seen_word};
 use crate::view::json::verdict::VerdictInfo;
 use crate::view::json::{VERSION, age_ns, known_how};
 use crate::view::report::Shown;
@@ -58,12 +60,35 @@ pub(in crate::view) fn detailed(shown: &Shown<'_>) -> serde_json::Result<String>
         dropped: shown.dropped,
         mptcp: connection.is_multipath(),
         sentence: sentence(connection, shown.until),
+        findings: codes(shown),
     });
     serde_json::to_string(&info).map(inert)
 }
 
+/// A finding of a report, on one line without its end.
+pub(in crate::view) fn reported(finding: &Finding, now: Timestamp) -> serde_json::Result<String> {
+    #[derive(Serialize)]
+    struct Reported<'a> {
+        #[serde(flatten)]
+        line: FindingLine<'a>,
+        over_ns: Option<u64>,
+    }
+    let reported = Reported {
+        line: FindingLine::new(finding, now),
+        over_ns: finding.over.map(Timestamp::nanos),
+    };
+    serde_json::to_string(&reported).map(inert)
+}
+
+fn codes(shown: &Shown<'_>) -> Vec<&'static str> {
+    let mut codes: Vec<Code> = shown.findings.iter().map(|found| found.code).collect();
+    codes.sort_unstable();
+    codes.dedup();
+    codes.into_iter().map(Code::token).collect()
+}
+
 #[derive(Serialize)]
-struct ConnectionInfo<'a> {
+pub(super) struct ConnectionInfo<'a> {
     conn: u64,
     #[serde(flatten)]
     life: Option<Life>,
@@ -91,6 +116,8 @@ struct Life {
     /// What one that is not over waits for.
     #[serde(skip_serializing_if = "Option::is_none")]
     sentence: Option<String>,
+    /// The codes of what was found, each once; the findings stand behind the connections.
+    findings: Vec<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -109,15 +136,40 @@ struct EndInfo<'a> {
     owners: OwnersInfo<'a>,
     spans: Vec<SpanInfo>,
     #[serde(flatten)]
-    marks: Option<Marks>,
+    marks: Option<Marks<'a>>,
 }
 
 /// What a report adds to an end.
 #[derive(Serialize)]
-struct Marks {
+struct Marks<'a> {
+    /// Who held it, oldest first.
+    holders: Vec<HeldInfo<'a>>,
+    /// Sets between the first and the others, which are not kept.
+    holders_dropped: u64,
     marks: Vec<MarkInfo>,
     /// Older ones, which are not kept.
     marks_dropped: u64,
+}
+
+/// A set of holders.
+#[derive(Serialize)]
+struct HeldInfo<'a> {
+    from_ns: [Option<u64>; 2],
+    owners: HoldersInfo<'a>,
+    seen: &'static str,
+    /// The pids of those of the set before that had ended.
+    ended: Vec<u32>,
+}
+
+impl<'a> From<&'a Holding> for HeldInfo<'a> {
+    fn from(set: &'a Holding) -> Self {
+        Self {
+            from_ns: bounds(set.from),
+            owners: HoldersInfo(set),
+            seen: seen_word(set.seen),
+            ended: set.ended.iter().map(|id| id.pid).collect(),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -207,7 +259,7 @@ impl Details {
 }
 
 impl<'a> ConnectionInfo<'a> {
-    fn new(connection: &'a Connection, now: Timestamp) -> Self {
+    pub(super) fn new(connection: &'a Connection, now: Timestamp) -> Self {
         let end = |side| {
             let track = connection.end(side)?;
             Some(EndInfo::new(track, Address(connection.endpoint(side)), now))
@@ -249,11 +301,13 @@ impl<'a> EndInfo<'a> {
         }
     }
 
-    fn add_details(&mut self, side: Side, track: &Track, shown: &Shown<'_>) {
+    fn add_details(&mut self, side: Side, track: &'a Track, shown: &Shown<'_>) {
         for (index, span) in self.spans.iter_mut().enumerate() {
             span.details = Some(Details::new(side, track, index, shown));
         }
         self.marks = Some(Marks {
+            holders: track.holdings().iter().map(HeldInfo::from).collect(),
+            holders_dropped: track.holdings_dropped(),
             marks: track.marks().iter().map(MarkInfo::from).collect(),
             marks_dropped: track.marks_dropped(),
         });

@@ -45,25 +45,16 @@ impl<'a> FindingLine<'a> {
         let standing = finding.standing.as_ref();
         let age = standing.map(|standing| standing.age(now));
         let end = finding.subject.end();
-        let (local, remote) = match (&finding.subject, standing) {
-            (_, Some(standing)) => (Some(standing.local), Some(standing.remote)),
-            (Subject::Listener(id), None) => (Some(id.tuple.local), None),
-            (Subject::Destination { remote, .. }, None) => (None, Some(*remote)),
-            (Subject::End(..) | Subject::Pair { .. }, None) => (None, None),
-        };
-        let other_conn = match finding.subject {
-            Subject::Pair { fin_wait2, .. } => Some(fin_wait2.0.0),
-            _ => None,
-        };
+        let (local, remote) = addresses(finding);
         Self {
             at_ns: finding.at.nanos(),
             code: finding.code.token(),
             severity: finding.severity.token(),
             conn: end.map(|(conn, _)| conn.0),
             end: end.map(|(_, side)| Side::token(side)),
-            other_conn,
-            local: local.map(Address),
-            remote: remote.map(Address),
+            other_conn: other_conn(finding),
+            local,
+            remote,
             state: standing.map(|standing| standing.state.name()),
             age_ns: age_ns(age),
             age_max_ns: age.and_then(|age| age.at_most).map(nanos_of),
@@ -78,24 +69,52 @@ impl<'a> FindingLine<'a> {
     }
 }
 
+/// Where it is, as far as that is two addresses with ports.
+fn addresses(finding: &Finding) -> (Option<Address>, Option<Address>) {
+    let (local, remote) = match (&finding.subject, &finding.standing) {
+        (_, Some(standing)) => (Some(standing.local), Some(standing.remote)),
+        (Subject::Listener(id), None) => (Some(id.tuple.local), None),
+        (Subject::Destination { remote, .. }, None) => (None, Some(*remote)),
+        (Subject::End(..) | Subject::Pair { .. }, None) => (None, None),
+    };
+    (local.map(Address), remote.map(Address))
+}
+
+const fn other_conn(finding: &Finding) -> Option<u64> {
+    match finding.subject {
+        Subject::Pair { fin_wait2, .. } => Some(fin_wait2.0.0),
+        _ => None,
+    }
+}
+
 /// Something that does not hold any more.
 #[derive(Debug, Serialize)]
 pub(super) struct OverLine {
     at_ns: Option<u64>,
     code: &'static str,
+    severity: &'static str,
     conn: Option<u64>,
     end: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    other_conn: Option<u64>,
+    local: Option<Address>,
+    remote: Option<Address>,
     since_ns: u64,
 }
 
 impl OverLine {
     pub(super) fn new(finding: &Finding) -> Self {
         let end = finding.subject.end();
+        let (local, remote) = addresses(finding);
         Self {
             at_ns: finding.over.map(Timestamp::nanos),
             code: finding.code.token(),
+            severity: finding.severity.token(),
             conn: end.map(|(conn, _)| conn.0),
             end: end.map(|(_, side)| Side::token(side)),
+            other_conn: other_conn(finding),
+            local,
+            remote,
             since_ns: finding.at.nanos(),
         }
     }

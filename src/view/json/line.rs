@@ -25,6 +25,7 @@ pub(super) enum Line<'a> {
         tcpwatch: &'static str,
         kernel: &'a str,
         host: &'a str,
+        netns: Option<u64>,
         clock: Option<Clock>,
         sources: &'a [SourceInfo],
         filter: String,
@@ -39,7 +40,7 @@ pub(super) enum Line<'a> {
         #[serde(flatten)]
         clock: Clock,
     },
-    Open(Open),
+    Open(Open<'a>),
     /// The other end of a connection that is known already.
     End {
         at_ns: u64,
@@ -98,7 +99,7 @@ pub(super) struct Clock {
 }
 
 #[derive(Debug, Serialize)]
-pub(super) struct Open {
+pub(super) struct Open<'a> {
     at_ns: u64,
     conn: u64,
     a: Address,
@@ -112,16 +113,18 @@ pub(super) struct Open {
     netns: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     b_netns: Option<u64>,
+    a_owners: OwnersInfo<'a>,
+    b_owners: OwnersInfo<'a>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     mptcp: bool,
 }
 
-impl Open {
+impl<'a> Open<'a> {
     pub(super) fn new(
         conn: u64,
         at: Timestamp,
         ends: &[Option<Found>; 2],
-        connection: &Connection,
+        connection: &'a Connection,
     ) -> Self {
         let state = |end: &Option<Found>| end.map(|found| found.state.name());
         let age = |end: &Option<Found>| end.and_then(|found| age_ns(found.age));
@@ -140,9 +143,17 @@ impl Open {
             b_cookie: cookie(b),
             netns: connection.scope().netns,
             b_netns: other_netns(connection),
+            a_owners: owners_of(connection, Side::A),
+            b_owners: owners_of(connection, Side::B),
             mptcp: connection.is_multipath(),
         }
     }
+}
+
+/// Who holds an end, or did last, as far as that is known by now.
+fn owners_of(connection: &Connection, side: Side) -> OwnersInfo<'_> {
+    let track = connection.end(side);
+    OwnersInfo(track.map_or(Owners::NotLooked, Track::owners))
 }
 
 /// The namespace of B where it is another than A's.
@@ -204,11 +215,7 @@ impl<'a> TransitionLine<'a> {
                 .and_then(|seen| seen.unread)
                 .or_else(|| thrown_away(why.reason)),
             unacked: seen.and_then(|seen| seen.unacked),
-            owners: OwnersInfo(
-                connection
-                    .end(side)
-                    .map_or(Owners::NotLooked, Track::owners),
-            ),
+            owners: owners_of(connection, side),
         }
     }
 }

@@ -7,9 +7,10 @@
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use crate::diagnosis::Severity;
 use crate::model::time::nanos_of;
 use crate::timeline::{Age, Side};
-use crate::view::json::{SourceInfo, VERSION, detailed, inert};
+use crate::view::json::{SourceInfo, VERSION, detailed, inert, reported};
 use crate::view::report::{About, Read, Recording, Shown, Summary};
 
 /// Writes the document.
@@ -75,6 +76,11 @@ impl<'a> Json<'a> {
             .into_iter()
             .map(|side| (side.token().to_owned(), times(summary, side)))
             .collect();
+        let findings = summary.findings.told().iter().map(|told| {
+            let text = reported(&told.finding, told.now)?;
+            Ok(format!("\n{text}"))
+        });
+        let findings: Vec<String> = findings.collect::<serde_json::Result<_>>()?;
         let losses: Vec<Value> = summary
             .losses
             .told()
@@ -109,8 +115,9 @@ impl<'a> Json<'a> {
             })
             .collect();
         Ok(format!(
-            "\n],\n\"findings\":[],\n\"totals\":{},\n\"states\":{},\n\"losses\":{},\n\
+            "\n],\n\"findings\":[{}],\n\"totals\":{},\n\"states\":{},\n\"losses\":{},\n\
              \"clocks\":{},\n\"skipped\":{}}}\n",
+            findings.join(","),
             line(&totals(summary))?,
             line(&Value::Object(states))?,
             line(&losses)?,
@@ -169,6 +176,15 @@ fn totals(summary: &Summary) -> Value {
         .closed()
         .map(|(code, count)| (code.token().to_owned(), count.into()))
         .collect();
+    let found = summary.findings.codes().into_iter().map(|(code, count)| {
+        let count = json!({
+            "severity": count.worst.map(Severity::token),
+            "found": count.found,
+            "holding": count.holding,
+        });
+        (code.token().to_owned(), count)
+    });
+    let found: Map<String, Value> = found.collect();
     json!({
         "connections": summary.seen,
         "closed": closed,
@@ -181,6 +197,8 @@ fn totals(summary: &Summary) -> Value {
         "late": summary.totals.late,
         "unseen": summary.totals.unseen,
         "losses_left_out": summary.losses.left_out,
+        "findings": found,
+        "findings_left_out": summary.findings.left_out,
     })
 }
 

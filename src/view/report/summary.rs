@@ -6,6 +6,7 @@
 use crate::diagnosis::Code;
 use crate::model::{Body, Observation, SourceName, Timestamp};
 use crate::timeline::{ConnId, Totals};
+use crate::view::report::findings::Findings;
 use crate::view::report::spent::States;
 use crate::view::report::{Shown, Way};
 use crate::view::verdict;
@@ -91,6 +92,8 @@ pub struct Summary {
     pub clipped: bool,
     /// What was missed.
     pub losses: Losses,
+    /// What was found.
+    pub findings: Findings,
     /// Numbers of the tracker: of everything, also what is not shown.
     pub totals: Totals,
     closed: [u64; CODES.len()],
@@ -107,6 +110,7 @@ impl Summary {
         self.seen += 1;
         self.dropped += u64::from(shown.dropped);
         self.clipped |= self.states.take(shown);
+        self.findings.take(shown);
         if shown.connection.closed().is_none() {
             self.open += 1;
             self.remember(CODES.len(), shown);

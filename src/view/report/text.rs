@@ -5,6 +5,7 @@
 //! and what is not; names and reasons flow into the lines below and stand apart by their indent.
 
 mod brief;
+mod found;
 mod numbers;
 mod paper;
 mod recorded;
@@ -13,6 +14,7 @@ use crate::model::{TcpState, Timestamp};
 use crate::timeline::{Came, Connection, Mark, MarkKind, Side, Span, Track, When};
 use crate::view::cause::{self, certainty};
 use crate::view::duration::{self, age};
+use crate::view::owners;
 use crate::view::palette::{ColorMode, painted};
 use crate::view::plain::plain;
 use crate::view::report::spent::spent;
@@ -54,6 +56,7 @@ impl Text<'_> {
         }
         out.push('\n');
         self.totals(&mut out, summary);
+        self.findings(&mut out, summary);
         self.times(&mut out, summary);
         out
     }
@@ -105,6 +108,7 @@ impl Text<'_> {
         if let Some(ending) = ending {
             flow(self.width, &mut out, "    ", 4, &ending);
         }
+        self.found(&mut out, shown);
         for side in Side::BOTH {
             self.end(&mut out, side, shown);
         }
@@ -155,6 +159,7 @@ impl Text<'_> {
             })
             .collect();
         lines.extend(track.marks().iter().map(|mark| (mark.at, Line::Mark(mark))));
+        lines.extend(owners::changes(connection, side).map(|(at, words)| (at, Line::Held(words))));
         lines.sort_by_key(|(at, _)| *at);
         let mut day = self.about.clock.day(shown.began().0.not_after());
         for line in joined(lines) {
@@ -164,6 +169,11 @@ impl Text<'_> {
                 day = today;
             }
             self.line(out, line, shown);
+        }
+        let dropped = track.holdings_dropped();
+        if dropped > 0 {
+            let text = format!("{dropped} changes of holders behind the first not kept");
+            flow(self.width, out, "    ", 4, &text);
         }
         let dropped = track.marks_dropped();
         if dropped > 0 {
@@ -185,6 +195,10 @@ impl Text<'_> {
                     INDENT,
                     &format!("{} {}", sign(mark), cause::mark_words(mark)),
                 );
+            }
+            Line::Held(words) => {
+                let head = format!("    {time}  ");
+                flow(self.width, out, &head, INDENT, &format!("- {words}"));
             }
             Line::Again(mark, times, last) => {
                 let head = format!("    {time}  ");
@@ -306,6 +320,8 @@ fn lived(shown: &Shown<'_>, end: When) -> String {
 enum Line<'a> {
     State(&'a Track, usize),
     Mark(&'a Mark),
+    /// Who held it from then on.
+    Held(String),
     /// A segment sent again and again, and when for the last time.
     Again(&'a Mark, usize, Timestamp),
 }

@@ -3,6 +3,7 @@
 use crate::model::Timestamp;
 use crate::timeline::{Connection, SeenBeside, Side, Track};
 use crate::view::duration::{age as brief_age, is_telling};
+use crate::view::owners;
 use crate::view::palette::{ColorMode, painted};
 use crate::view::text::{beside, queued};
 
@@ -12,8 +13,19 @@ pub fn list<'a>(
     now: Timestamp,
     color: ColorMode,
 ) -> String {
-    let rows: Vec<[String; 7]> = connections.map(|c| list_row(c, now)).collect();
-    let titles = ["A (opened)", "STATE", "AGE", "B", "STATE", "AGE", "NOTES"].map(str::to_owned);
+    let rows: Vec<[String; 9]> = connections.map(|c| list_row(c, now)).collect();
+    let titles = [
+        "A (opened)",
+        "STATE",
+        "AGE",
+        "B",
+        "STATE",
+        "AGE",
+        "A HELD BY",
+        "B HELD BY",
+        "NOTES",
+    ]
+    .map(str::to_owned);
     let mut widths = titles.each_ref().map(|title| width(title));
     for row in &rows {
         for (width_so_far, cell) in widths.iter_mut().zip(row) {
@@ -43,7 +55,7 @@ fn width(text: &str) -> usize {
     text.chars().count()
 }
 
-fn list_row(connection: &Connection, now: Timestamp) -> [String; 7] {
+fn list_row(connection: &Connection, now: Timestamp) -> [String; 9] {
     let [a, b] = Side::BOTH.map(|side| {
         let end = connection.end(side);
         let state = end.map_or("-".to_owned(), |track| track.state().to_string());
@@ -51,7 +63,8 @@ fn list_row(connection: &Connection, now: Timestamp) -> [String; 7] {
             .and_then(|track| track.present_age(now))
             .filter(|age| is_telling(*age))
             .map_or_else(|| "-".to_owned(), brief_age);
-        (connection.endpoint(side).to_string(), state, age)
+        let owners = end.map_or_else(|| "-".to_owned(), |track| owners::cell(track.owners()));
+        (connection.endpoint(side).to_string(), state, age, owners)
     });
     let multipath = connection.is_multipath().then(|| "MPTCP".to_owned());
     let ends = connection.visible().filter_map(|(side, track)| {
@@ -59,7 +72,8 @@ fn list_row(connection: &Connection, now: Timestamp) -> [String; 7] {
         (!notes.is_empty()).then(|| format!("{}: {}", side.letter(), notes.join(", ")))
     });
     let notes: Vec<String> = multipath.into_iter().chain(ends).collect();
-    [a.0, a.1, a.2, b.0, b.1, b.2, notes.join("; ")]
+    let notes = notes.join("; ");
+    [a.0, a.1, a.2, b.0, b.1, b.2, a.3, b.3, notes]
 }
 
 fn end_notes(track: &Track) -> Vec<String> {

@@ -28,15 +28,19 @@ impl App {
     }
 
     fn act(&mut self, action: Action, known: &Known, now: Timestamp) -> Reaction {
-        if self.screen == Screen::Help && action.is_of_the_picture() {
+        if self.is_helping && action.is_of_the_picture() {
             return Reaction::Nothing;
         }
         match action {
             Action::Quit => return Reaction::Quit,
             Action::Suspend => return Reaction::Suspend,
             Action::Repaint => return Reaction::Repaint,
-            Action::Help => self.toggle_help(),
+            Action::Help => self.is_helping = !self.is_helping,
+            Action::Back if self.is_helping => self.is_helping = false,
             Action::Back => self.screen = Screen::Main,
+            Action::Findings => self.toggle(Screen::Findings),
+            Action::Enter if self.screen == Screen::Findings => self.go_to_the_found(known),
+            Action::Enter => self.toggle(Screen::Whole),
             Action::Pause if self.playback.is_some() => {
                 return Reaction::Travel(Travel::PlayOrPause);
             }
@@ -68,7 +72,13 @@ impl App {
             tracker: &known.tracker,
             filter: &self.filter,
         };
-        let Some(id) = self.focus.settle(chosen) else {
+        let found = match self.screen {
+            Screen::Findings => self.found.settle(chosen, &known.diagnosis),
+            Screen::Main | Screen::Whole => None,
+        };
+        let of_found = found.and_then(|finding| finding.subject.end());
+        let of_list = || self.focus.settle(chosen);
+        let Some(id) = of_found.map(|(conn, _)| conn).or_else(of_list) else {
             return Reaction::Nothing;
         };
         self.focus = Focus::On(id);
@@ -98,11 +108,26 @@ impl App {
         Reaction::Redraw
     }
 
-    const fn toggle_help(&mut self) {
-        self.screen = match self.screen {
-            Screen::Main => Screen::Help,
-            Screen::Help => Screen::Main,
+    fn toggle(&mut self, screen: Screen) {
+        self.screen = if self.screen == screen {
+            Screen::Main
+        } else {
+            screen
         };
+    }
+
+    /// To the connection of the chosen finding; stays where it is about none.
+    fn go_to_the_found(&mut self, known: &Known) {
+        let picture = self.follow.picture(known);
+        let chosen = Chosen {
+            tracker: &picture.tracker,
+            filter: &self.filter,
+        };
+        let finding = self.found.settle(chosen, &picture.diagnosis);
+        if let Some((conn, _)) = finding.and_then(|finding| finding.subject.end()) {
+            self.focus = Focus::On(conn);
+            self.screen = Screen::Main;
+        }
     }
 
     pub(super) fn toggle_pause(&mut self, known: &Known, now: Timestamp) {
@@ -115,12 +140,22 @@ impl App {
         };
     }
 
-    /// Moves the choice, through the connections that are shown.
+    /// Moves the choice, through the connections or the findings that are shown.
     fn choose(&mut self, action: Action, known: &Known) {
+        let picture = self.follow.picture(known);
         let chosen = Chosen {
-            tracker: &self.follow.picture(known).tracker,
+            tracker: &picture.tracker,
             filter: &self.filter,
         };
+        if self.screen == Screen::Findings {
+            let found = self
+                .found
+                .choose(action, self.page, chosen, &picture.diagnosis);
+            if let Some((conn, _)) = found.and_then(|finding| finding.subject.end()) {
+                self.focus = Focus::On(conn);
+            }
+            return;
+        }
         match action {
             Action::Up => self.focus.up(chosen, 1),
             Action::Down => self.focus.down(chosen, 1),

@@ -8,14 +8,16 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
 
-use crate::model::{TcpState, Timestamp};
-use crate::timeline::{Certainty, Connection, Side, Track};
-use crate::view::duration;
+use crate::diagnosis::{Finding, Place};
+use crate::model::{Descriptor, TcpState, Timestamp};
+use crate::timeline::{Certainty, Connection, Owners, Side, Track};
 use crate::view::plain::plain;
 use crate::view::standing::{held, queued};
-use crate::view::tui::{View, letter, not_visible, shorten_both, shown_state};
-use crate::view::{MULTIPATH, verdict};
-use history::newest;
+use crate::view::tui::fit::{cut, wrap, wrap_after, wrap_behind};
+use crate::view::tui::sign::of_severity;
+use crate::view::tui::{View, findings, letter, not_visible, shorten_both, shown_state};
+use crate::view::{MULTIPATH, duration, owners, verdict};
+use history::{history, newest};
 
 /// Draws the pane.
 pub(super) fn draw(buffer: &mut Buffer, area: Rect, view: &View<'_>, connection: &Connection) {
@@ -26,14 +28,26 @@ pub(super) fn draw(buffer: &mut Buffer, area: Rect, view: &View<'_>, connection:
     buffer.set_style(bar, view.theme.bar());
     title(connection, area.width).render(bar, buffer);
     let room = usize::from(area.height - 1);
-    let mut lines = standing(connection, view, area.width);
+    let mut lines = standing(connection, view, area.width, room);
+    lines.truncate(room);
+    let history = history(connection, view);
+    let kept = history.len().min(LEAST_HISTORY);
+    let free = room.saturating_sub(lines.len() + kept);
+    lines.extend(found(connection, view, area.width, free.max(1)));
     lines.truncate(room);
     let left = room - lines.len();
-    lines.extend(newest(connection, view, area.width, left));
+    lines.extend(newest(history, connection, view, area.width, left));
     for (y, line) in (area.y + 1..area.bottom()).zip(lines) {
         line.render(Rect::new(area.x, y, area.width, 1), buffer);
     }
 }
+
+/// So many lines are left for the history, however much was found.
+const LEAST_HISTORY: usize = 2;
+/// With so much room, holders have lines of their own.
+const ROOMY: usize = 11;
+/// So many holders of an end have one.
+const HOLDERS: usize = 4;
 
 fn title(connection: &Connection, width: u16) -> Line<'static> {
     let multipath = if connection.is_multipath() {
@@ -48,33 +62,102 @@ fn title(connection: &Connection, width: u16) -> Line<'static> {
     Line::from(format!("{name}: A {a}, B {b}"))
 }
 
-/// How it ended, or how both ends stand.
-fn standing(connection: &Connection, view: &View<'_>, width: u16) -> Vec<Line<'static>> {
+/// How it ended, or how both ends stand, and who holds or held them.
+fn standing(
+    connection: &Connection,
+    view: &View<'_>,
+    width: u16,
+    room: usize,
+) -> Vec<Line<'static>> {
+    let is_roomy = room >= ROOMY;
+    let mut lines: Vec<Line<'static>> = Vec::new();
     if connection.closed().is_some() {
         let sentence = verdict(connection).map_or_else(
             || MULTIPATH.to_owned(),
             |verdict| format!("{}: {}", verdict.code.token(), verdict.sentence),
         );
-        let room = usize::from(width.saturating_sub(2));
-        return wrap(&plain(&sentence), room)
-            .into_iter()
-            .map(|line| Line::styled(format!(" {line}"), view.theme.strong()))
-            .collect();
+        let sentence = wrap(&plain(&sentence), usize::from(width.saturating_sub(2)));
+        let styled = |line| Line::styled(format!(" {line}"), view.theme.strong());
+        lines.extend(sentence.into_iter().map(styled));
+        if !is_roomy {
+            lines.extend(held_by(connection, width));
+        }
     }
-    Side::BOTH
-        .into_iter()
-        .map(|side| end_line(connection, side, view))
-        .collect()
+    for (side, track) in connection.visible().filter(|_| is_roomy) {
+        if connection.closed().is_none() {
+            lines.extend(end_lines(connection, side, view, width, false));
+        }
+        lines.extend(holder_lines(side, track, connection, width));
+    }
+    let ends = Side::BOTH.into_iter();
+    let is_seen = |side: &Side| connection.end(*side).is_some();
+    for side in ends.filter(|side| connection.closed().is_none() && !(is_roomy && is_seen(side))) {
+        lines.extend(end_lines(connection, side, view, width, true));
+    }
+    lines
 }
 
-fn end_line(connection: &Connection, side: Side, view: &View<'_>) -> Line<'static> {
+/// Of a closed connection in little room: who held its ends.
+fn held_by(connection: &Connection, width: u16) -> Vec<Line<'static>> {
+    let of = |(side, track): (Side, &Track)| {
+        let holders = owners::brief(track.owners())?;
+        Some(format!("{} was held by {holders}", letter(side)))
+    };
+    let all: Vec<String> = connection.visible().filter_map(of).collect();
+    if all.is_empty() {
+        return Vec::new();
+    }
+    let lines = wrap(&all.join(", "), usize::from(width.saturating_sub(2))).into_iter();
+    lines.map(|line| Line::raw(format!(" {line}"))).collect()
+}
+
+/// A line for each of the first holders, as much of it as fits, or why nobody is named.
+fn holder_lines(
+    side: Side,
+    track: &Track,
+    connection: &Connection,
+    width: u16,
+) -> Vec<Line<'static>> {
+    let width = usize::from(width);
+    let (now, owners) = (connection.closed().is_none(), track.owners());
+    let word = match owners {
+        Owners::Now(_) if now => "held by",
+        Owners::Now(_) | Owners::Before(_) => "was held by",
+        Owners::Hidden | Owners::Nobody | Owners::NotLooked => {
+            let is_held = track.beside().descriptor == Some(Descriptor::Held);
+            let why = owners::words(owners).filter(|_| is_held && now);
+            return why.map_or_else(Vec::new, |why| wrap_behind("   ", &why, width));
+        }
+    };
+    let of = match now {
+        true => "  ".to_owned(),
+        false => format!(" {}", letter(side)),
+    };
+    let all = owners.holders();
+    let named = all.iter().take(HOLDERS).map(owners::in_full);
+    let mut lines: Vec<Line<'static>> = named
+        .map(|holder| Line::raw(cut(&format!("{of} {word} {holder}"), width)))
+        .collect();
+    if all.len() > HOLDERS {
+        lines.push(Line::raw(format!("{of} and {} more", all.len() - HOLDERS)));
+    }
+    lines
+}
+
+fn end_lines(
+    connection: &Connection,
+    side: Side,
+    view: &View<'_>,
+    width: u16,
+    with_holders: bool,
+) -> Vec<Line<'static>> {
     let name = format!(" {} ", letter(side));
     let Some(track) = connection.end(side) else {
         let text = format!("{name}{}", not_visible(connection));
-        return Line::styled(text, view.theme.quiet());
+        return vec![Line::styled(text, view.theme.quiet())];
     };
     let Some(index) = track.span_at(view.at) else {
-        return Line::raw(name);
+        return vec![Line::raw(name)];
     };
     let span = &track.spans()[index];
     let state = span.state;
@@ -85,24 +168,34 @@ fn end_line(connection: &Connection, side: Side, view: &View<'_>) -> Line<'stati
     let age = track
         .age(index, view.at)
         .map_or_else(String::new, |age| format!(" for {}", duration::age(age)));
-    Line::from(vec![
+    let facts = facts(track, state, view.at, with_holders);
+    let head = vec![
         Span::raw(name),
         Span::styled(shown_state(state), view.theme.state(state)),
-        Span::raw(age),
-        Span::raw(inferred),
-        Span::raw(facts(track, state, view.at)),
-    ])
+    ];
+    flow(head, &format!("{age}{inferred}{facts}"), 3, width)
+}
+
+/// `head`, and behind it `text` in as many lines as it needs, below each other at `indent`.
+fn flow(mut head: Vec<Span<'static>>, text: &str, indent: usize, width: u16) -> Vec<Line<'static>> {
+    let width = usize::from(width);
+    let taken: usize = head.iter().map(Span::width).sum();
+    let (first, rest) = (width.saturating_sub(taken), width.saturating_sub(indent));
+    let mut parts = wrap_after(text, first.max(1), rest.max(1)).into_iter();
+    head.push(Span::raw(parts.next().unwrap_or_default()));
+    let rest = parts.map(|part| Line::raw(format!("{:indent$}{part}", "")));
+    std::iter::once(Line::from(head)).chain(rest).collect()
 }
 
 /// What is known of a living end beside its state.
-fn facts(track: &Track, state: TcpState, at: Timestamp) -> String {
+fn facts(track: &Track, state: TcpState, at: Timestamp, with_holders: bool) -> String {
     if state == TcpState::Close {
         return String::new();
     }
     let last = track.last();
     let mut facts = String::new();
-    let holder = track.descriptor_in(state).and_then(|d| held(state, d));
-    for fact in holder.map(str::to_owned).into_iter().chain(queued(track)) {
+    let held = descriptor_words(track, state, with_holders);
+    for fact in held.into_iter().chain(queued(track)) {
         facts.push_str(", ");
         facts.push_str(&fact);
     }
@@ -117,23 +210,111 @@ fn facts(track: &Track, state: TcpState, at: Timestamp) -> String {
     facts
 }
 
-/// Words in lines of at most `width` columns; a longer word has a line of its own.
-pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
-    wrap_after(text, width, width)
+/// Whether the descriptor is open, and who holds it, unless those have lines of their own.
+fn descriptor_words(track: &Track, state: TcpState, with_holders: bool) -> Option<String> {
+    let descriptor = track.descriptor_in(state)?;
+    let known = held(state, descriptor).map(str::to_owned);
+    let owners = track.owners();
+    let who = owners::few_words(owners);
+    match (descriptor, who) {
+        (Descriptor::Held, Some(who)) => {
+            let is_shut = matches!(
+                state,
+                TcpState::FinWait1 | TcpState::FinWait2 | TcpState::Closing
+            );
+            let shut = is_shut.then(|| "write side shut".to_owned());
+            let words: Vec<String> = shut
+                .into_iter()
+                .chain(with_holders.then_some(who))
+                .collect();
+            (!words.is_empty()).then(|| words.join(", "))
+        }
+        (Descriptor::Gone, Some(who)) if with_holders && matches!(owners, Owners::Before(_)) => {
+            Some(who)
+        }
+        _ => known,
+    }
 }
 
-/// As [`wrap`], with another width for the first line.
-fn wrap_after(text: &str, first: usize, rest: usize) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
-    for word in text.split(' ') {
-        let width = if lines.len() <= 1 { first } else { rest };
-        match lines.last_mut() {
-            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
-                line.push(' ');
-                line.push_str(word);
+/// What was found of it, worst first, in at most `room` lines: each in one line, then each in full,
+/// then with why and what to do, as far as there is room.
+fn found(connection: &Connection, view: &View<'_>, width: u16, room: usize) -> Vec<Line<'static>> {
+    let mut all: Vec<&Finding> = view.diagnosis.about(connection.id()).collect();
+    all.retain(|finding| finding.over.is_none() && finding.at <= view.at);
+    all.sort_by_key(|finding| Place::of(finding));
+    let beyond = all.len().saturating_sub(room);
+    all.truncate(room);
+    let last = all.len().saturating_sub(1);
+    let mut blocks: Vec<Vec<Line<'static>>> = all
+        .iter()
+        .enumerate()
+        .map(|(index, finding)| {
+            let beyond = if index == last { beyond } else { 0 };
+            vec![one_line(finding, connection, view, width, beyond)]
+        })
+        .collect();
+    let mut taken = blocks.len();
+    let words = usize::from(width.saturating_sub(1));
+    let with_why = |finding: &Finding| {
+        let mut lines = what_lines(finding, connection, view, width);
+        lines.extend(findings::reasons(finding, words));
+        lines.extend(findings::advice(finding, words));
+        lines
+    };
+    let in_full = |finding: &Finding| what_lines(finding, connection, view, width);
+    let levels: [&dyn Fn(&Finding) -> Vec<Line<'static>>; 2] = [&in_full, &with_why];
+    for level in levels.into_iter().filter(|_| beyond == 0) {
+        for (finding, block) in all.iter().zip(&mut blocks) {
+            let more = level(finding);
+            if taken - block.len() + more.len() <= room {
+                taken = taken - block.len() + more.len();
+                *block = more;
             }
-            _ => lines.push(word.to_owned()),
         }
     }
-    lines
+    blocks.into_iter().flatten().collect()
+}
+
+/// As much of it as one line takes, and how many there are beside.
+fn one_line(
+    finding: &Finding,
+    connection: &Connection,
+    view: &View<'_>,
+    width: u16,
+    beyond: usize,
+) -> Line<'static> {
+    let more = match beyond {
+        0 => String::new(),
+        count => format!(" +{count}: f"),
+    };
+    let (head, text) = what(finding, connection);
+    let taken = head.chars().count() + more.len();
+    let text = cut(&text, usize::from(width).saturating_sub(taken));
+    let style = view.theme.severity(finding.severity);
+    Line::from(vec![
+        Span::styled(head, style),
+        Span::raw(text),
+        Span::raw(more),
+    ])
+}
+
+/// `! B close-wait-leaked: all data was read and the socket was not closed ...`
+fn what_lines(
+    finding: &Finding,
+    connection: &Connection,
+    view: &View<'_>,
+    width: u16,
+) -> Vec<Line<'static>> {
+    let style = view.theme.severity(finding.severity);
+    let (head, text) = what(finding, connection);
+    flow(vec![Span::styled(head, style)], &text, 3, width)
+}
+
+/// The end and the code, and what that means.
+fn what(finding: &Finding, connection: &Connection) -> (String, String) {
+    let is_about = |side: &Side| finding.subject.is_about(connection.id(), *side);
+    let side = Side::BOTH.into_iter().find(is_about).map_or(' ', letter);
+    let sign = of_severity(finding.severity);
+    let head = format!("{sign}{side} {}", finding.code.token());
+    (head, format!(": {}", plain(&finding.what)))
 }

@@ -3,25 +3,35 @@
 //! The sources' line tells of the collecting, which goes on while the picture is paused; the
 //! listeners and counts are the picture's.
 
+use std::cmp::Reverse;
+
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
 
+use crate::diagnosis::Severity;
+use crate::model::filter::Filter;
 use crate::model::{SourceName, SourceState};
 use crate::timeline::Listener;
-use crate::view::duration;
 use crate::view::plain::plain;
 use crate::view::size::size;
 use crate::view::source::{brief_words, words};
 use crate::view::tui::View;
 use crate::view::tui::playback::{self, corner, draw_bar};
+use crate::view::tui::sign::word_of;
 use crate::view::tui::theme::Theme;
+use crate::view::{duration, owners, wants_finding};
 
 /// Draws as many of the three lines as there is room for; the middle one goes first.
-pub(super) fn draw(buffer: &mut Buffer, area: Rect, view: &View<'_>, filter: &str) {
-    let mut lines = vec![counts_line(view, area.width)];
+pub(super) fn draw(
+    buffer: &mut Buffer,
+    area: Rect,
+    view: &View<'_>,
+    (filter, text): (&Filter, &str),
+) {
+    let mut lines = vec![counts_line(view, filter, area.width)];
     let is_news = !view.heard.is_watching() || view.heard.recording().is_some();
     let finale = view.playback.and_then(|playback| playback.finale.as_ref());
     if let Some(end) = finale {
@@ -37,7 +47,7 @@ pub(super) fn draw(buffer: &mut Buffer, area: Rect, view: &View<'_>, filter: &st
         lines.insert(0, sources_in(view, area.width));
     }
     lines.truncate(usize::from(area.height.saturating_sub(1)));
-    first_line(buffer, area, view, filter);
+    first_line(buffer, area, view, text);
     for (y, line) in (area.y + 1..area.bottom()).zip(lines) {
         line.render(Rect::new(area.x, y, area.width, 1), buffer);
     }
@@ -157,30 +167,97 @@ fn source_style(state: &SourceState, view: &View<'_>) -> Style {
     }
 }
 
-fn counts_line(view: &View<'_>, width: u16) -> Line<'static> {
-    let counts = counts(view);
-    let room = usize::from(width).saturating_sub(counts.chars().count() + 4);
+fn counts_line(view: &View<'_>, filter: &Filter, width: u16) -> Line<'static> {
+    let width = usize::from(width);
     let (short, full) = lost(view);
+    let tail = tail(view, filter, width.saturating_sub(3 + short.width()));
+    let taken: usize = tail.iter().chain([&short]).map(Span::width).sum();
     let mut spans = vec![Span::raw(" ")];
-    spans.extend(listeners(
-        view,
-        room.saturating_sub(short.content.chars().count()),
-    ));
-    spans.push(Span::raw(format!("  {counts}")));
+    spans.extend(listeners(view, width.saturating_sub(taken + 4)));
+    spans.push(Span::raw("  "));
+    spans.extend(tail);
     let taken: usize = spans.iter().map(Span::width).sum();
-    let fits = taken + full.width() <= usize::from(width);
+    let fits = taken + full.width() <= width;
     spans.push(if fits { full } else { short });
     Line::from(spans)
 }
 
-/// The picture's counts.
-fn counts(view: &View<'_>) -> String {
+/// The picture's counts, and what was found, in as many words as there is room for beside the first
+/// listener.
+fn tail(view: &View<'_>, filter: &Filter, room: usize) -> Vec<Span<'static>> {
     let totals = view.picture.totals();
     let dropped = match totals.dropped {
         0 => String::new(),
         n => format!(" ({n} forgotten)"),
     };
-    format!("{} open, {} seen{dropped}, ", totals.open, totals.seen)
+    let open = format!("{} open, ", totals.open);
+    let seen = format!("{} seen{dropped}, ", totals.seen);
+    let found = [Severity::token, word_of].map(|word| found(view, filter, word));
+    let [words, signs] = found;
+    let first = listeners(view, 0).iter().map(Span::width).sum::<usize>();
+    let both = format!("{open}{seen}");
+    let fits = |text: &str, found: &[Span<'_>]| {
+        let found: usize = found.iter().map(Span::width).sum();
+        first + text.chars().count() + found <= room
+    };
+    let (text, found) = match () {
+        () if signs.is_empty() || fits(&both, &words) => (both, words),
+        () if fits(&both, &signs) => (both, signs),
+        () if fits(&open, &signs) => (open, signs),
+        () if fits("", &signs) => (String::new(), signs),
+        // The worst, and the comma behind it.
+        () => (
+            String::new(),
+            [&signs[..1], &signs[signs.len() - 1..]].concat(),
+        ),
+    };
+    std::iter::once(Span::raw(text)).chain(found).collect()
+}
+
+/// How much was found and is not over, worst first; nothing when nothing was.
+fn found(
+    view: &View<'_>,
+    filter: &Filter,
+    word: fn(Severity) -> &'static str,
+) -> Vec<Span<'static>> {
+    let (counts, stopped) = if *filter == Filter::default() {
+        let count = |severity| view.diagnosis.count(severity);
+        (Severity::ALL.map(count), None)
+    } else {
+        counted(view, filter)
+    };
+    let found = Severity::ALL.into_iter().zip(counts).rev();
+    let mut spans: Vec<Span<'static>> = Vec::new();
+    for (severity, count) in found.filter(|(_, count)| *count > 0) {
+        let more = if stopped == Some(severity) { "+" } else { "" };
+        let word = word(severity);
+        let gap = if word.len() > 1 { " " } else { "" };
+        let text = format!("{count}{more}{gap}{word}");
+        spans.push(Span::styled(text, view.theme.severity(severity)));
+        spans.push(Span::raw(" "));
+    }
+    if !spans.is_empty() {
+        spans.pop();
+        spans.push(Span::raw(", "));
+    }
+    spans
+}
+
+/// Those that the filter lets through, and where the counting stopped: a picture may not take long.
+fn counted(view: &View<'_>, filter: &Filter) -> ([usize; 3], Option<Severity>) {
+    const MOST: usize = 1000;
+    let mut counts = [0; 3];
+    let all = view.diagnosis.ranked(..);
+    let holds = all.take_while(|finding| finding.over.is_none());
+    for (index, finding) in holds.enumerate() {
+        if index == MOST {
+            return (counts, Some(finding.severity));
+        }
+        if wants_finding(filter, finding, view.picture) {
+            counts[finding.severity as usize] += 1;
+        }
+    }
+    (counts, None)
 }
 
 /// What the collecting has lost up to now, short and with its reason.
@@ -206,21 +283,26 @@ pub(super) fn loss_text(view: &View<'_>) -> Option<String> {
     })
 }
 
-/// As many listeners as fit, those with waiting connections first.
+/// As many listeners as fit, full ones and those with waiting connections first.
 fn listeners(view: &View<'_>, room: usize) -> Vec<Span<'static>> {
     let mut all: Vec<&Listener> = view.picture.listeners().collect();
     if all.is_empty() {
         return vec![Span::styled("no listener", view.theme.quiet())];
     }
-    all.sort_by_key(|listener| std::cmp::Reverse(listener.waiting));
+    all.sort_by_key(|listener| Reverse((is_full(listener), listener.waiting)));
     let mut spans = vec![Span::raw("listening")];
     let mut used = "listening".len();
     for (index, listener) in all.iter().enumerate() {
-        let text = format!(" {} {}", listener.local(), queue(listener));
         let rest = format!(" +{}", all.len() - index);
         let last = index + 1 == all.len();
-        let needed = text.chars().count() + if last { 0 } else { rest.len() };
-        if used + needed > room && index > 0 {
+        let free = room.saturating_sub(used + if last { 0 } else { rest.len() });
+        let [full, short] = listener_words(listener, view);
+        let text = if full.chars().count() <= free {
+            full
+        } else {
+            short
+        };
+        if text.chars().count() > free && index > 0 {
             spans.push(Span::raw(rest));
             break;
         }
@@ -228,6 +310,17 @@ fn listeners(view: &View<'_>, room: usize) -> Vec<Span<'static>> {
         spans.push(Span::styled(text, queue_style(listener, view.theme)));
     }
     spans
+}
+
+/// With its owner, where one is known, and without.
+fn listener_words(listener: &Listener, view: &View<'_>) -> [String; 2] {
+    let (local, queue) = (listener.local(), queue(listener));
+    let short = format!(" {local} {queue}");
+    let full = match owners::brief(view.picture.owners_of(listener)) {
+        Some(owner) => format!(" {local} {owner} {queue}"),
+        None => short.clone(),
+    };
+    [full, short]
 }
 
 fn queue(listener: &Listener) -> String {

@@ -112,9 +112,10 @@ impl Heard {
 
     /// Whether any source looks at sockets.
     pub(super) fn is_watching(&self) -> bool {
+        let looks = |name| !matches!(name, SourceName::Holders | SourceName::Info);
         self.sources
-            .values()
-            .any(|state| matches!(state, SourceState::Running { .. }))
+            .iter()
+            .any(|(name, state)| looks(*name) && matches!(state, SourceState::Running { .. }))
     }
 
     /// `2026-11-20 14:02:11.532123`; without a date, what [`Heard::time`] says.

@@ -7,15 +7,17 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
 
+use crate::diagnosis::Severity;
 use crate::model::{Descriptor, SourceName, SourceState, TcpState};
 use crate::view::source::words;
 use crate::view::tui::View;
-use crate::view::tui::details::wrap;
+use crate::view::tui::fit::wrap;
 use crate::view::tui::header::loss_text;
 use crate::view::tui::keys::bindings;
-use crate::view::tui::lane::{
-    CLOSE_CALL, EARLIER, FREED, GONE, MANY, RESET_RECEIVED, RESET_SENT, RETRANSMIT, STEP, STEPS,
-    UNSURE, glyph, short,
+use crate::view::tui::lane::{EARLIER, GONE, STEP, STEPS, UNSURE, glyph, short};
+use crate::view::tui::sign::{
+    ALL_CLOSED, CLOSE_CALL, COPIED, COPY_CLOSED, FREED, MANY, RESET_RECEIVED, RESET_SENT,
+    RETRANSMIT, of_severity,
 };
 use crate::view::tui::theme::Theme;
 
@@ -88,8 +90,27 @@ fn signs(theme: Theme) -> Vec<Line<'static>> {
             "{RETRANSMIT} sent again (2-9, {MANY}: so many times)"
         )),
         Line::raw(format!("{CLOSE_CALL} late close()   {FREED} socket freed")),
+        Line::raw(format!(
+            "{COPIED} copied, {COPY_CLOSED} copy closed, {ALL_CLOSED} last copy"
+        )),
+        severities(theme),
     ]);
     lines
+}
+
+/// The signs of findings.
+fn severities(theme: Theme) -> Line<'static> {
+    let words = Severity::ALL.into_iter().rev();
+    let spans = words.flat_map(|severity| {
+        let sign = of_severity(severity).to_string();
+        [
+            Span::styled(sign, theme.severity(severity)),
+            Span::raw(format!(" {}   ", severity.token())),
+        ]
+    });
+    let mut spans: Vec<Span<'static>> = spans.collect();
+    spans.push(Span::raw("found"));
+    Line::from(spans)
 }
 
 /// A state's sign, short name and meaning.

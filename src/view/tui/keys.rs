@@ -31,6 +31,8 @@ pub(super) enum Action {
     Start,
     End,
     GoTo,
+    Findings,
+    Enter,
 }
 
 impl Action {
@@ -53,7 +55,9 @@ impl Action {
             | Self::Slower
             | Self::Start
             | Self::End
-            | Self::GoTo => true,
+            | Self::GoTo
+            | Self::Findings
+            | Self::Enter => true,
             Self::Quit | Self::Pause | Self::Help | Self::Back | Self::Repaint | Self::Suspend => {
                 false
             }
@@ -92,7 +96,7 @@ const fn char(c: char) -> Key {
     Key::Plain(KeyCode::Char(c))
 }
 
-const BINDINGS: [Binding; 26] = [
+const BINDINGS: [Binding; 28] = [
     Binding {
         keys: &[char('q'), Key::Control('c')],
         only: None,
@@ -104,17 +108,17 @@ const BINDINGS: [Binding; 26] = [
     Binding {
         keys: &[Key::Plain(KeyCode::Down), char('j')],
         only: None,
-        shown: "Down  j",
+        shown: "Down Up  j k",
         action: Action::Down,
-        help: "next connection",
+        help: "next, previous connection",
         hint: Some(("\u{2191}\u{2193}", "choose")),
     },
     Binding {
         keys: &[Key::Plain(KeyCode::Up), char('k')],
         only: None,
-        shown: "Up  k",
+        shown: "",
         action: Action::Up,
-        help: "previous connection",
+        help: "",
         hint: None,
     },
     Binding {
@@ -254,19 +258,35 @@ const BINDINGS: [Binding; 26] = [
         hint: None,
     },
     Binding {
+        keys: &[char('f')],
+        only: None,
+        shown: "f",
+        action: Action::Findings,
+        help: "findings, worst first",
+        hint: Some(("f", "findings")),
+    },
+    Binding {
+        keys: &[Key::Plain(KeyCode::Enter)],
+        only: None,
+        shown: "Enter",
+        action: Action::Enter,
+        help: "more about it, or go to it",
+        hint: None,
+    },
+    Binding {
         keys: &[char('+'), char('=')],
         only: None,
-        shown: "+",
+        shown: "+  -",
         action: Action::ZoomIn,
-        help: "less time, more detail",
+        help: "less time, more time",
         hint: Some(("+ -", "zoom")),
     },
     Binding {
         keys: &[char('-'), char('_')],
         only: None,
-        shown: "-",
+        shown: "",
         action: Action::ZoomOut,
-        help: "more time",
+        help: "",
         hint: None,
     },
     Binding {
@@ -282,7 +302,7 @@ const BINDINGS: [Binding; 26] = [
         only: None,
         shown: "Esc",
         action: Action::Back,
-        help: "close this page",
+        help: "back",
         hint: None,
     },
     Binding {

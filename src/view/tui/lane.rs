@@ -6,41 +6,29 @@
 //!     earlier           here
 //! ```
 //!
-//! Marks lie on top: resets, segments sent again, a late `close()`, a freed socket.
+//! Signs lie on top ([`sign`](super::sign)): resets, segments sent again, changes of holders, findings.
 //!
 //! A state is known by its glyph and its name, never by colour alone. The trap: short states are
 //! what a teardown is made of, and several of them can fall into one cell, with marks among them.
 //! Such a cell is marked (`‡`), so that nothing is silently painted over; only a reset shows
 //! itself in the cell of the end that it is.
 
+use crate::diagnosis::Severity;
 use crate::model::{Descriptor, TcpState, Timestamp};
-use crate::timeline::{Certainty, Mark, MarkKind, Span, Track, When};
+use crate::timeline::{Certainty, Span, Track, When};
 use crate::view::tui::axis::Axis;
+use crate::view::tui::sign::{SEVERAL, Sign, together};
 
 /// A state began before it was seen.
 pub(super) const EARLIER: char = '\u{ab}';
 /// A state began in this cell.
 pub(super) const STEP: char = '|';
 /// More than one state began in this cell.
-pub(super) const STEPS: char = '\u{2021}';
+pub(super) const STEPS: char = SEVERAL;
 /// The socket is gone.
 pub(super) const GONE: char = '\u{2573}';
 /// Somewhere in here the next state began.
 pub(super) const UNSURE: char = '\u{2591}';
-
-/// A reset went out.
-pub(super) const RESET_SENT: char = '\u{25b2}';
-/// A reset came in.
-pub(super) const RESET_RECEIVED: char = '\u{25bc}';
-/// A segment was sent again; of 2 to 9 in one cell the number.
-pub(super) const RETRANSMIT: char = '\u{2191}';
-/// Ten segments or more in one cell.
-pub(super) const MANY: char = '+';
-/// `close()` after the FIN was out.
-pub(super) const CLOSE_CALL: char = '\u{a2}';
-/// The kernel freed the socket.
-pub(super) const NO_ANSWER: char = '?';
-pub(super) const FREED: char = '\u{25cb}';
 
 /// What a cell shows, and in whose colours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,10 +42,8 @@ pub(super) enum Kind {
     Blank,
     Fill(TcpState),
     Name(TcpState),
-    /// Something that happened beside the states.
-    Mark,
-    /// A reset.
-    Reset,
+    /// Something that happened beside the states; a reset or a finding in the style of its severity.
+    Sign(Option<Severity>),
     /// A bound that is only known to lie about here, or a state that was not seen.
     Unsure,
 }
@@ -98,18 +84,14 @@ pub(super) const fn short(state: TcpState) -> &'static str {
     }
 }
 
-/// The track as it was at `at`, on the axis.
-pub(super) fn cells(track: &Track, axis: &Axis, at: Timestamp) -> Vec<Cell> {
+/// The track as it was at `at`, on the axis, with what lies on top.
+pub(super) fn cells(track: &Track, signs: &[Sign], axis: &Axis, at: Timestamp) -> Vec<Cell> {
     let known = track.span_at(at).map_or(0, |last| last + 1);
     let spans = &track.spans()[..known.min(track.spans().len())];
-    let mut marks: Vec<Mark> = track.marks().to_vec();
-    marks.retain(|mark| mark.at <= at);
-    // What came late stands behind what was later.
-    marks.sort_by_key(|mark| mark.at);
-    drawn(spans, &marks, axis, at)
+    drawn(spans, signs, axis, at)
 }
 
-fn drawn(spans: &[Span], marks: &[Mark], axis: &Axis, at: Timestamp) -> Vec<Cell> {
+fn drawn(spans: &[Span], signs: &[Sign], axis: &Axis, at: Timestamp) -> Vec<Cell> {
     let mut lane = Lane::new(axis);
     for (index, span) in spans.iter().enumerate() {
         if index == 0 && span.state == TcpState::Close {
@@ -123,7 +105,7 @@ fn drawn(spans: &[Span], marks: &[Mark], axis: &Axis, at: Timestamp) -> Vec<Cell
         }
         lane.begin(span);
     }
-    lane.mark_all(marks);
+    lane.sign_all(signs);
     lane.label_all(spans, at);
     lane.cells
 }
@@ -230,26 +212,21 @@ impl<'a> Lane<'a> {
         self.put(column, mark, Kind::Fill(span.state));
     }
 
-    /// The marks, which are in the order of time: those of a cell stand together.
-    fn mark_all(&mut self, marks: &[Mark]) {
+    /// The signs, which are in the order of time: those of a cell stand together.
+    fn sign_all(&mut self, signs: &[Sign]) {
         let axis = self.axis;
-        for of_cell in marks.chunk_by(|a, b| axis.column(a.at) == axis.column(b.at)) {
-            let Some(first) = of_cell.first() else {
+        for of_cell in signs.chunk_by(|a, b| axis.column(a.at) == axis.column(b.at)) {
+            let Some(sign) = together(of_cell) else {
                 continue;
             };
-            let column = axis.column(first.at);
-            let glyph = glyph_of_marks(of_cell);
+            let column = axis.column(sign.at);
             if let Some(cell) = self.cell(column) {
-                let kind = if is_reset(glyph) {
-                    Kind::Reset
-                } else {
-                    Kind::Mark
+                let glyph = match cell.glyph {
+                    GONE if sign.is_reset() => sign.glyph,
+                    STEP | STEPS | GONE | EARLIER => STEPS,
+                    _ => sign.glyph,
                 };
-                match cell.glyph {
-                    GONE if is_reset(glyph) => self.put(column, glyph, kind),
-                    STEP | STEPS | GONE | EARLIER => self.put(column, STEPS, kind),
-                    _ => self.put(column, glyph, kind),
-                }
+                self.put(column, glyph, Kind::Sign(sign.severity));
             }
         }
     }
@@ -332,34 +309,7 @@ impl<'a> Lane<'a> {
 
 /// Whether the cell shows something that a name must not cover.
 fn is_sign(cell: Cell) -> bool {
-    matches!(cell.kind, Kind::Mark | Kind::Reset)
-        || matches!(cell.glyph, STEP | STEPS | EARLIER | GONE)
-}
-
-const fn is_reset(glyph: char) -> bool {
-    matches!(glyph, RESET_SENT | RESET_RECEIVED)
-}
-
-/// The sign of one kind of mark, or of several segments.
-fn glyph_of_marks(marks: &[Mark]) -> char {
-    let glyph = |mark: &Mark| match mark.kind {
-        MarkKind::ResetSent(_) => RESET_SENT,
-        MarkKind::ResetReceived => RESET_RECEIVED,
-        MarkKind::Retransmit => RETRANSMIT,
-        MarkKind::CloseCall => CLOSE_CALL,
-        MarkKind::Freed => FREED,
-        MarkKind::NoAnswer => NO_ANSWER,
-    };
-    let mut glyphs = marks.iter().map(glyph);
-    let first = glyphs.next().unwrap_or(' ');
-    match (glyphs.all(|other| other == first), first, marks.len()) {
-        (false, ..) => STEPS,
-        (true, RETRANSMIT, count @ 2..) => u32::try_from(count)
-            .ok()
-            .and_then(|count| char::from_digit(count, 10))
-            .unwrap_or(MANY),
-        (true, ..) => first,
-    }
+    matches!(cell.kind, Kind::Sign(_)) || matches!(cell.glyph, STEP | STEPS | EARLIER | GONE)
 }
 
 /// Who holds the socket, where that tells something.
@@ -390,6 +340,7 @@ mod tests {
     use crate::timeline::Why;
     use crate::view::fixture::at;
     use crate::view::tui::axis::Zoom;
+    use crate::view::tui::sign::{CLOSE_CALL, FREED, RESET_RECEIVED, RESET_SENT, RETRANSMIT};
     use std::time::Duration;
 
     const fn exact(state: TcpState, micros: u64) -> Span {
@@ -410,18 +361,18 @@ mod tests {
         }
     }
 
-    const fn mark(kind: MarkKind, micros: u64) -> Mark {
-        Mark {
+    const fn sign(glyph: char, micros: u64) -> Sign {
+        Sign {
             at: at(micros),
-            kind,
-            by: None,
+            glyph,
+            severity: None,
         }
     }
 
     /// The lane of the last millisecond, a column for each 20 us, at 1000 us.
-    fn lane(spans: &[Span], marks: &[Mark]) -> String {
+    fn lane(spans: &[Span], signs: &[Sign]) -> String {
         let axis = Axis::new(at(1000), Zoom::showing(Duration::from_millis(1)), 50);
-        let cells = drawn(spans, marks, &axis, at(1000));
+        let cells = drawn(spans, signs, &axis, at(1000));
         cells.into_iter().map(|cell| cell.glyph).collect()
     }
 
@@ -433,12 +384,12 @@ mod tests {
             exact(TcpState::FinWait2, 640),
         ];
         let marks = [
-            mark(MarkKind::Retransmit, 400),
-            mark(MarkKind::Retransmit, 500),
-            mark(MarkKind::Retransmit, 501),
-            mark(MarkKind::CloseCall, 700),
-            mark(MarkKind::Freed, 760),
-            mark(MarkKind::ResetReceived, 765),
+            sign(RETRANSMIT, 400),
+            sign(RETRANSMIT, 500),
+            sign(RETRANSMIT, 501),
+            sign(CLOSE_CALL, 700),
+            sign(FREED, 760),
+            sign(RESET_RECEIVED, 765),
         ];
         assert_eq!(
             lane(&spans, &marks),
@@ -452,8 +403,8 @@ mod tests {
             exact(TcpState::Established, 100),
             exact(TcpState::Close, 600),
         ];
-        let sent = [mark(MarkKind::ResetSent(None), 601)];
-        let freed = [mark(MarkKind::Freed, 700)];
+        let sent = [sign(RESET_SENT, 601)];
+        let freed = [sign(FREED, 700)];
         assert_eq!(
             lane(&spans, &sent).trim_end(),
             "    |ESTABLISHED━━━━━━━━━━━━━▲"
@@ -462,7 +413,7 @@ mod tests {
             lane(&spans, &freed).trim_end(),
             "    |ESTABLISHED━━━━━━━━━━━━━╳    ○"
         );
-        let many = [mark(MarkKind::Retransmit, 300); 12];
+        let many = [sign(RETRANSMIT, 300); 12];
         assert!(lane(&spans, &many).contains('+'));
     }
 

@@ -7,6 +7,7 @@ use ratatui::style::Style;
 use crate::timeline::{ConnId, Connection, Side};
 use crate::view::tui::axis::{Axis, Zoom};
 use crate::view::tui::lane::{self, Cell, Kind};
+use crate::view::tui::sign::{of_severity, signs};
 use crate::view::tui::theme::Theme;
 use crate::view::tui::{View, letter, not_visible, shorten};
 
@@ -38,6 +39,12 @@ pub(super) fn draw(
             let row = Rect::new(area.x, y, area.width, 1);
             let is_focus = focus == Some(connection.id());
             draw_gutter(buffer, row, gutter, connection, side, is_focus, view.theme);
+            if let Some(severity) = view.worst_of(connection.id(), Some(side)) {
+                // Before the letter of the end.
+                buffer[(area.x + 6, y)]
+                    .set_char(of_severity(severity))
+                    .set_style(view.theme.severity(severity));
+            }
             draw_lane(buffer, row, gutter, view, connection, side, &axis);
         }
     }
@@ -123,7 +130,8 @@ fn draw_lane(
         );
         return;
     };
-    for (x, cell) in (left..row.right()).zip(lane::cells(track, axis, view.at)) {
+    let signs = signs(track, view.findings_of(connection.id(), side), view.at);
+    for (x, cell) in (left..row.right()).zip(lane::cells(track, &signs, axis, view.at)) {
         buffer[(x, row.y)]
             .set_char(cell.glyph)
             .set_style(style_of(cell, view.theme));
@@ -135,8 +143,9 @@ fn style_of(cell: Cell, theme: Theme) -> Style {
         Kind::Blank => Style::new(),
         Kind::Fill(state) => theme.state(state),
         Kind::Name(state) => theme.state(state).patch(theme.strong()),
-        Kind::Mark => theme.strong(),
-        Kind::Reset => theme.alert(),
+        Kind::Sign(severity) => {
+            severity.map_or(theme.strong(), |severity| theme.severity(severity))
+        }
         Kind::Unsure => theme.quiet(),
     }
 }

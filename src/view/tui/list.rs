@@ -8,23 +8,32 @@ use ratatui::widgets::Widget;
 
 use crate::model::{Descriptor, TcpState};
 use crate::timeline::{Certainty, ConnId, Connection, Side, Track};
-use crate::view::duration;
+use crate::view::plain::plain;
 use crate::view::tui::choice::Chosen;
 use crate::view::tui::lane::short;
-use crate::view::tui::{View, not_visible, pad, shorten_both, shown_state};
-use crate::view::verdict;
+use crate::view::tui::sign::of_severity;
+use crate::view::tui::{View, cut, not_visible, pad, shorten_both, shown_state};
+use crate::view::{duration, owners, verdict};
 
 const AGE: usize = 7;
-/// The mark and the number.
+/// The mark, the number, and the sign of the worst that was found.
 const NUMBER: usize = 7;
+/// Two addresses that can be read, of IPv6 too.
+const PAIR: usize = 38;
+/// The longest owner that is worth its room: a name of fifteen letters and a number.
+const OWNER: usize = 24;
 
 /// The widths of a row, fixed by the width of the screen alone.
 struct Columns {
+    /// Between the sign and the addresses.
+    gap: usize,
     pair: usize,
     /// A state's name, in full where there is room for it.
     state: usize,
     /// Beside each state, where there is room: who holds the socket, what is unread.
     note: usize,
+    /// Behind that, where there is room: who holds the socket.
+    owner: usize,
     verdict: usize,
 }
 
@@ -37,18 +46,26 @@ impl Columns {
             _ => (4, 0, 0),
         };
         let ends = 2 * (1 + state + 1 + AGE + note);
-        let taken = NUMBER + ends + 1 + verdict;
+        let gap = usize::from(width >= 50);
+        let taken = NUMBER + gap + ends + 1 + verdict;
+        let left = usize::from(width).saturating_sub(taken);
+        let owner = match left.saturating_sub(PAIR) / 2 {
+            room @ 8.. => room.min(OWNER),
+            _ => 0,
+        };
         Self {
-            pair: usize::from(width).saturating_sub(taken),
+            gap,
+            pair: left - 2 * owner,
             state,
             note,
+            owner,
             verdict,
         }
     }
 
-    /// State, age and note.
+    /// State, age, note and owner.
     const fn end(&self) -> usize {
-        self.state + 1 + AGE + self.note
+        self.state + 1 + AGE + self.note + self.owner
     }
 }
 
@@ -85,6 +102,10 @@ fn more(chosen: Chosen<'_>, rows: &[&Connection]) -> &'static str {
     let below = rows
         .last()
         .is_some_and(|row| chosen.below(row.id()).next().is_some());
+    more_words(above, below)
+}
+
+pub(super) const fn more_words(above: bool, below: bool) -> &'static str {
     match (above, below) {
         (true, true) => "\u{2191}\u{2193} more",
         (true, false) => "\u{2191} more",
@@ -96,7 +117,7 @@ fn more(chosen: Chosen<'_>, rows: &[&Connection]) -> &'static str {
 fn heading_line(columns: &Columns, more: &'static str) -> Line<'static> {
     let end = 1 + columns.end();
     Line::from(vec![
-        Span::raw(format!("{:>6} ", "#")),
+        Span::raw(format!("{:>6} {:gap$}", "#", "", gap = columns.gap)),
         Span::raw(pad("A \u{2192} B", columns.pair)),
         Span::raw(pad(" A is in", end)),
         Span::raw(pad(" B is in", end)),
@@ -117,7 +138,9 @@ fn row_line(
         Style::new()
     };
     let mut spans = vec![
-        Span::styled(format!("{mark}{:>5} ", connection.id()), style),
+        Span::styled(format!("{mark}{:>5}", connection.id()), style),
+        sign(connection.id(), view),
+        Span::raw(pad("", columns.gap)),
         Span::styled(pad(&pair(connection, columns.pair), columns.pair), style),
     ];
     for side in Side::BOTH {
@@ -129,6 +152,17 @@ fn row_line(
         spans.push(Span::raw(format!(" {}", pad(code, columns.verdict))));
     }
     Line::from(spans)
+}
+
+/// That something was found of it, how bad the worst is.
+fn sign(conn: ConnId, view: &View<'_>) -> Span<'static> {
+    match view.worst_of(conn, None) {
+        Some(severity) => {
+            let style = view.theme.severity(severity);
+            Span::styled(of_severity(severity).to_string(), style)
+        }
+        None => Span::raw(" "),
+    }
 }
 
 /// Both addresses; the second without its host where both ends have the same one.
@@ -181,12 +215,38 @@ fn end(
         Certainty::Inferred => format!("({name})"),
         Certainty::Exact | Certainty::Sampled => name.to_owned(),
     };
-    let note = format!(" {}", note_of(track, span.state));
+    let mut note = pad(&format!(" {}", note_of(track, span.state)), columns.note);
+    // Whoever holds it is told by name, where that is known.
+    let is_held = matches!(note.trim(), "" | "fd held");
+    if columns.owner == 0 && is_held && !track.owners().holders().is_empty() {
+        note = owner(track, columns.note);
+    }
     vec![
         Span::styled(pad(&name, columns.state + 1), style),
         Span::raw(format!("{age:>AGE$}")),
-        Span::styled(pad(&note, columns.note), style),
+        Span::styled(note, style),
+        Span::raw(owner(track, columns.owner)),
     ]
+}
+
+/// Who holds the end, or did last, in so many columns: the name, and the number where it fits.
+fn owner(track: &Track, width: usize) -> String {
+    let holders = track.owners().holders();
+    let Some(first) = holders.first().filter(|_| width > 0) else {
+        return pad("", width);
+    };
+    let others = match holders.len() {
+        1 => String::new(),
+        count => format!("+{}", count - 1),
+    };
+    let (room, name) = (width - 1, first.program.comm.text());
+    let name = plain(&name);
+    let full = format!("{}{others}", owners::process(first));
+    let text = match full.chars().count() <= room {
+        true => full,
+        false => format!("{}{others}", cut(&name, room.saturating_sub(others.len()))),
+    };
+    pad(&format!(" {text}"), width)
 }
 
 /// What the state alone does not tell, in ten columns.

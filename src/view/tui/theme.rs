@@ -6,6 +6,7 @@
 
 use ratatui::style::{Color, Modifier, Style};
 
+use crate::diagnosis::Severity;
 use crate::model::TcpState;
 use crate::view::palette::{self, ColorMode};
 
@@ -39,6 +40,12 @@ impl Theme {
     /// Something is wrong: losses, a full accept queue, no source.
     pub(super) fn alert(self) -> Style {
         self.coloured(Color::Red).add_modifier(Modifier::BOLD)
+    }
+
+    /// A finding, beside the sign of its severity.
+    pub(super) fn severity(self, severity: Severity) -> Style {
+        let style = palette::of_severity(severity).map_or(Style::new(), |it| self.coloured(it));
+        style.add_modifier(Modifier::BOLD)
     }
 
     /// What is there to be skipped.

@@ -158,6 +158,12 @@ impl Draw {
     }
 
     /// The sign of a mark, around a point.
+    /// A sign for what was found.
+    pub(super) fn found(&mut self, x: f64, y: f64, title: &str) {
+        let way = format!("M{x:.1} {:.1}l6 6l-6 6l-6 -6Z", y - 6.0);
+        self.path("al", &way, title);
+    }
+
     pub(super) fn mark(&mut self, kind: MarkKind, x: f64, y: f64, title: &str) {
         let (class, way) = match kind {
             MarkKind::ResetSent(_) => (

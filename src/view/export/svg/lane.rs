@@ -15,7 +15,9 @@ use crate::view::export::svg::axis::Axis;
 use crate::view::export::svg::draw::{Draw, WIDTH};
 use crate::view::export::svg::scale::{grid, labels};
 use crate::view::export::svg::style::{class, wrapped};
-use crate::view::export::{is_fuzzy, is_inferred, sureness};
+use crate::view::export::{holder, is_fuzzy, is_inferred, sureness};
+use crate::view::owners;
+use crate::view::report::findings::{Told, end_of, of_shown};
 use crate::view::report::spent::spent;
 use crate::view::report::{About, Shown};
 use crate::view::standing::{facts, sentence};
@@ -110,6 +112,7 @@ fn axis(shown: &Shown<'_>) -> Axis {
         }
         moments.extend(track.marks().iter().map(|mark| clip(mark.at)));
     }
+    moments.extend(shown.findings.iter().map(|finding| clip(finding.at)));
     Axis::new(moments, LEFT, PLOT, |low, high| {
         let names: f64 = shared
             .iter()
@@ -146,7 +149,9 @@ struct Lane<'a> {
 impl Lane<'_> {
     fn draw(&self, draw: &mut Draw, used: &mut Used) {
         let connection = self.shown.connection;
-        draw.rect("lane", LEFT - 12.0, self.y, PLOT + 24.0, BAR, "");
+        let held = connection.end(self.side).and_then(holder);
+        let title = held.unwrap_or_default();
+        draw.rect("lane", LEFT - 12.0, self.y, PLOT + 24.0, BAR, &title);
         let middle = self.y + BAR / 2.0 + 5.0;
         draw.text(24.0, middle, "b", self.side.letter());
         let Some(track) = connection.end(self.side) else {
@@ -165,6 +170,22 @@ impl Lane<'_> {
         for mark in track.marks() {
             self.mark(draw, mark, used);
         }
+        for told in of_shown(self.shown) {
+            if end_of(&told.finding, self.shown) == Some(self.side) {
+                self.found(draw, &told, used);
+            }
+        }
+    }
+
+    fn found(&self, draw: &mut Draw, told: &Told, used: &mut Used) {
+        let finding = &told.finding;
+        if self.is_before(finding.over.unwrap_or(self.shown.until)) {
+            return;
+        }
+        used.found = true;
+        let time = self.about.clock.date_time_and_zone(finding.at);
+        let title = format!("{}\n{time}\n{}", found_words(told), finding.advice);
+        draw.found(self.x(finding.at), self.y - 7.0, &title);
     }
 
     fn bars(&self, draw: &mut Draw, track: &Track, used: &mut Used) {
@@ -355,6 +376,13 @@ fn number_of(track: &Track, index: usize) -> usize {
     index + usize::from(!born)
 }
 
+/// `warn close-wait-leaked: B 127.0.0.1:80 ...`
+fn found_words(told: &Told) -> String {
+    let finding = &told.finding;
+    let (severity, code) = (finding.severity.token(), finding.code.token());
+    format!("{severity} {code}: {}", told.sentence())
+}
+
 /// How surely, and why.
 fn notes(track: &Track, index: usize) -> String {
     let span = &track.spans()[index];
@@ -412,6 +440,10 @@ fn words(draw: &mut Draw, side: Side, y: f64, shown: &Shown<'_>, about: &About) 
     }
     let marks = track.marks().iter();
     rows.extend(marks.map(|mark| (mark.at, format!("! {}", cause::mark_words(mark)))));
+    let held = owners::changes(connection, side);
+    rows.extend(held.map(|(at, words)| (at, format!("- {words}"))));
+    let found = of_shown(shown).filter(|told| end_of(&told.finding, shown) == Some(side));
+    rows.extend(found.map(|told| (told.finding.at, format!("! {}", found_words(&told)))));
     rows.sort_by_key(|(at, _)| *at);
     let more = rows.len().saturating_sub(ROWS);
     for (at, text) in rows.into_iter().take(ROWS) {

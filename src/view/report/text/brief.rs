@@ -2,6 +2,7 @@
 
 use crate::timeline::When;
 use crate::timeline::{Came, Side};
+use crate::view::report::text::found::mark;
 use crate::view::report::text::{Text, lived};
 use crate::view::report::{Shown, Way};
 use crate::view::verdict;
@@ -25,9 +26,10 @@ impl Text<'_> {
         let lasted = lived(shown, shown.ended().unwrap_or(When::At(shown.until)));
         let [a, b] = Side::BOTH.map(|side| connection.endpoint(side));
         format!(
-            "#{:<6} {a} -> {b}  {came} {time}  {lasted}  {}\n",
+            "#{:<6} {a} -> {b}  {came} {time}  {lasted}  {}{}\n",
             connection.id(),
-            few_words(shown)
+            few_words(shown),
+            mark(shown)
         )
     }
 }

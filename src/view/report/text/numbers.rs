@@ -126,7 +126,7 @@ impl Text<'_> {
 }
 
 /// ` (#2 #5)`: which, as far as they are told.
-fn numbers(count: u64, first: &[ConnId]) -> String {
+pub(super) fn numbers(count: u64, first: &[ConnId]) -> String {
     if first.is_empty() {
         return String::new();
     }

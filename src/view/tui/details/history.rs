@@ -8,23 +8,32 @@
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
+use crate::diagnosis::{Finding, Severity};
 use crate::model::{TcpState, Timestamp};
 use crate::timeline::{Cause, Certainty, Connection, Mark, MarkKind, Side, Track, Why, track};
 use crate::view::cause::{self, Step, certainty};
 use crate::view::duration;
+use crate::view::owners;
 use crate::view::plain::plain;
-use crate::view::tui::details::{held, wrap_after};
+use crate::view::tui::details::held;
+use crate::view::tui::fit::wrap_after;
 use crate::view::tui::heard::LabNote;
+use crate::view::tui::sign::of_severity;
 use crate::view::tui::{View, letter, pad, shown_state};
 use crate::view::wall;
 
 /// A line of the history, not yet put into words: only what is in sight is.
-enum Entry<'a> {
+pub(super) enum Entry<'a> {
     Step(Side, &'a Track, usize),
     Mark(Side, &'a Mark),
     /// A segment sent again and again, and when for the last time.
     Retransmits(Side, &'a Mark, usize, Timestamp),
     Note(&'a LabNote),
+    /// A set of holders, by its number since the end was met.
+    Held(&'a Connection, Side, usize, Timestamp),
+    /// Something was found that is over by now.
+    Found(Side, &'a Finding),
+    Over(Side, &'a Finding, Timestamp),
 }
 
 impl Entry<'_> {
@@ -33,6 +42,8 @@ impl Entry<'_> {
             Self::Step(_, track, index) => track.spans()[*index].from.not_after(),
             Self::Mark(_, mark) | Self::Retransmits(_, mark, ..) => mark.at,
             Self::Note(note) => note.at,
+            Self::Held(.., at) | Self::Over(.., at) => *at,
+            Self::Found(_, finding) => finding.at,
         }
     }
 
@@ -68,6 +79,22 @@ impl Entry<'_> {
                 let text = format!("[{}] {}", note.pid, plain(&note.text));
                 let head = Span::raw(format!(" {}  ", view.heard.time(note.at)));
                 flowing(vec![head], &text, Style::new(), width)
+            }
+            Self::Held(connection, side, nth, at) => {
+                let text = owners::news(connection, *side, *nth).unwrap_or_default();
+                let head = dated(*at, letter(*side), view);
+                flowing(vec![head], &text, Style::new(), width)
+            }
+            Self::Found(side, finding) => {
+                let sign = of_severity(finding.severity);
+                let text = format!("{sign} {}", finding.code.token());
+                let head = dated(finding.at, letter(*side), view);
+                flowing(vec![head], &text, Style::new(), width)
+            }
+            Self::Over(side, finding, at) => {
+                let text = format!("over: {}", finding.code.token());
+                let head = dated(*at, letter(*side), view);
+                flowing(vec![head], &text, view.theme.quiet(), width)
             }
         }
     }
@@ -112,7 +139,7 @@ fn flowing(
 }
 
 /// Steps, marks and notes in the order of time.
-fn history<'a>(connection: &'a Connection, view: &View<'a>) -> Vec<Entry<'a>> {
+pub(super) fn history<'a>(connection: &'a Connection, view: &View<'a>) -> Vec<Entry<'a>> {
     let mut entries = Vec::new();
     for (side, track) in connection.visible() {
         let known = track.span_at(view.at).map_or(0, |last| last + 1);
@@ -121,12 +148,50 @@ fn history<'a>(connection: &'a Connection, view: &View<'a>) -> Vec<Entry<'a>> {
         entries.extend((usize::from(born)..known).map(|index| Entry::Step(side, track, index)));
         let marks = track.marks().iter().filter(|mark| mark.at <= view.at);
         entries.extend(marks.map(|mark| Entry::Mark(side, mark)));
+        entries.extend(held_sets(connection, side, track));
+        entries.extend(passed(connection, side, view));
     }
+    entries.retain(|entry| entry.at() <= view.at);
     let notes = view.heard.notes().filter(|note| note.at <= view.at);
     entries.extend(notes.map(Entry::Note));
     // Stable: what is of one moment keeps the order of its track.
     entries.sort_by_key(Entry::at);
     joined(entries)
+}
+
+/// The sets of holders, when there were several: one that never changed stands above.
+fn held_sets<'a>(
+    connection: &'a Connection,
+    side: Side,
+    track: &'a Track,
+) -> impl Iterator<Item = Entry<'a>> {
+    let sets = track.holdings();
+    let dropped = usize::try_from(track.holdings_dropped()).unwrap_or(0);
+    let shown = sets.iter().enumerate().filter(|_| sets.len() > 1);
+    shown.map(move |(index, set)| {
+        let nth = if index == 0 { 0 } else { index + dropped };
+        Entry::Held(connection, side, nth, set.from.not_after())
+    })
+}
+
+/// Findings that are over: what holds stands above, and what was only worth knowing then is not
+/// worth a line now.
+fn passed<'a>(
+    connection: &Connection,
+    side: Side,
+    view: &View<'a>,
+) -> impl Iterator<Item = Entry<'a>> {
+    let all = view.diagnosis.about(connection.id());
+    let conn = connection.id();
+    let is_worth_it = |finding: &&Finding| finding.severity > Severity::Info;
+    let of_side = all
+        .filter(is_worth_it)
+        .filter(move |finding| finding.subject.is_about(conn, side));
+    of_side.flat_map(move |finding| {
+        let over = finding.over.map(|at| Entry::Over(side, finding, at));
+        let found = over.is_some().then_some(Entry::Found(side, finding));
+        found.into_iter().chain(over)
+    })
 }
 
 /// Segments sent again with nothing in between become one entry.
@@ -239,12 +304,12 @@ fn certainty_style(certainty: Certainty, view: &View<'_>) -> Style {
 /// What fits of the history into `room` lines: the newest, and above them how many are left out.
 /// Of a closed connection, why it began to close stays in sight, on top of these.
 pub(super) fn newest(
+    mut all: Vec<Entry<'_>>,
     connection: &Connection,
     view: &View<'_>,
     width: u16,
     room: usize,
 ) -> Vec<Line<'static>> {
-    let mut all = history(connection, view);
     let (lines, hidden) = fitting(&all, view, width, room);
     let first_close = all.iter().take(hidden).position(Entry::starts_closing);
     let Some(index) = first_close.filter(|_| connection.closed().is_some()) else {

@@ -1,0 +1,321 @@
+//! What `tcpwatch wait` waits for: that all connections are closed, or that ends reach a state; and
+//! the findings that end the wait at once.
+//!
+//! Fed with what became known, observation by observation, so that a test can do it without a
+//! kernel. The traps: before the first whole look is in, nothing is known, and "no connection" would
+//! be true of every host; and a connection can come to be wanted in the middle of its life, so the
+//! whole connection is looked at whenever something of it changes.
+
+use std::collections::{BTreeSet, HashSet};
+use std::str::FromStr;
+
+use crate::diagnosis::finding::{Code, Finding, Severity, Subject};
+use crate::diagnosis::{Known, News};
+use crate::model::{Body, Observation, TcpState};
+use crate::timeline::{ConnId, Connection, Listener, Side, Tracker};
+
+type Fast = foldhash::fast::RandomState;
+
+/// What is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// Every connection that is wanted is over: each of its visible ends is gone or in TIME_WAIT.
+    Closed,
+    /// Ends are in this state, or have passed it; of LISTEN, sockets listen.
+    State(TcpState),
+}
+
+impl Target {
+    /// The word in machine output and on the command line.
+    pub const fn token(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::State(state) => state.name(),
+        }
+    }
+}
+
+impl FromStr for Target {
+    type Err = <TcpState as FromStr>::Err;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(match text.parse()? {
+            // An end that is in no state any more is closed, whatever it is called.
+            TcpState::Close => Self::Closed,
+            state => Self::State(state),
+        })
+    }
+}
+
+/// Codes that end the wait, each from a severity on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FailOn {
+    codes: Vec<(Code, Severity)>,
+}
+
+/// Not a code, nor the beginning of some.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "'{0}' is no finding (allowed: any; a family: close-wait, fin-wait2, reset; or one of {list})",
+    list = all_codes()
+)]
+pub struct UnknownCode(String);
+
+fn all_codes() -> String {
+    Code::ALL.map(Code::token).join(", ")
+}
+
+impl FromStr for FailOn {
+    type Err = UnknownCode;
+
+    /// A code counts however mild it is: who names it wants it. Of a family (`close-wait`), and of
+    /// `any`, what may be as it should be does not count.
+    fn from_str(text: &str) -> Result<Self, UnknownCode> {
+        let word = text.trim().to_ascii_lowercase().replace('_', "-");
+        if let Some(code) = Code::of(&word) {
+            let codes = vec![(code, Severity::Info)];
+            return Ok(Self { codes });
+        }
+        let is_of_family = |code: &Code| {
+            let rest = code.token().strip_prefix(word.as_str());
+            word == "any" || rest.is_some_and(|rest| !word.is_empty() && rest.starts_with('-'))
+        };
+        let codes: Vec<(Code, Severity)> = Code::ALL
+            .into_iter()
+            .filter(is_of_family)
+            .map(|code| (code, Severity::Warn))
+            .collect();
+        if codes.is_empty() {
+            return Err(UnknownCode(text.escape_default().to_string()));
+        }
+        Ok(Self { codes })
+    }
+}
+
+impl FailOn {
+    /// These and others.
+    pub fn extend(&mut self, other: Self) {
+        self.codes.extend(other.codes);
+    }
+
+    fn names(&self, code: Code) -> bool {
+        self.codes.iter().any(|(named, _)| *named == code)
+    }
+
+    fn is_met_by(&self, finding: &Finding) -> bool {
+        let is_met =
+            |(code, least): &(Code, Severity)| finding.code == *code && finding.severity >= *least;
+        self.codes.iter().any(is_met)
+    }
+}
+
+/// Which connections, findings and listeners are wanted.
+pub trait Choose {
+    /// Whether this connection is.
+    fn wants(&self, connection: &Connection) -> bool;
+    /// Whether it can still turn out to be: who holds it is not known yet.
+    fn may_want(&self, connection: &Connection) -> bool;
+    /// Whether this finding is about something that is.
+    fn wants_finding(&self, finding: &Finding, tracker: &Tracker) -> bool;
+    /// Whether this listener is.
+    fn wants_listener(&self, listener: &Listener, tracker: &Tracker) -> bool;
+}
+
+/// How far a wait has come.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Progress {
+    /// Not there yet.
+    Waiting,
+    /// It is so.
+    Reached,
+    /// Something was found that ends it.
+    Failed(Box<Finding>),
+}
+
+/// A wait.
+#[derive(Clone, Debug)]
+pub struct Until {
+    target: Target,
+    at_least: Option<u64>,
+    fail_on: FailOn,
+    has_looked: bool,
+    /// Connections that are wanted, as long as the tracker may have them.
+    matched: HashSet<ConnId, Fast>,
+    seen: u64,
+    open: BTreeSet<ConnId>,
+    /// Open ones of which it is not known yet whether they are wanted.
+    undecided: BTreeSet<ConnId>,
+    /// Ends that have reached the state; likewise.
+    ends: HashSet<(ConnId, Side), Fast>,
+    reached: u64,
+    /// Findings of a code that counts, which are too mild by now.
+    mild: Vec<(Subject, Code)>,
+    failed: Option<Box<Finding>>,
+}
+
+impl Until {
+    /// A wait that has not begun. `at_least` so many connections must have been seen, or ends have
+    /// reached the state.
+    pub fn new(target: Target, at_least: Option<u64>, fail_on: FailOn) -> Self {
+        Self {
+            target,
+            at_least,
+            fail_on,
+            has_looked: false,
+            matched: HashSet::default(),
+            seen: 0,
+            open: BTreeSet::new(),
+            undecided: BTreeSet::new(),
+            ends: HashSet::default(),
+            reached: 0,
+            mild: Vec::new(),
+            failed: None,
+        }
+    }
+
+    /// What is waited for.
+    pub const fn target(&self) -> Target {
+        self.target
+    }
+
+    /// How many it takes, where that was said.
+    pub const fn at_least(&self) -> Option<u64> {
+        self.at_least
+    }
+
+    /// Whether a whole look is in: before, nothing can be said.
+    pub const fn has_looked(&self) -> bool {
+        self.has_looked
+    }
+
+    /// How many connections were wanted so far.
+    pub const fn seen(&self) -> u64 {
+        self.seen
+    }
+
+    /// How many ends have reached the state, or of LISTEN, listen.
+    pub const fn reached(&self) -> u64 {
+        self.reached
+    }
+
+    /// Those of the connections that are not over, oldest first.
+    pub fn open(&self) -> impl ExactSizeIterator<Item = ConnId> + '_ {
+        self.open.iter().copied()
+    }
+
+    /// Takes in what followed from an observation, which `known` has just taken in.
+    pub fn take(&mut self, observation: &Observation, known: &Known, choose: &impl Choose) {
+        let is_look = match &observation.body {
+            Body::Poll(poll) => poll.complete,
+            Body::Unchanged { .. } => true,
+            _ => false,
+        };
+        let tracker = &known.tracker;
+        if is_look && !self.has_looked {
+            self.has_looked = true;
+            // Some may not have been shown as opened yet.
+            for connection in tracker.connections() {
+                self.note(connection, choose);
+            }
+        }
+        let changed = known.changes().iter().map(crate::timeline::Change::conn);
+        for conn in changed.chain(tracker.touched().map(|(conn, _)| conn)) {
+            if let Some(connection) = tracker.get(conn) {
+                self.note(connection, choose);
+            }
+        }
+        self.note_listeners(tracker, choose);
+        self.note_findings(known, choose);
+        if self.matched.len() > 2 * tracker.connections().len() + 1024 {
+            self.matched.retain(|conn| tracker.get(*conn).is_some());
+            self.ends.retain(|(conn, _)| tracker.get(*conn).is_some());
+        }
+    }
+
+    fn note(&mut self, connection: &Connection, choose: &impl Choose) {
+        let conn = connection.id();
+        // Once wanted, it is waited for to its end.
+        if !self.matched.contains(&conn) {
+            if !choose.wants(connection) {
+                if connection.closed().is_none() && choose.may_want(connection) {
+                    self.undecided.insert(conn);
+                } else {
+                    self.undecided.remove(&conn);
+                }
+                return;
+            }
+            self.undecided.remove(&conn);
+            self.matched.insert(conn);
+            self.seen += 1;
+        }
+        if connection.closed().is_some() {
+            self.open.remove(&conn);
+        } else {
+            self.open.insert(conn);
+        }
+        if let Target::State(state) = self.target {
+            for (side, track) in connection.visible() {
+                let has_been = track.spans().iter().any(|span| span.state == state);
+                if has_been && self.ends.insert((conn, side)) {
+                    self.reached += 1;
+                }
+            }
+        }
+    }
+
+    fn note_listeners(&mut self, tracker: &Tracker, choose: &impl Choose) {
+        if self.target == Target::State(TcpState::Listen) && self.has_looked {
+            let listeners = tracker.listeners();
+            let wanted = listeners.filter(|listener| choose.wants_listener(listener, tracker));
+            self.reached = wanted.count() as u64;
+        }
+    }
+
+    fn note_findings(&mut self, known: &Known, choose: &impl Choose) {
+        if self.failed.is_some() {
+            return;
+        }
+        for news in known.news() {
+            let News::Found(finding) = news else { continue };
+            if !self.fail_on.names(finding.code) || !choose.wants_finding(finding, &known.tracker) {
+                continue;
+            }
+            if self.fail_on.is_met_by(finding) {
+                self.failed = Some(Box::new(Finding::clone(finding)));
+                return;
+            }
+            self.mild.push((finding.subject, finding.code));
+        }
+        let mut mild = std::mem::take(&mut self.mild);
+        mild.retain(|(subject, code)| {
+            let finding = known
+                .diagnosis
+                .of(subject)
+                .find(|known| known.code == *code);
+            if let Some(finding) = finding.filter(|finding| self.fail_on.is_met_by(finding)) {
+                self.failed = Some(Box::new(finding.clone()));
+            }
+            finding.is_some()
+        });
+        self.mild = mild;
+    }
+
+    /// How far it has come. What ends it at once goes first.
+    pub fn progress(&self) -> Progress {
+        if let Some(finding) = &self.failed {
+            return Progress::Failed(finding.clone());
+        }
+        let is_reached = match self.target {
+            Target::Closed => {
+                let none_is_left = self.open.is_empty() && self.undecided.is_empty();
+                none_is_left && self.seen >= self.at_least.unwrap_or(0)
+            }
+            Target::State(_) => self.reached >= self.at_least.unwrap_or(1),
+        };
+        if self.has_looked && is_reached {
+            Progress::Reached
+        } else {
+            Progress::Waiting
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! FIN_WAIT2 held and orphaned, a healthy server, and an ordinary user.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::os::unix::process::CommandExt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::copy::Copy;
+use crate::sockets::{Pair, server};
+use crate::watcher::{NOBODY, program, run_to_end};
+use crate::{Report, alone, own_pid};
+
+#[test]
+fn a_fin_wait2_is_held_or_an_orphan() {
+    alone(|| {
+        let server = server();
+        let mut held = Pair::to(&server);
+        let client = held.client.as_ref().unwrap();
+        client.shutdown(Shutdown::Both).unwrap();
+        held.client_enters("FIN_WAIT2");
+        let mut orphan = Pair::to(&server);
+        orphan.close_client();
+        orphan.client_enters("FIN_WAIT2");
+        for pair in [&mut held, &mut orphan] {
+            pair.server_reads_to_end();
+        }
+        let report = Report::of(&["--older-than", "0s"]);
+        let found = report.findings("fin-wait2-held");
+        assert_eq!(found.len(), 1, "{:#}", report.document);
+        assert_eq!(found[0]["local"], held.a.to_string());
+        assert_eq!(found[0]["owners"][0]["pid"], own_pid());
+        let found = report.findings("fin-wait2-orphan");
+        assert_eq!(found.len(), 1, "{:#}", report.document);
+        assert_eq!(found[0]["local"], orphan.a.to_string());
+        assert_eq!(found[0]["severity"], "info");
+        // Two ends of two connections, in one group each: both are of one service.
+        let leaked = report.group("close-wait-leaked");
+        assert_eq!(leaked["count"], 2);
+        assert_eq!(leaked["local"], server.local_addr().unwrap().to_string());
+        assert_eq!(leaked["callers"], 1);
+    });
+}
+
+#[test]
+fn a_healthy_server_under_load_has_no_trouble() {
+    alone(|| {
+        let server = server();
+        let addr = server.local_addr().unwrap();
+        let is_enough = AtomicBool::new(false);
+        let serve = || {
+            while !is_enough.load(Ordering::SeqCst) {
+                let (mut socket, _) = server.accept().unwrap();
+                let mut request = Vec::new();
+                socket.read_to_end(&mut request).unwrap();
+                socket.write_all(&request).unwrap();
+            }
+        };
+        let ask = move || {
+            let mut socket = TcpStream::connect(addr).unwrap();
+            socket.write_all(b"question").unwrap();
+            socket.shutdown(Shutdown::Write).unwrap();
+            let mut answer = String::new();
+            // The last question may meet a server that has gone home.
+            socket
+                .set_read_timeout(Some(Duration::from_secs(1)))
+                .unwrap();
+            let _ = socket.read_to_string(&mut answer);
+        };
+        thread::scope(|scope| {
+            let server = scope.spawn(serve);
+            scope.spawn(move || {
+                while !server.is_finished() {
+                    ask();
+                }
+            });
+            let looks = (0..3).flat_map(|_| [&[][..], &["--older-than", "1s"]]);
+            let reports: Vec<Report> = looks.map(Report::of).collect();
+            is_enough.store(true, Ordering::SeqCst);
+            for report in reports {
+                assert_eq!(report.codes(), [""; 0], "{:#}", report.document);
+                assert_eq!(report.status, 0);
+                assert!(report.document["connections"].as_u64() > Some(0));
+            }
+        });
+    });
+}
+
+/// One look as somebody who is not root.
+fn as_nobody(copy: &Copy, arguments: &[&str]) -> Report {
+    let mut all = vec!["doctor", "--format", "json"];
+    all.extend(arguments);
+    let mut command = program(&copy.program(), &all);
+    command.uid(NOBODY).gid(NOBODY).current_dir("/");
+    let output = run_to_end(command);
+    let said = String::from_utf8_lossy(&output.stderr);
+    Report {
+        document: serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {said}")),
+        status: output.status.code().unwrap(),
+    }
+}
+
+#[test]
+fn an_ordinary_user_is_told_what_is_wrong_and_what_can_not_be_seen() {
+    let copy = Copy::new("doctor");
+    alone(|| {
+        let server = server();
+        let mut pair = Pair::to(&server);
+        pair.close_client();
+        pair.server_enters("CLOSE_WAIT");
+        pair.server_reads_to_end();
+        let report = as_nobody(&copy, &["--older-than", "0s"]);
+        assert_eq!(report.codes(), ["close-wait-leaked"]);
+        assert_eq!(report.status, 1);
+        let finding = report.findings("close-wait-leaked")[0];
+        assert_eq!(finding["owners"], Value::Null, "not visible is not none");
+        let unseen = report.document["unseen"].to_string();
+        assert!(unseen.contains("CAP_SYS_PTRACE"), "{unseen}");
+        let sentence = &report.group("close-wait-leaked")["sentence"];
+        let words = "not visible without CAP_SYS_PTRACE";
+        assert!(sentence.as_str().unwrap().contains(words), "{sentence}");
+    });
+}
+
+#[test]
+fn a_filter_of_one_end_hides_no_trouble_of_the_other() {
+    alone(|| {
+        let server = server();
+        let mut pair = Pair::to(&server);
+        pair.close_client();
+        pair.server_enters("CLOSE_WAIT");
+        let port = pair.b.port().to_string();
+        let client = pair.a.port().to_string();
+        let wanted: [&[&str]; 6] = [
+            &["--port", &port],
+            &["--local-port", &client],
+            &["--state", "fin-wait2"],
+            &["--state", "close-wait", "-4"],
+            &["--host", "127.0.0.1"],
+            &["--pid", &own_pid().to_string()],
+        ];
+        for filter in wanted {
+            let report = Report::of(&[filter, &["--older-than", "0s"]].concat());
+            assert_eq!(report.codes(), ["close-wait-eof-unread"], "{filter:?}");
+            assert_eq!(report.status, 1);
+        }
+        let others: [&[&str]; 5] = [
+            &["--port", "1"],
+            &["--state", "established"],
+            &["-6"],
+            &["--host", "10.0.0.1"],
+            &["--pid", "1"],
+        ];
+        for filter in others {
+            let report = Report::of(&[filter, &["--older-than", "0s"]].concat());
+            assert_eq!(report.codes(), [""; 0], "{filter:?}");
+            assert_eq!(report.status, 0);
+        }
+    });
+}
