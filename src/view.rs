@@ -41,20 +41,20 @@ pub fn wants(filter: &Filter, connection: &Connection) -> bool {
 pub fn wants_finding(filter: &Filter, finding: &Finding, tracker: &Tracker) -> bool {
     let selection = &filter.selection;
     match &finding.subject {
-        Subject::End(..) | Subject::Pair { .. } => {
-            let mut conns = finding.subject.connections();
-            conns.any(|conn| match tracker.get(conn) {
-                Some(connection) => {
-                    wants(filter, connection)
-                        || (!selection.processes.is_any() && waits_at(filter, finding, tracker))
-                }
+        Subject::End(..) | Subject::Pair { .. } => finding.subject.connections().any(|conn| {
+            let is_wanted = match tracker.get(conn) {
+                Some(connection) => wants(filter, connection),
                 None => is_of_wanted(filter, finding),
-            })
+            };
+            is_wanted || (!selection.processes.is_any() && waits_at(filter, finding, tracker))
+        }),
+        Subject::Listener(id) => {
+            let listener = tracker.listener(id);
+            listener.map_or_else(
+                || filter.keeps_listener(&id.tuple.local),
+                |listener| wants_listener(filter, listener, tracker),
+            )
         }
-        Subject::Listener(id) => match tracker.listener(id) {
-            Some(listener) => wants_listener(filter, listener, tracker),
-            None => filter.keeps_listener(&id.tuple.local),
-        },
         Subject::Destination { local, remote, .. } => {
             let chooses = *selection != Selection::default();
             filter.keeps_destination(*local, remote)
@@ -65,6 +65,16 @@ pub fn wants_finding(filter: &Filter, finding: &Finding, tracker: &Tracker) -> b
                     }))
         }
     }
+}
+
+/// Whether a connection that nobody has accepted waits at a listener of the processes asked for.
+fn waits_at(filter: &Filter, finding: &Finding, tracker: &Tracker) -> bool {
+    let standing = finding.standing.as_ref();
+    let standing = standing.filter(|_| finding.code == Code::CloseWaitNeverAccepted);
+    standing.is_some_and(|standing| {
+        let mut listeners = tracker.listeners_of(standing.local, standing.scope);
+        listeners.any(|listener| wants_listener(filter, listener, tracker))
+    })
 }
 
 /// Of a connection that is forgotten by now, what the finding says of it has to do.
@@ -80,16 +90,6 @@ fn is_of_wanted(filter: &Filter, finding: &Finding) -> bool {
         filter.keeps(&tuple)
             && filter.selection.matches(&EndFacts { tuple, states })
             && (processes.is_any() || holders.any(|holder| processes.has(&holder.program)))
-    })
-}
-
-/// Whether a connection that nobody has accepted waits at a listener of the processes asked for.
-fn waits_at(filter: &Filter, finding: &Finding, tracker: &Tracker) -> bool {
-    let standing = finding.standing.as_ref();
-    let standing = standing.filter(|_| finding.code == Code::CloseWaitNeverAccepted);
-    standing.is_some_and(|standing| {
-        let mut listeners = tracker.listeners_of(standing.local, standing.scope);
-        listeners.any(|listener| wants_listener(filter, listener, tracker))
     })
 }
 
@@ -136,6 +136,18 @@ impl Choose for Filter {
     fn wants_listener(&self, listener: &Listener, tracker: &Tracker) -> bool {
         wants_listener(self, listener, tracker)
     }
+}
+
+/// What to say to who asks for a process, where `connection` may be one of its and who holds it is
+/// hidden; `None` where it is not.
+pub fn hidden_holders(filter: &Filter, connection: &Connection) -> Option<&'static str> {
+    let may_be = connection.is_selected_by(&filter.selection.held_by_any());
+    let mut ends = connection.visible();
+    let is_hidden = ends.any(|(_, track)| track.owners() == Owners::Hidden);
+    (may_be && is_hidden && !wants(filter, connection)).then_some(
+        "--pid and --process: who holds the sockets of others is not visible without \
+         CAP_SYS_PTRACE, so connections may be missing",
+    )
 }
 
 /// How a connection ended; `None` of a multipath one (MPTCP), to which the rules don't apply.

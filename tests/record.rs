@@ -11,6 +11,9 @@
     reason = "clippy.toml's leave covers test functions, not the helpers beside them"
 )]
 
+#[path = "common/copy.rs"]
+#[allow(dead_code, reason = "shared with other tests")]
+mod copy;
 #[path = "common/events.rs"]
 mod events;
 #[path = "common/netns.rs"]
@@ -32,6 +35,8 @@ mod disk;
 mod files;
 #[path = "record/kill.rs"]
 mod kill;
+#[path = "record/owners.rs"]
+mod owners;
 #[path = "record/rotation.rs"]
 mod rotation;
 #[path = "record/tape.rs"]

@@ -78,6 +78,9 @@ pub struct Surroundings {
     pub clock: Box<dyn Fn() -> Anchor + Send>,
     /// Asks the source for a [`Body::Keyframe`].
     pub ask_keyframe: Box<dyn Fn() + Send>,
+    /// Asks for all [`Body::Holders`] that are known: some of what was said may be lost. Behind a
+    /// keyframe that nothing was lost before, we say again what we have written.
+    pub ask_holders: Box<dyn Fn() + Send>,
     /// There are [`News`] to fetch. It must not block.
     pub wake: Box<dyn Fn() + Send>,
 }

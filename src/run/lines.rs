@@ -23,7 +23,7 @@ use crate::view::palette::ColorMode;
 use crate::view::text::held::Owed;
 use crate::view::text::{self, Lines};
 use crate::view::wall::WallClock;
-use crate::view::{wants, wants_finding};
+use crate::view::{hidden_holders, wants, wants_finding};
 
 const WRITING: &str = "write to standard output";
 /// Bytes that are collected before they are written: some hundred lines.
@@ -61,6 +61,8 @@ pub(super) struct LineShow {
     owed: Owed,
     /// The opening batch is part of the first line.
     told_until: Timestamp,
+    /// It was said that holders are hidden.
+    said_hidden: bool,
 }
 
 impl LineShow {
@@ -97,6 +99,7 @@ impl LineShow {
             shown: HashSet::new(),
             owed: Owed::default(),
             told_until: opening.iter().map(|told| told.at).max().unwrap_or_default(),
+            said_hidden: false,
         };
         if show.format == Format::Json {
             let session = show.session(output, opening);
@@ -166,6 +169,7 @@ impl LineShow {
         };
         if self.hides {
             if !wants(&self.filter, connection) {
+                self.say_hidden(change, connection);
                 return Ok(());
             }
             let is_first = self.shown.insert(connection.id());
@@ -180,6 +184,17 @@ impl LineShow {
             }
         }
         self.print(change, connection)
+    }
+
+    /// Once: whoever asks for a process would wait for its connections in vain.
+    fn say_hidden(&mut self, change: &Change, connection: &Connection) {
+        if self.said_hidden || !matches!(change, Change::Held { .. }) {
+            return;
+        }
+        if let Some(hidden) = hidden_holders(&self.filter, connection) {
+            self.said_hidden = true;
+            complain(hidden);
+        }
     }
 
     fn print(&mut self, change: &Change, connection: &Connection) -> anyhow::Result<()> {

@@ -12,7 +12,7 @@ use crate::source::feed::Feed;
 use crate::source::holders;
 use crate::timeline::{Connection, Owners, Track, Tracker};
 use crate::view::plain::plain;
-use crate::view::{json, text};
+use crate::view::{hidden_holders, json, text};
 
 /// Looks once and prints what matches.
 pub(super) fn list(config: &List) -> anyhow::Result<Outcome> {
@@ -37,6 +37,11 @@ pub(super) fn list(config: &List) -> anyhow::Result<Outcome> {
         .connections()
         .filter(|connection| connection.is_selected_by(&config.filter.selection))
         .collect();
+    if selected.is_empty() {
+        let mut all = tracker.connections();
+        let hidden = all.find_map(|connection| hidden_holders(&config.filter, connection));
+        hidden.into_iter().for_each(complain);
+    }
     let text = match config.format {
         ListFormat::Json => json::list(selected.iter().copied(), now)? + "\n",
         ListFormat::Text if selected.is_empty() => {
@@ -64,9 +69,11 @@ pub(super) fn list(config: &List) -> anyhow::Result<Outcome> {
 
 /// Looks who holds what will be shown.
 fn find_owners(tracker: &mut Tracker, config: &List, scope: Scope) {
+    // Who is asked for by its process is known only then.
+    let held_by_any = config.filter.selection.held_by_any();
     let inodes: Vec<u32> = tracker
         .connections()
-        .filter(|connection| connection.is_selected_by(&config.filter.selection))
+        .filter(|connection| connection.is_selected_by(&held_by_any))
         .flat_map(Connection::visible)
         .filter_map(|(_, track)| track.last().inode)
         .collect();

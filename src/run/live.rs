@@ -95,14 +95,10 @@ fn run_with(
     let (to_main, messages) = mpsc::sync_channel(WAITING_MESSAGES);
     let (questions, asks) = mpsc::channel();
     let mut opening = vec![clock::anchor(SourceName::SockDiag)];
-    let beside = Beside::start(scope, &to_main, &mut opening)?;
+    let beside = Beside::start(scope, shows_cmdlines(config, shown), &to_main, &mut opening)?;
     let plan = config.record.as_ref();
     let mut recorder = plan
-        .map(|plan| {
-            let mut keyframers = beside.keyframers();
-            keyframers.push(questions.clone());
-            record::open(plan, keyframers, &to_main)
-        })
+        .map(|plan| record::open(plan, &questions, beside.who_say_all(), &to_main))
         .transpose()?;
     // Before anything is shown: whoever reads the first line may ask for the end at once.
     let tell = to_main.clone();
@@ -156,6 +152,13 @@ fn run_with(
         experimenter.start(to_main)?;
     }
     main.until_the_end(&messages, config.duration)
+}
+
+/// Whether anybody is to see command lines: the screen, or who wants them recorded. Lines are to be
+/// printed again from the recording beside them, so they hold none that it does not.
+fn shows_cmdlines(config: &Live, shown: Shown) -> bool {
+    let has_screen = shown == Shown::Wanted && config.format == Format::Tui;
+    has_screen || config.record.as_ref().is_none_or(|plan| plan.cmdlines)
 }
 
 /// What the main thread owns.

@@ -32,18 +32,21 @@ pub(super) fn run(config: &Live) -> anyhow::Result<Outcome> {
     live::run(config, None, Shown::Nothing)
 }
 
-/// Makes the file, and starts the recorder, which asks these sources for keyframes.
+/// Makes the file, and starts the recorder, which asks the source for keyframes, and when something
+/// was lost, those beside it for all they know.
 pub(super) fn open(
     plan: &Plan,
-    keyframers: Vec<Sender<Vec<Ask>>>,
+    questions: &Sender<Vec<Ask>>,
+    beside: Vec<Sender<Vec<Ask>>>,
     to_main: &SyncSender<Message>,
 ) -> anyhow::Result<Recorder> {
-    let to_main = to_main.clone();
+    let (questions, to_main) = (questions.clone(), to_main.clone());
     let surroundings = Surroundings {
         clock: Box::new(anchor),
         // A source that has ended says so itself.
-        ask_keyframe: Box::new(move || {
-            for source in &keyframers {
+        ask_keyframe: Box::new(move || questions.send(vec![Ask::Keyframe]).unwrap_or_default()),
+        ask_holders: Box::new(move || {
+            for source in &beside {
                 source.send(vec![Ask::Keyframe]).unwrap_or_default();
             }
         }),

@@ -114,6 +114,7 @@ pub(super) fn lines(owners: Owners<'_>) -> Vec<String> {
     lines
 }
 
+/// A process with all that is known of it:
 /// `python3[812] fd 3, user www-data: python3 serve.py --port 80`.
 pub(super) fn in_full(holder: &Holder) -> String {
     let program = &holder.program;

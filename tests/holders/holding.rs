@@ -124,7 +124,7 @@ impl Watching {
         let (asks, asked) = mpsc::channel();
         let (say, said) = mpsc::channel();
         thread::spawn(move || {
-            let watch = Watch::open(Scope::default(), &mut Vec::new());
+            let watch = Watch::open(Scope::default(), true, &mut Vec::new());
             watch.run(&asked, |batch| say.send(batch).is_ok());
         });
         Self {

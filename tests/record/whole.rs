@@ -5,9 +5,9 @@ use std::process::Stdio;
 
 use rustix::process::Signal;
 use serde_json::Value;
+use tcpwatch::diagnosis::Known;
 use tcpwatch::model::{SourceName, TcpState};
 use tcpwatch::record::VERSION;
-use tcpwatch::timeline::Tracker;
 use tcpwatch::view::json;
 
 use crate::sockets::{Pair, port_of, server};
@@ -16,15 +16,17 @@ use crate::watcher::{PROGRAM, Watcher, program};
 
 /// What follows from the observations, as the live view would print it.
 fn concluded(tape: &Tape) -> Vec<Value> {
-    let mut tracker = Tracker::default();
+    let mut known = Known::default();
     let mut lines = Vec::new();
     for told in &tape.told {
-        tracker.ingest(told);
-        let changes: Vec<_> = tracker.changes().collect();
-        let _ = tracker.asks().count();
-        for change in &changes {
-            let connection = tracker.get(change.conn()).unwrap();
+        known.take(told);
+        let _ = known.asks().count();
+        for change in known.changes() {
+            let connection = known.tracker.get(change.conn()).unwrap();
             json::write_change(&mut lines, change, connection).unwrap();
+        }
+        for news in known.news() {
+            json::write_news(&mut lines, news, told.at).unwrap();
         }
     }
     let text = String::from_utf8(lines).unwrap();

@@ -37,6 +37,7 @@ struct Stage {
     open: Option<Sender<()>>,
     waits: Receiver<()>,
     asked: Arc<AtomicU64>,
+    asked_holders: Arc<AtomicU64>,
 }
 
 fn stage() -> Stage {
@@ -50,6 +51,8 @@ fn stage() -> Stage {
     };
     let asked = Arc::new(AtomicU64::new(0));
     let count = Arc::clone(&asked);
+    let asked_holders = Arc::new(AtomicU64::new(0));
+    let holders_count = Arc::clone(&asked_holders);
     let surroundings = Surroundings {
         clock: Box::new(|| Anchor {
             monotonic_ns: 1_000_000_000,
@@ -57,6 +60,9 @@ fn stage() -> Stage {
         }),
         ask_keyframe: Box::new(move || {
             count.fetch_add(1, Ordering::SeqCst);
+        }),
+        ask_holders: Box::new(move || {
+            holders_count.fetch_add(1, Ordering::SeqCst);
         }),
         wake: Box::new(|| ()),
     };
@@ -68,6 +74,7 @@ fn stage() -> Stage {
         open: Some(open),
         waits,
         asked,
+        asked_holders,
     }
 }
 
@@ -317,6 +324,7 @@ fn behind_a_keyframe_it_is_said_again_who_holds_what_it_shows() {
     }
     let summary = stage.recorder.finish().summary.unwrap();
     assert_eq!(summary.observations, 8, "said again is not said");
+    assert_eq!(stage.asked_holders.load(Ordering::SeqCst), 2);
     let (read, _) = read(&stage.held);
     let expected = [
         vec![loss(1, note(1).at), note(1)],
@@ -386,6 +394,7 @@ fn a_full_disk_ends_the_recording_and_what_watches_goes_on() {
             realtime_ns: 0,
         }),
         ask_keyframe: Box::new(|| ()),
+        ask_holders: Box::new(|| ()),
         wake: Box::new(move || tell.send(()).unwrap_or_default()),
     };
     let sink = Box::new(Full(Arc::clone(&held)));

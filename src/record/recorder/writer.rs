@@ -37,7 +37,7 @@ pub(super) struct Writer {
     pub(super) inbox: Receiver<Order>,
     pub(super) outbox: Sender<Told>,
     pub(super) give_back: SyncSender<Vec<Observation>>,
-    /// A keyframe is wanted for another reason than ours.
+    /// A keyframe is wanted for another reason than ours: something was lost.
     pub(super) asked: Receiver<()>,
     pub(super) waiting: Arc<AtomicUsize>,
     /// Bytes of all files, to be shown.
@@ -400,6 +400,7 @@ impl<'a> Writing<'a> {
         if self.writer.asked.try_iter().count() > 0 {
             // One does for all who asked.
             self.keyframes.want();
+            (self.writer.surroundings.ask_holders)();
         }
         if self.keyframes.is_wanted(now) {
             (self.writer.surroundings.ask_keyframe)();

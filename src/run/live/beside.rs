@@ -26,14 +26,16 @@ struct Helper {
 }
 
 impl Beside {
-    /// Starts them. What there is to say of them goes to `out`.
+    /// Starts them. What there is to say of them goes to `out`; with the holders' command lines, if
+    /// anybody is to see them.
     pub(super) fn start(
         scope: Scope,
+        cmdlines: bool,
         to_main: &SyncSender<Message>,
         out: &mut Vec<Observation>,
     ) -> anyhow::Result<Self> {
         let mut beside = Self::default();
-        beside.watch_holders(scope, to_main.clone(), out)?;
+        beside.watch_holders(scope, cmdlines, to_main.clone(), out)?;
         beside.ask_for_counters(to_main.clone())?;
         Ok(beside)
     }
@@ -41,10 +43,11 @@ impl Beside {
     fn watch_holders(
         &mut self,
         scope: Scope,
+        cmdlines: bool,
         to_main: SyncSender<Message>,
         out: &mut Vec<Observation>,
     ) -> anyhow::Result<()> {
-        let watch = holders::Watch::open(scope, out);
+        let watch = holders::Watch::open(scope, cmdlines, out);
         let (asks, asked) = mpsc::channel();
         self.helpers.push(Helper {
             wants: |ask| matches!(ask, Ask::Holders(_) | Ask::NoHolders(_) | Ask::Keyframe),
@@ -91,8 +94,8 @@ impl Beside {
         }
     }
 
-    /// Those who say all they know when somebody wants a keyframe.
-    pub(super) fn keyframers(&self) -> Vec<Sender<Vec<Ask>>> {
+    /// Those who say all they know again when they are asked for a keyframe.
+    pub(super) fn who_say_all(&self) -> Vec<Sender<Vec<Ask>>> {
         let wanting = self.helpers.iter().filter(|h| (h.wants)(&Ask::Keyframe));
         wanting.map(|helper| helper.asks.clone()).collect()
     }

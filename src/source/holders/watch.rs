@@ -52,9 +52,9 @@ pub struct Watch {
 
 impl Watch {
     /// Opens /proc and says how far it can be seen. To be opened before capabilities are given up,
-    /// and run in a thread that was made before.
-    pub fn open(scope: Scope, out: &mut Vec<Observation>) -> Self {
-        let scanner = match Scanner::open(Path::new(PROC), true) {
+    /// and run in a thread that was made before. Without `cmdline` no command line is read.
+    pub fn open(scope: Scope, cmdline: bool, out: &mut Vec<Observation>) -> Self {
+        let scanner = match Scanner::open(Path::new(PROC), cmdline) {
             Ok(scanner) => {
                 let why = scanner.sight.why.clone();
                 out.push(said(clock::now(), running(ALL, why)));
