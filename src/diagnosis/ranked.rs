@@ -28,11 +28,6 @@ impl Place {
         self.number
     }
 
-    /// The severity of one that is not over, as a number.
-    const fn severity(self) -> usize {
-        2 - (self.class / 2) as usize
-    }
-
     /// The place of a finding as it is now.
     pub fn of(finding: &Finding) -> Self {
         let is_fact = finding.code.is_fact();
