@@ -83,18 +83,6 @@ impl Ranked {
         }
     }
 
-    /// A finding that is not over has changed.
-    pub(super) fn moves(&mut self, before: Place, finding: &Finding) {
-        let now = Place::of(finding);
-        if now != before {
-            self.places.remove(&before);
-            self.places.insert(now);
-            let (of_before, of_now) = (before.severity(), finding.severity as usize);
-            self.counts[of_before] = self.counts[of_before].saturating_sub(1);
-            self.counts[of_now] += 1;
-        }
-    }
-
     pub(super) fn places(
         &self,
         range: impl RangeBounds<Place>,

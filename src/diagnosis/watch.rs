@@ -230,10 +230,16 @@ impl Diagnosis {
             let code = finding.code;
             match drafts.iter().position(|draft| draft.code == code) {
                 Some(index) => {
-                    let before = Place::of(finding);
-                    if refresh(finding, drafts.swap_remove(index)) {
-                        self.ranked.moves(before, finding);
+                    let draft = drafts.swap_remove(index);
+                    let moves = finding.severity != draft.severity;
+                    if moves {
+                        self.ranked.leave(finding);
+                    }
+                    if refresh(finding, draft) {
                         self.wide.note_found(finding);
+                    }
+                    if moves {
+                        self.ranked.enter(finding);
                     }
                     holds.push(number);
                 }
