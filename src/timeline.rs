@@ -253,6 +253,12 @@ impl Tracker {
         self.changes.drain(..)
     }
 
+    /// As [`Tracker::changes`], into a list whose memory is used again; what was in it is dropped.
+    pub fn take_changes(&mut self, into: &mut Vec<Change>) {
+        into.clear();
+        std::mem::swap(&mut self.changes, into);
+    }
+
     /// What the tracker wants to know since this was last asked.
     pub fn asks(&mut self) -> std::vec::Drain<'_, Ask> {
         self.asks.drain(..)

@@ -343,9 +343,11 @@ fn watched_from_outside(start: impl FnOnce(&str) -> Watcher, netns_is_known: boo
     let inside = thread::spawn(move || {
         in_fresh_netns("watched_from_outside", move || {
             let resident = Resident::here(0);
+            // Before the watching: who listens tells who opened.
+            let servers = [server(), v6_server()];
             to_us.send((resident.pid(), host::scope().netns)).unwrap();
             going.recv().unwrap();
-            for server in [server(), v6_server()] {
+            for server in servers {
                 let mut pair = Pair::to(&server);
                 to_us
                     .send((format!("{} {}", pair.a, pair.b), None))
@@ -432,7 +434,7 @@ fn an_experiment_runs_in_another_namespace() {
         .lines()
         .map(|line| serde_json::from_str::<Value>(line).unwrap());
     let opens: Vec<Value> = lines.filter(|line| line["type"] == "open").collect();
-    assert_eq!(opens.len(), 1);
+    assert_eq!(opens.len(), 1, "{text}");
     assert_eq!(opens[0]["netns"], elsewhere.netns);
 }
 

@@ -169,3 +169,42 @@ fn the_same_observations_give_the_same_findings() {
         assert_eq!(print(), print(), "{file:?}");
     }
 }
+
+/// A look at sockets of these ports, in CLOSE_WAIT or gone from there.
+fn look(ms: u64, ports: std::ops::Range<u32>, is_first: bool) -> Observation {
+    use tcpwatch::model::{Body, Look, Poll, SourceName};
+    let line = |n: u32| {
+        let (host, port) = (n / 50_000, 10_000 + n % 50_000);
+        format!("10.0.0.1:80>10.0.{host}.9:{port} CLOSE_WAIT ck={n} ino={n} shut=1")
+    };
+    let rows = ports.map(|n| scenario::sample(&line(n), scenario::at(ms)));
+    Observation {
+        host: 0,
+        at: scenario::at(ms),
+        source: SourceName::SockDiag,
+        body: Body::Poll(Poll {
+            begun: scenario::at(ms),
+            look: Look::Whole,
+            complete: true,
+            first: is_first,
+            appeared: rows.collect(),
+            changed: Vec::new(),
+            missing: Vec::new(),
+        }),
+    }
+}
+
+#[test]
+fn what_there_is_no_room_for_is_counted_once_and_nothing_that_holds_goes() {
+    use tcpwatch::diagnosis::watch::KEPT;
+    let kept = u32::try_from(KEPT).unwrap();
+    let mut known = Known::new(Tracker::default(), Settings::default());
+    known.take(&look(1, 1..kept + 51, true));
+    for later in [40_000, 50_000, 60_000] {
+        known.take(&look(later, 0..0, false));
+        let news = known.news().len();
+        assert_eq!(news, if later == 40_000 { KEPT } else { 0 }, "at {later}");
+        assert_eq!(known.diagnosis.findings().len(), KEPT);
+        assert_eq!(known.diagnosis.dropped(), 50);
+    }
+}

@@ -20,11 +20,14 @@ use jiff::tz::TimeZone;
 use kernel::{Kernel, SEQUENCE};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
+use ratatui::crossterm::event::{KeyCode, KeyEvent};
 use rounds::{Contender, take};
 use story::Story;
 use tcpwatch::diagnosis::Known;
 use tcpwatch::model::filter::{Filter, PortSet};
-use tcpwatch::model::{Cookie, Look, Observation, Sample, Scope, SourceName, TcpState, Timestamp};
+use tcpwatch::model::{
+    Body, Cookie, Look, Observation, Sample, Scope, SourceName, TcpState, Timestamp,
+};
 use tcpwatch::source::proc_net::parse;
 use tcpwatch::source::sock_diag::{SockDiag, wire};
 use tcpwatch::source::table::{Seen, Table};
@@ -33,7 +36,7 @@ use tcpwatch::timeline::Tracker;
 use tcpwatch::view::json;
 use tcpwatch::view::palette::ColorMode;
 use tcpwatch::view::text::Lines;
-use tcpwatch::view::tui::{App, draw};
+use tcpwatch::view::tui::{App, Input, draw};
 use tcpwatch::view::wall::WallClock;
 
 /// Connections among which the rest is measured.
@@ -320,8 +323,14 @@ fn frames(recording: &Recording, rounds: usize) -> anyhow::Result<String> {
     let large = Picture::of(recording, KNOWN)?;
     let mut newest = Picture::of(recording, KNOWN)?;
     newest.app.follow_newest();
+    let troubled = Picture::of(recording, KNOWN)?.troubled(recording);
+    let mut listed = Picture::of(recording, KNOWN)?.troubled(recording);
+    let found = KeyEvent::from(KeyCode::Char('f'));
+    listed
+        .app
+        .update(Input::Key(found), &listed.known, recording.at);
     let paused = large.known.clone();
-    let now = recording.at.plus(Duration::from_secs(3));
+    let now = recording.at.plus(Duration::from_secs(61));
     let contender = |name, against, mut picture: Picture| {
         Contender::new(name, against, move || {
             take(1, || {
@@ -333,6 +342,8 @@ fn frames(recording: &Recording, rounds: usize) -> anyhow::Result<String> {
         contender(FEW_KNOWN, None, small),
         contender("10,000 connections known", Some(FEW_KNOWN), large),
         contender("10,000 known, the newest chosen", Some(FEW_KNOWN), newest),
+        contender("10,000 findings of them", Some(FEW_KNOWN), troubled),
+        contender("10,000 findings, in their pane", Some(FEW_KNOWN), listed),
         Contender::new("pause: a copy of the 10,000", Some(FEW_KNOWN), || {
             take(1, || {
                 black_box(paused.clone());
@@ -367,6 +378,19 @@ impl Picture {
             known,
             terminal: Terminal::new(TestBackend::new(SCREEN.0, SCREEN.1))?,
         })
+    }
+
+    /// A minute later nobody has closed: each end in CLOSE_WAIT is a finding.
+    fn troubled(mut self, recording: &Recording) -> Self {
+        let until = recording.at.plus(Duration::from_secs(60));
+        let look = Look::Whole;
+        self.known.take(&Observation {
+            host: 0,
+            at: until,
+            source: SourceName::SockDiag,
+            body: Body::Unchanged { until, look },
+        });
+        self
     }
 
     fn draw(&mut self, now: Timestamp) -> anyhow::Result<()> {

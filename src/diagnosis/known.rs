@@ -31,8 +31,7 @@ impl Known {
     /// Takes in an observation.
     pub fn take(&mut self, observation: &Observation) {
         self.tracker.ingest(observation);
-        self.changes.clear();
-        self.changes.extend(self.tracker.changes());
+        self.tracker.take_changes(&mut self.changes);
         self.diagnosis
             .take(observation, &self.changes, &self.tracker);
         self.news.clear();

@@ -28,11 +28,6 @@ impl Place {
         self.number
     }
 
-    /// The severity of one that is not over, as a number.
-    const fn severity(self) -> usize {
-        2 - (self.class / 2) as usize
-    }
-
     /// The place of a finding as it is now.
     pub fn of(finding: &Finding) -> Self {
         let is_fact = finding.code.is_fact();
@@ -85,18 +80,6 @@ impl Ranked {
         if finding.over.is_none() {
             let count = &mut self.counts[finding.severity as usize];
             *count = count.saturating_sub(1);
-        }
-    }
-
-    /// A finding that is not over has changed.
-    pub(super) fn moves(&mut self, before: Place, finding: &Finding) {
-        let now = Place::of(finding);
-        if now != before {
-            self.places.remove(&before);
-            self.places.insert(now);
-            let (of_before, of_now) = (before.severity(), finding.severity as usize);
-            self.counts[of_before] = self.counts[of_before].saturating_sub(1);
-            self.counts[of_now] += 1;
         }
     }
 

@@ -80,6 +80,18 @@ pub(super) fn of_end(case: &Case<'_>, drafts: &mut Drafts) -> Option<Timestamp> 
     }
 }
 
+/// States that every healthy connection passes in a moment.
+pub(super) const fn is_passing(state: TcpState) -> bool {
+    matches!(
+        state,
+        TcpState::SynSent
+            | TcpState::FinWait1
+            | TcpState::FinWait2
+            | TcpState::CloseWait
+            | TcpState::LastAck
+    )
+}
+
 fn earliest(dues: [Option<Timestamp>; 3]) -> Option<Timestamp> {
     dues.into_iter().flatten().min()
 }
@@ -92,10 +104,26 @@ pub(super) enum Lasted {
     Until(Timestamp),
 }
 
+/// Looks without news are said once a second at least; until then nothing is proven.
+const AGAIN: Duration = Duration::from_millis(500);
+
 impl Case<'_> {
     /// Whether the end has been in its state for longer than `threshold`.
     pub(super) fn has_lasted(&self, threshold: Duration) -> Lasted {
-        self.reaches(self.entered().plus(threshold))
+        if threshold.is_zero() {
+            return Lasted::Since(self.entered());
+        }
+        self.lasts_until(self.entered().plus(threshold))
+    }
+
+    /// Whether it is as late as that, and a look begun since shows the end as it was: what is known
+    /// can lag behind on a busy host, and a mini-socket changes without a word.
+    pub(super) fn lasts_until(&self, due: Timestamp) -> Lasted {
+        if due <= self.at && self.tracker.proven(self.track) >= due {
+            Lasted::Since(due)
+        } else {
+            Lasted::Until(due.max(self.at.plus(AGAIN)))
+        }
     }
 
     /// The latest moment at which the present state can have begun.
@@ -104,7 +132,7 @@ impl Case<'_> {
         span.map_or(self.at, |span| span.from.not_after())
     }
 
-    /// Whether it is as late as that.
+    /// Whether it is as late as that, of what no look has to prove.
     pub(super) fn reaches(&self, due: Timestamp) -> Lasted {
         if due <= self.at {
             Lasted::Since(due)

@@ -97,9 +97,13 @@ impl Diagnosis {
         let mut touched = std::mem::take(&mut self.touched);
         for change in changes {
             let conn = change.conn();
-            if let Some(connection) = tracker.get(conn) {
-                self.wide.note(change, connection);
+            if touched.last() != Some(&conn) {
                 touched.push(conn);
+            }
+            if rules::Wide::wants(change)
+                && let Some(connection) = tracker.get(conn)
+            {
+                self.wide.note(change, connection);
             }
         }
         touched.extend(tracker.touched().map(|(conn, _)| conn));
@@ -108,8 +112,9 @@ impl Diagnosis {
             touched.sort_unstable();
             touched.dedup();
         }
+        let is_event = matches!(observation.body, Body::Event(_));
         for &conn in &touched {
-            self.check(conn, at, tracker);
+            self.check(conn, (at, is_event), tracker);
         }
         touched.clear();
         self.touched = touched;
@@ -161,7 +166,7 @@ impl Diagnosis {
     }
 
     /// Asks the rules about one connection.
-    fn check(&mut self, conn: ConnId, at: Timestamp, tracker: &Tracker) {
+    fn check(&mut self, conn: ConnId, (at, is_event): (Timestamp, bool), tracker: &Tracker) {
         let Some(connection) = tracker.get(conn) else {
             return;
         };
@@ -180,7 +185,10 @@ impl Diagnosis {
                 settings: &self.settings,
             };
             let due = rules::of_end(&case, &mut drafts);
-            if let Some(due) = due.filter(|due| *due > at) {
+            // What an event begins is mostly over before the next look, and if it is not, that look shows
+            // it: there is time enough then to say when to ask again.
+            let is_passing = is_event && rules::is_passing(track.state());
+            if let Some(due) = due.filter(|due| *due > at && !is_passing) {
                 self.ask_again(due, conn);
             }
             self.settle(Subject::End(conn, side), &mut drafts, at);
@@ -222,10 +230,16 @@ impl Diagnosis {
             let code = finding.code;
             match drafts.iter().position(|draft| draft.code == code) {
                 Some(index) => {
-                    let before = Place::of(finding);
-                    if refresh(finding, drafts.swap_remove(index)) {
-                        self.ranked.moves(before, finding);
+                    let draft = drafts.swap_remove(index);
+                    let moves = finding.severity != draft.severity;
+                    if moves {
+                        self.ranked.leave(finding);
+                    }
+                    if refresh(finding, draft) {
                         self.wide.note_found(finding);
+                    }
+                    if moves {
+                        self.ranked.enter(finding);
                     }
                     holds.push(number);
                 }

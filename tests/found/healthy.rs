@@ -38,6 +38,13 @@ const LOW: Settings = Settings {
     ports_percent: 50,
 };
 
+/// Somebody who answers.
+struct Service {
+    addr: SocketAddr,
+    /// Nobody asks any more.
+    is_done: Arc<AtomicBool>,
+}
+
 struct Load<'s, 'e> {
     scope: &'s Scope<'s, 'e>,
     over: Arc<AtomicBool>,
@@ -45,33 +52,38 @@ struct Load<'s, 'e> {
 
 impl<'s, 'e> Load<'s, 'e> {
     /// Answers each connection, one after the other.
-    fn serves(&self, mut answer: impl FnMut(TcpStream) + Send + 'e) -> SocketAddr
+    fn serves(&self, mut answer: impl FnMut(TcpStream) + Send + 'e) -> Service
     where
         'e: 's,
     {
         let server: TcpListener = server_with_backlog(1024);
-        let addr = server.local_addr().unwrap();
-        let over = Arc::clone(&self.over);
+        let service = Service {
+            addr: server.local_addr().unwrap(),
+            is_done: Arc::default(),
+        };
+        let is_done = Arc::clone(&service.is_done);
         self.scope.spawn(move || {
             for stream in server.incoming() {
-                if over.load(Ordering::Relaxed) {
+                if is_done.load(Ordering::Relaxed) {
                     return;
                 }
                 answer(stream.unwrap());
             }
         });
-        addr
+        service
     }
 
     /// Connects again and again, this often a second at most.
-    fn asks(&self, addr: SocketAddr, a_second: u32, ask: impl Fn(TcpStream) + Send + 'e) {
+    fn asks(&self, service: Service, a_second: u32, ask: impl Fn(TcpStream) + Send + 'e) {
         let over = Arc::clone(&self.over);
+        let addr = service.addr;
         self.scope.spawn(move || {
             let begun = Instant::now();
             for number in 0_u32.. {
                 if over.load(Ordering::Relaxed) {
-                    // Wakes whoever accepts.
-                    drop(TcpStream::connect(addr));
+                    // One more wakes whoever accepts.
+                    service.is_done.store(true, Ordering::Relaxed);
+                    drop(TcpStream::connect(addr).unwrap());
                     return;
                 }
                 ask(TcpStream::connect(addr).unwrap());

@@ -6,8 +6,10 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 use tcpwatch::diagnosis::verdict::{self, How};
+use tcpwatch::diagnosis::{Finding, Known};
+use tcpwatch::model::{Body, Holder};
 use tcpwatch::record::{Item, Reader};
-use tcpwatch::timeline::{Side, Tracker};
+use tcpwatch::timeline::{ConnId, Side};
 
 /// What is in a file.
 #[derive(Debug, Default, PartialEq, Eq, Deserialize)]
@@ -20,6 +22,15 @@ struct Expected {
     connections: usize,
     unknown_fields: u64,
     unknown_records: u64,
+    /// Who held each end that somebody is known of, in the end or last: `#1 B python3 fd 5`.
+    #[serde(default)]
+    owners: Vec<String>,
+    /// What was found of whom, in order.
+    #[serde(default)]
+    findings: Vec<String>,
+    /// How many sockets' own counters are in it.
+    #[serde(default)]
+    counters: u64,
 }
 
 fn folder() -> PathBuf {
@@ -29,15 +40,16 @@ fn folder() -> PathBuf {
 fn found(path: &Path) -> Expected {
     let file = std::fs::File::open(path).unwrap();
     let mut reader = Reader::open(Arc::new(file), 0).unwrap();
-    let mut tracker = Tracker::default();
+    let mut known = Known::default();
     let mut found = Expected::default();
     let mut is_ended = false;
     while let Some(item) = reader.next_item().unwrap() {
         match item {
             Item::Observation(observation) => {
                 found.observations += 1;
-                tracker.ingest(&observation);
-                tracker.changes().for_each(drop);
+                found.counters += u64::from(matches!(observation.body, Body::Info(_)));
+                known.take(&observation);
+                let _ = known.asks().count();
             }
             Item::End { .. } => is_ended = true,
             Item::Header(_) => {}
@@ -48,6 +60,14 @@ fn found(path: &Path) -> Expected {
     assert_eq!((skipped.lines(), reader.torn()), (0, 0), "{path:?}");
     found.unknown_fields = skipped.unknown_fields;
     found.unknown_records = skipped.unknown_records;
+    found.findings = known.diagnosis.findings().map(finding).collect();
+    let tracker = known.tracker;
+    for connection in tracker.connections() {
+        for (side, track) in connection.visible() {
+            let of = |one: &Holder| owner(connection.id(), side, one);
+            found.owners.extend(track.owners().holders().iter().map(of));
+        }
+    }
     found.connections = tracker.connections().len();
     found.verdicts = tracker
         .connections()
@@ -63,6 +83,20 @@ fn found(path: &Path) -> Expected {
         })
         .collect();
     found
+}
+
+fn owner(conn: ConnId, side: Side, one: &Holder) -> String {
+    let (comm, fds) = (one.program.comm.text(), &one.fds);
+    format!("#{conn} {} {comm} fds {fds:?}", side.letter())
+}
+
+fn finding(finding: &Finding) -> String {
+    let (code, over) = (finding.code.token(), finding.over.is_some());
+    let of = finding.subject.end();
+    let of = of.map_or(String::new(), |(conn, side)| {
+        format!("#{conn} {} ", side.letter())
+    });
+    format!("{of}{code}{}", if over { ", over" } else { "" })
 }
 
 #[test]

@@ -203,7 +203,7 @@ fn what_the_filter_hides_is_not_found() {
         ports: port.parse().unwrap(),
         ..Filter::default()
     };
-    let mut shown = |filter: Filter| {
+    let shown = |filter: Filter| {
         let mut app = App::new(filter, ColorMode::Off, TimeZone::UTC);
         let key = KeyEvent::from(KeyCode::Char('f'));
         app.update(Input::Key(key), &found.known, at(48_000));

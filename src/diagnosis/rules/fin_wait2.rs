@@ -140,7 +140,7 @@ fn closed_long_ago(case: &Case<'_>) -> Lasted {
         (Some(timer), Some(timeout)) if case.track.last().is_mini_socket() => {
             let closed = timer.deadline.minus(timeout);
             let entered = case.entered();
-            case.reaches(closed.max(entered).plus(threshold))
+            case.lasts_until(closed.max(entered).plus(threshold))
         }
         _ => case.has_lasted(threshold),
     }

@@ -5,7 +5,7 @@
 //! Two hosts' clocks say nothing of each other.
 
 use crate::diagnosis::finding::{Code, Severity};
-use crate::diagnosis::rules::{Case, Drafts};
+use crate::diagnosis::rules::{Case, Drafts, Lasted};
 use crate::model::Timestamp;
 use crate::timeline::{Cause, Track};
 
@@ -17,12 +17,10 @@ pub(super) fn check(case: &Case<'_>, drafts: &mut Drafts) -> Option<Timestamp> {
     }
     let gone = peer.spans().last()?.from.not_after();
     let entered = case.entered();
-    let due = gone.max(entered).plus(case.settings.half_open);
-    let proven = case.tracker.proven(case.track);
-    if proven < due {
-        // The looks that go on will prove it.
-        return Some(due.max(case.at.plus(AGAIN)));
-    }
+    let due = match case.lasts_until(gone.max(entered).plus(case.settings.half_open)) {
+        Lasted::Since(due) => due,
+        Lasted::Until(due) => return Some(due),
+    };
     drafts.push(case.draft(
         (Code::EndsDisagree, Severity::Warn),
         due,
@@ -37,9 +35,6 @@ pub(super) fn check(case: &Case<'_>, drafts: &mut Drafts) -> Option<Timestamp> {
     ));
     None
 }
-
-/// To be asked again when the newest look does not prove it yet.
-const AGAIN: std::time::Duration = std::time::Duration::from_millis(500);
 
 fn ended(peer: &Track) -> &'static str {
     match peer.why_gone().map(|why| why.cause) {

@@ -166,13 +166,7 @@ fn sender(case: &Case<'_>, at: Timestamp, lost: Lost, why: Why) -> Option<Draft>
         }
     };
     if lost.unacked > 0 {
-        evidence.push(
-            format!(
-                "{} was thrown away with it",
-                words::bytes(lost.unacked.into())
-            )
-            .into(),
-        );
+        evidence.push(format!("thrown away with it: {}", words::bytes(lost.unacked.into())).into());
     }
     if let Some(peer) = case.peer().filter(|peer| peer.is_gone()) {
         let unacked = peer.beside().unacked.unwrap_or(0);

@@ -22,11 +22,11 @@ pub(super) fn check(case: &Case<'_>, drafts: &mut Drafts) -> Option<Timestamp> {
     let last = sets.last().filter(|last| !last.holders.is_empty())?;
     let left = who_left(sets, last, case.settings.handover)?;
     // Those who still hold it may be about to close it too.
-    let since = match case.reaches(left.known.plus(case.settings.handover)) {
+    let since = match case.lasts_until(left.known.plus(case.settings.handover)) {
         Lasted::Since(since) => since,
         Lasted::Until(due) => return Some(due),
     };
-    let (severity, due) = match case.reaches(left.known.plus(case.settings.older_than)) {
+    let (severity, due) = match case.lasts_until(left.known.plus(case.settings.older_than)) {
         Lasted::Since(_) => (Severity::Warn, None),
         Lasted::Until(due) => (Severity::Info, Some(due)),
     };

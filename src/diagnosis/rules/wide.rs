@@ -7,8 +7,8 @@ use crate::diagnosis::rules::listeners::Listeners;
 use crate::diagnosis::rules::ports::Ports;
 use crate::diagnosis::rules::relay::Relays;
 use crate::diagnosis::settings::Settings;
-use crate::model::Timestamp;
-use crate::timeline::{Change, Connection, Tracker};
+use crate::model::{TcpState, Timestamp};
+use crate::timeline::{Change, Connection, Side, Tracker};
 
 /// What the wide rules keep.
 #[derive(Clone, Debug, Default)]
@@ -19,6 +19,19 @@ pub(in crate::diagnosis) struct Wide {
 }
 
 impl Wide {
+    /// Whether a change is of use here; asked of every one, before its connection is looked up.
+    pub(in crate::diagnosis) const fn wants(change: &Change) -> bool {
+        match change {
+            Change::Opened { .. } | Change::Joined { .. } => true,
+            Change::Moved {
+                side: Side::A,
+                step,
+                ..
+            } => matches!(step.to, TcpState::TimeWait | TcpState::Close),
+            _ => false,
+        }
+    }
+
     /// Takes in a change of a connection.
     pub(in crate::diagnosis) fn note(&mut self, change: &Change, connection: &Connection) {
         self.ports.note(change, connection);

@@ -20,7 +20,7 @@ pub(super) fn check(case: &Case<'_>, drafts: &mut Drafts) -> Option<Timestamp> {
     if is_told || case.track.is_gone() {
         return None;
     }
-    let since = match case.reaches(shut.plus(case.settings.window_shut)) {
+    let since = match case.lasts_until(shut.plus(case.settings.window_shut)) {
         Lasted::Since(since) => since,
         Lasted::Until(due) => return Some(due),
     };

@@ -4,7 +4,7 @@
 //! each change has its own lower bound: a copy was closed after the last time it was asked for, and
 //! a newcomer came after the last look that would have shown it. The trap: the last copy goes with
 //! the socket itself, mostly, and then nobody asks any more; "nobody holds it" is said only when
-//! whole looks that began later found nobody.
+//! a whole look that began later found nobody.
 
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
@@ -26,8 +26,6 @@ use crate::source::holders::tree::socket_behind;
 const OPEN: usize = 128;
 /// Who closes a socket closes it in a moment; until then "nobody holds it" is not worth a word.
 const SETTLED: Duration = Duration::from_millis(300);
-/// So many whole looks must have found nobody.
-const LOOKS: u8 = 2;
 
 /// What is known.
 #[derive(Default)]
@@ -60,8 +58,8 @@ struct Socket {
     ended: Vec<ProcessId>,
     /// Since when nobody is known.
     alone_since: Timestamp,
-    /// Whole looks that have found nobody since.
-    looks: u8,
+    /// A whole look has found nobody since.
+    was_looked_for: bool,
 }
 
 /// A process that holds something.
@@ -97,7 +95,7 @@ impl Book {
                     was_said: false,
                     ended: Vec::new(),
                     alone_since: now,
-                    looks: 0,
+                    was_looked_for: false,
                 },
             );
         }
@@ -189,7 +187,7 @@ impl Book {
     }
 
     /// A whole look that began at `begun` is over: whoever is still alone was not found by it.
-    pub(super) fn looked_at_all(&mut self, seen: Seen, begun: Timestamp, now: Timestamp) {
+    pub(super) fn looked_at_all(&mut self, seen: Seen, begun: Timestamp) {
         let sockets = &mut self.sockets;
         let news = &mut self.news;
         self.alone.retain(|inode| {
@@ -199,8 +197,8 @@ impl Book {
             if begun < socket.alone_since {
                 return true;
             }
-            socket.looks = socket.looks.saturating_add(1);
-            if socket.looks < LOOKS || now.since(socket.alone_since) < SETTLED {
+            socket.was_looked_for = true;
+            if begun.since(socket.alone_since) < SETTLED {
                 return true;
             }
             socket.seen = seen;
@@ -233,7 +231,7 @@ impl Book {
                 socket.differs(begun, before);
                 if socket.holders.is_empty() {
                     socket.alone_since = begun;
-                    socket.looks = 0;
+                    socket.was_looked_for = false;
                     self.alone.insert(inode);
                 } else {
                     is_shared = true;
@@ -320,7 +318,7 @@ fn note(news: &mut Vec<u32>, socket: &mut Socket, inode: u32) {
 
 impl Socket {
     fn is_due(&self, now: Timestamp) -> bool {
-        let is_untouched = self.looks == 0 && !self.was_said;
+        let is_untouched = !self.was_looked_for && !self.was_said;
         is_untouched || now.since(self.alone_since) >= SETTLED
     }
 
@@ -450,7 +448,7 @@ mod tests {
             let before = std::mem::replace(&mut self.all_at, at(ms));
             let scan = self.scanner.all(self.book.wanted());
             self.book.take(scan, Seen::All, at(ms), before);
-            self.book.looked_at_all(Seen::All, at(ms), at(ms));
+            self.book.looked_at_all(Seen::All, at(ms));
             self.told(ms)
         }
 
@@ -543,7 +541,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_said_only_after_two_whole_looks_that_found_none() {
+    fn nobody_is_said_only_by_a_whole_look_that_began_later() {
         let mut story = Story::of_two("nobody");
         story.proc.closes(30, 5);
         story.proc.closes(30, 6);
@@ -551,7 +549,7 @@ mod tests {
         assert_eq!(story.asks(200), []);
         assert!(!story.book.is_hunting(at(250)), "it may be on its way out");
         assert!(story.book.is_hunting(at(500)));
-        assert_eq!(story.looks_at_all(500), []);
+        assert_eq!(story.looks_at_all(490), []);
         assert_eq!(story.looks_at_all(510), [(vec![], vec![31], Some(100))]);
         assert!(!story.book.is_hunting(at(10_000)));
         // It was on its way to somebody.

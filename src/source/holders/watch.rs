@@ -204,8 +204,12 @@ impl Rounds {
             self.look_at_the_likely();
             self.likely.end(cpu, LIKELY_SHARE);
         }
-        if can_pay && (now.since(self.all_at) >= ALL || self.book.is_hunting(now)) {
+        let is_wanted = can_pay && self.book.is_hunting(now);
+        let is_due = now.since(self.all_at) >= ALL && self.purse.is_full(now);
+        if is_wanted || is_due {
+            let cpu = clock::thread_cpu();
             self.look_at_all(out);
+            self.purse.all = clock::thread_cpu().saturating_sub(cpu);
         }
         clock::thread_cpu().saturating_sub(cpu)
     }
@@ -259,7 +263,7 @@ impl Rounds {
             out.push(said(clock::now(), running(ALL, unseen)));
         }
         self.take(scan, seen, begun, before);
-        self.book.looked_at_all(seen, begun, clock::now());
+        self.book.looked_at_all(seen, begun);
     }
 
     fn take(&mut self, scan: Scan, seen: Seen, begun: Timestamp, before: Timestamp) {
@@ -307,6 +311,8 @@ impl Turn {
 struct Purse {
     /// In nanoseconds of the processor; below zero after a costly look.
     left: i64,
+    /// What the look into all cost last, which can be saved for.
+    all: Duration,
     as_of: Timestamp,
     /// The first look is for nothing.
     is_free: bool,
@@ -316,6 +322,7 @@ impl Purse {
     const fn new(now: Timestamp) -> Self {
         Self {
             left: nanos(SAVED),
+            all: Duration::ZERO,
             as_of: now,
             is_free: true,
         }
@@ -323,13 +330,22 @@ impl Purse {
 
     fn fill(&mut self, now: Timestamp) {
         let more = nanos(now.since(self.as_of) / SHARE);
-        self.left = self.left.saturating_add(more).min(nanos(SAVED));
+        self.left = self
+            .left
+            .saturating_add(more)
+            .min(nanos(SAVED.max(self.all)));
         self.as_of = now;
     }
 
     fn is_open(&mut self, now: Timestamp) -> bool {
         self.fill(now);
         self.left > 0
+    }
+
+    /// Whether the look into all, which nobody waits for, is paid for in advance.
+    fn is_full(&mut self, now: Timestamp) -> bool {
+        self.fill(now);
+        self.left >= nanos(self.all)
     }
 
     fn spend(&mut self, cost: Duration, now: Timestamp) {
@@ -364,6 +380,20 @@ mod tests {
         // A hundred milliseconds too much: ten seconds of a part in a hundred.
         assert!(!purse.is_open(at(10_000)));
         assert!(purse.is_open(at(10_001)));
+    }
+
+    #[test]
+    fn a_look_that_nobody_waits_for_is_paid_in_advance() {
+        let mut purse = Purse::new(at(0));
+        purse.spend(200 * MS, at(0));
+        purse.all = 200 * MS;
+        assert!(purse.is_open(at(10_000)) && !purse.is_full(at(10_000)));
+        assert!(
+            purse.is_full(at(17_000)),
+            "thirty were saved, a hundred and seventy came"
+        );
+        purse.spend(200 * MS, at(30_000));
+        assert!(!purse.is_full(at(49_000)) && purse.is_full(at(50_000)));
     }
 
     #[test]

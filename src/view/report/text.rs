@@ -121,7 +121,11 @@ impl Text<'_> {
         let clock = &self.about.clock;
         let opened = match came {
             Came::Born => format!("opened {}", clock.date_time_and_zone(began.not_after())),
-            Came::Found => format!("found {}", clock.date_time_and_zone(began.not_after())),
+            // The state may have been dated back.
+            Came::Found => format!(
+                "found {}",
+                clock.date_time_and_zone(shown.connection.opened())
+            ),
         };
         let ended = match shown.ended() {
             Some(end) => format!("over after {}", lived(shown, end)),

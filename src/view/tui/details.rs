@@ -79,7 +79,7 @@ fn standing(
         let sentence = wrap(&plain(&sentence), usize::from(width.saturating_sub(2)));
         let styled = |line| Line::styled(format!(" {line}"), view.theme.strong());
         lines.extend(sentence.into_iter().map(styled));
-        if !is_roomy {
+        if !is_roomy && lines.len() + 1 + LEAST_HISTORY < room {
             lines.extend(held_by(connection, width));
         }
     }

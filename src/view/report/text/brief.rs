@@ -12,7 +12,10 @@ impl Text<'_> {
         let connection = shown.connection;
         let clock = &self.about.clock;
         let (began, came) = shown.began();
-        let at = began.not_after();
+        let at = match came {
+            Came::Born => began.not_after(),
+            Came::Found => connection.opened(),
+        };
         let spans_days = clock.day(self.about.begin()) != clock.day(self.about.last);
         let time = if spans_days {
             clock.date_and_time(at)

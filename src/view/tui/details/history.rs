@@ -336,11 +336,16 @@ fn fitting(
     let mut blocks: Vec<Vec<Line<'static>>> = Vec::new();
     let mut taken = 0;
     for entry in all.iter().rev() {
-        let block = entry.lines(view, width);
-        taken += block.len();
+        let mut block = entry.lines(view, width);
         let is_last = blocks.len() + 1 == all.len();
         // One line is kept for the count, unless nothing is left to count.
-        if taken + usize::from(!is_last && room > 1) > room {
+        let free = room.saturating_sub(usize::from(!is_last && room > 1));
+        if blocks.is_empty() {
+            // The beginning of the newest is better than nothing.
+            block.truncate(free);
+        }
+        taken += block.len();
+        if taken > free || block.is_empty() {
             break;
         }
         blocks.push(block);
