@@ -118,8 +118,7 @@ impl<'a> Practice<'a> {
             self.take(&batch);
         }
         if self.known.tracker.listeners().any(Listener::is_full) {
-            let passed = clock::now().since(self.looked);
-            thread::park_timeout(SECOND_LOOK.saturating_sub(passed));
+            wait_until(self.looked.plus(SECOND_LOOK));
         }
         self.look_once()
     }
@@ -290,6 +289,17 @@ fn not_looked_for(watches: bool) -> Vec<Code> {
         false => !code.shows_in_one_look(),
     };
     Code::ALL.into_iter().filter(is_left_out).collect()
+}
+
+/// Waits. Whoever has joined a thread may be woken once for nothing.
+fn wait_until(due: Timestamp) {
+    loop {
+        let left = due.since(clock::now());
+        if left.is_zero() {
+            return;
+        }
+        thread::park_timeout(left);
+    }
 }
 
 /// Waits for the next look. Whoever is woken after a stop looks at once.

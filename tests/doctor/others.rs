@@ -10,9 +10,11 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::copy::Copy;
-use crate::sockets::{Pair, server};
+use tcpwatch::source::clock;
+
+use crate::sockets::{Pair, server, server_with_backlog};
 use crate::watcher::{NOBODY, program, run_to_end};
-use crate::{Report, alone, own_pid};
+use crate::{Report, alone, own_pid, until_it_is_old};
 
 #[test]
 fn a_fin_wait2_is_held_or_an_orphan() {
@@ -42,6 +44,52 @@ fn a_fin_wait2_is_held_or_an_orphan() {
         assert_eq!(leaked["count"], 2);
         assert_eq!(leaked["local"], server.local_addr().unwrap().to_string());
         assert_eq!(leaked["callers"], 1);
+    });
+}
+
+#[test]
+fn a_relay_that_forwards_no_half_close_is_a_pair() {
+    alone(|| {
+        let (front, back) = (server(), server());
+        let mut caller = Pair::to(&front);
+        let backend = Pair::to(&back);
+        caller.close_client();
+        caller.server_enters("CLOSE_WAIT");
+        caller.server_reads_to_end();
+        let client = backend.client.as_ref().unwrap();
+        client.shutdown(Shutdown::Both).unwrap();
+        backend.client_enters("FIN_WAIT2");
+        let report = Report::of(&["--older-than", "0s"]);
+        assert_eq!(report.status, 1);
+        let found = report.findings("relay-pair-leaked");
+        assert!(!found.is_empty(), "{:#}", report.document);
+        let group = &report.document["groups"][found[0]["group"].as_u64().unwrap() as usize];
+        assert_eq!(group["owners"][0]["pid"], own_pid());
+        assert!(!group["sentence"].as_str().unwrap().is_empty());
+    });
+}
+
+#[test]
+fn a_full_queue_is_found_and_a_syn_that_meets_it_is_unanswered() {
+    alone(|| {
+        let server = server_with_backlog(1);
+        let addr = server.local_addr().unwrap();
+        let _waiting = [(); 2].map(|()| TcpStream::connect(addr).unwrap());
+        let report = Report::of(&[]);
+        assert_eq!(report.codes(), ["listen-overflow"], "{:#}", report.document);
+        assert_eq!(report.status, 1);
+        let group = report.group("listen-overflow");
+        assert_eq!(group["owners"][0]["pid"], own_pid());
+        assert_eq!(group["local"], addr.to_string());
+        assert_eq!(report.document["listeners"][0]["full"], true);
+        // Nobody answers the next one; it is old enough after some seconds.
+        thread::scope(|scope| {
+            let begun = clock::now();
+            scope.spawn(|| TcpStream::connect_timeout(&addr, Duration::from_secs(8)));
+            until_it_is_old(begun, Duration::from_secs(5));
+            let report = Report::of(&[]);
+            assert_eq!(report.codes(), ["listen-overflow", "syn-unanswered"]);
+        });
     });
 }
 
