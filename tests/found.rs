@@ -5,6 +5,10 @@
 //! events is shown with and without them.
 
 #![allow(
+    clippy::disallowed_methods,
+    reason = "a load is paced by time, and that something lasts is what is tested"
+)]
+#![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     reason = "clippy.toml's leave covers test functions, not the helpers beside them"

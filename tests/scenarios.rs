@@ -290,6 +290,11 @@ fn check_connection(
             "{name}: first closer"
         );
     }
+    if let Some(expected) = &expect.half_close {
+        let told = verdict.as_ref().and_then(|v| v.half_close);
+        let told = told.map_or("unknown".to_owned(), |told| told.to_string());
+        assert_eq!(&told, expected, "{name}: half-close");
+    }
     if let Some(how) = &expect.how {
         let actual = verdict
             .as_ref()

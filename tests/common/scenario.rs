@@ -157,6 +157,8 @@ pub struct Expect {
     pub open: bool,
     pub first_closer: Option<String>,
     pub how: Option<String>,
+    /// Whether data flowed after the first FIN: `true`, `false` or `unknown`.
+    pub half_close: Option<String>,
     /// Lower bounds of the ages at the moment of the first sight, milliseconds.
     pub a_age: Option<u64>,
     pub b_age: Option<u64>,
@@ -498,6 +500,8 @@ pub fn event(line: &str) -> Event {
             "err" => moment.error = Some(value.parse().unwrap()),
             "receive" => moment.receive = value.parse().unwrap(),
             "send" => moment.send = value.parse().unwrap(),
+            "received" => moment.bytes_received = value.parse().unwrap(),
+            "acked" => moment.bytes_acked = value.parse().unwrap(),
             "linger0" => moment.lingers_not = true,
             "fin" => moment.fin_received = Some(true),
             "nofin" => moment.fin_received = Some(false),
