@@ -31,7 +31,7 @@ const DUES: usize = 1024;
 /// What has become known of the findings.
 #[derive(Clone, Debug, PartialEq)]
 pub enum News {
-    /// Something was found.
+    /// Something was found; said again when it has become worse.
     Found(Rc<Finding>),
     /// It does not hold any more.
     Over(Rc<Finding>),
@@ -231,7 +231,10 @@ impl Diagnosis {
             match drafts.iter().position(|draft| draft.code == code) {
                 Some(index) => {
                     let draft = drafts.swap_remove(index);
-                    let moves = finding.severity != draft.severity;
+                    let (moves, rises) = (
+                        finding.severity != draft.severity,
+                        finding.severity < draft.severity,
+                    );
                     if moves {
                         self.ranked.leave(finding);
                     }
@@ -240,6 +243,9 @@ impl Diagnosis {
                     }
                     if moves {
                         self.ranked.enter(finding);
+                    }
+                    if rises {
+                        self.news.push(News::Found(Rc::clone(finding)));
                     }
                     holds.push(number);
                 }

@@ -210,7 +210,8 @@ impl Tracker {
         let Some(events_since) = host.events_since else {
             return false;
         };
-        sample.state == TcpState::TimeWait
+        self.totals.dropped > 0
+            && sample.state == TcpState::TimeWait
             && self.find(&sample.id).is_none()
             && found_since(sample, host.facts.fin_timeout, sight.at).not_after() > events_since
     }
