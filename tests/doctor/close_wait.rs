@@ -1,6 +1,6 @@
 //! Leaked in three ways, never accepted, shared after a fork, and a half-close in use.
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::TcpStream;
 use std::os::fd::OwnedFd;
 use std::process::{Child, Command, Stdio};

@@ -76,8 +76,8 @@ fn fill(stream: &TcpStream) {
     let mut quiet = 0;
     while quiet < 5 {
         match (&mut &*stream).write(&chunk) {
-            Ok(_) => quiet = 0,
-            Err(_) => {
+            Ok(1..) => quiet = 0,
+            Ok(0) | Err(_) => {
                 quiet += 1;
                 live(Duration::from_millis(40));
             }

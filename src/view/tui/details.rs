@@ -262,10 +262,12 @@ fn found(connection: &Connection, view: &View<'_>, width: u16, room: usize) -> V
         lines
     };
     let in_full = |finding: &Finding| what_lines(finding, connection, view, width);
-    let levels: [&dyn Fn(&Finding) -> Vec<Line<'static>>; 2] = [&in_full, &with_why];
-    for level in levels.into_iter().filter(|_| beyond == 0) {
+    for says_why in [false, true].into_iter().filter(|_| beyond == 0) {
         for (finding, block) in all.iter().zip(&mut blocks) {
-            let more = level(finding);
+            let more = match says_why {
+                true => with_why(finding),
+                false => in_full(finding),
+            };
             if taken - block.len() + more.len() <= room {
                 taken = taken - block.len() + more.len();
                 *block = more;
