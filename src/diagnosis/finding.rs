@@ -254,6 +254,18 @@ pub enum Owned {
     Before,
 }
 
+impl From<Owners<'_>> for Owned {
+    fn from(owners: Owners<'_>) -> Self {
+        match owners {
+            Owners::NotLooked => Self::NotLooked,
+            Owners::Hidden => Self::Hidden,
+            Owners::Nobody => Self::Nobody,
+            Owners::Now(_) => Self::Now,
+            Owners::Before(_) => Self::Before,
+        }
+    }
+}
+
 impl Standing {
     /// How an end stands.
     pub fn of(connection: &Connection, side: Side, track: &Track) -> Self {
@@ -270,13 +282,7 @@ impl Standing {
             since: since.map_or(When::Before(connection.opened()), |span| span.from),
             unread: track.beside().unread,
             holding: owners.holding().cloned(),
-            owned: match owners {
-                Owners::NotLooked => Owned::NotLooked,
-                Owners::Hidden => Owned::Hidden,
-                Owners::Nobody => Owned::Nobody,
-                Owners::Now(_) => Owned::Now,
-                Owners::Before(_) => Owned::Before,
-            },
+            owned: owners.into(),
         }
     }
 

@@ -121,13 +121,7 @@ impl Whose {
             fds: holder.fds.clone(),
         };
         Self {
-            owned: match owners {
-                Owners::NotLooked => Owned::NotLooked,
-                Owners::Hidden => Owned::Hidden,
-                Owners::Nobody => Owned::Nobody,
-                Owners::Now(_) => Owned::Now,
-                Owners::Before(_) => Owned::Before,
-            },
+            owned: owners.into(),
             parties: owners.holders().iter().map(party).collect(),
         }
     }

@@ -12,9 +12,9 @@ use crate::model::Timestamp;
 use crate::model::time::nanos_of;
 use crate::view::doctor::{Report, peer, process, sentence};
 use crate::view::json::VERSION;
-use crate::view::json::bytes::{Address, Name, inert};
+use crate::view::json::bytes::{Address, inert};
 use crate::view::json::finding::FindingLine;
-use crate::view::json::owners::OwnersInfo;
+use crate::view::json::owners::{OwnerInfo, OwnersInfo};
 
 #[derive(Serialize)]
 struct Document<'a> {
@@ -38,7 +38,7 @@ struct GroupInfo<'a> {
     code: &'static str,
     severity: &'static str,
     process: Option<String>,
-    owners: Option<Vec<PartyInfo<'a>>>,
+    owners: Option<Vec<OwnerInfo<'a>>>,
     peer: String,
     remote: Option<Address>,
     local: Option<Address>,
@@ -61,30 +61,8 @@ struct GroupInfo<'a> {
     findings: Vec<usize>,
 }
 
-#[derive(Serialize)]
-struct PartyInfo<'a> {
-    pid: u32,
-    comm: Name,
-    fds: &'a [u32],
-    uid: Option<u32>,
-    user: Option<&'a str>,
-    cmdline: Option<&'a str>,
-    started: u64,
-}
-
-impl<'a> From<&'a Party> for PartyInfo<'a> {
-    fn from(party: &'a Party) -> Self {
-        let program = &*party.program;
-        Self {
-            pid: program.id.pid,
-            comm: Name(program.comm),
-            fds: &party.fds,
-            uid: program.uid,
-            user: program.user.as_deref(),
-            cmdline: program.cmdline.as_deref(),
-            started: program.id.started,
-        }
-    }
+fn owner(party: &Party) -> OwnerInfo<'_> {
+    OwnerInfo::new(&party.program, &party.fds)
 }
 
 #[derive(Serialize)]
@@ -230,7 +208,7 @@ impl<'a> GroupInfo<'a> {
             code: group.code.token(),
             severity: group.severity.token(),
             process: process(group),
-            owners: is_known.then(|| group.parties.iter().map(PartyInfo::from).collect()),
+            owners: is_known.then(|| group.parties.iter().map(owner).collect()),
             peer: peer(group),
             remote: remote.map(Address),
             local: local.map(Address),

@@ -2,7 +2,7 @@
 
 use serde::{Serialize, Serializer};
 
-use crate::model::{Holder, Seen};
+use crate::model::{Holder, Program, Seen};
 use crate::timeline::{Holding, Owners};
 use crate::view::json::bytes::Name;
 
@@ -46,18 +46,24 @@ pub(super) struct OwnerInfo<'a> {
     started: u64,
 }
 
-impl<'a> From<&'a Holder> for OwnerInfo<'a> {
-    fn from(holder: &'a Holder) -> Self {
-        let program = &*holder.program;
+impl<'a> OwnerInfo<'a> {
+    /// A process that holds something under these descriptors.
+    pub(super) fn new(program: &'a Program, fds: &'a [u32]) -> Self {
         Self {
             pid: program.id.pid,
             comm: Name(program.comm),
-            fds: &holder.fds,
+            fds,
             uid: program.uid,
             user: program.user.as_deref(),
             cmdline: program.cmdline.as_deref(),
             started: program.id.started,
         }
+    }
+}
+
+impl<'a> From<&'a Holder> for OwnerInfo<'a> {
+    fn from(holder: &'a Holder) -> Self {
+        Self::new(&holder.program, &holder.fds)
     }
 }
 
