@@ -38,6 +38,8 @@ pub(super) struct Book {
     news: Vec<u32>,
     /// Sockets without a holder of which nothing final was said.
     alone: HashSet<u32>,
+    /// Sockets of which it was said that nobody holds them: they may be on their way to somebody.
+    unheld: HashSet<u32>,
     /// The begin of the newest round of questions for known descriptors.
     verified: Timestamp,
 }
@@ -106,6 +108,12 @@ impl Book {
         self.wanted.remove(&inode);
         self.sockets.remove(&inode);
         self.alone.remove(&inode);
+        self.unheld.remove(&inode);
+    }
+
+    /// Whether a socket that nobody held may have reached somebody.
+    pub(super) fn has_unheld(&self) -> bool {
+        !self.unheld.is_empty()
     }
 
     pub(super) const fn wanted(&self) -> &HashSet<u32> {
@@ -183,13 +191,14 @@ impl Book {
         socket.seen = seen;
         socket.differs(begun, before);
         self.alone.remove(&inode);
+        self.unheld.remove(&inode);
         note(&mut self.news, socket, inode);
     }
 
     /// A whole look that began at `begun` is over: whoever is still alone was not found by it.
     pub(super) fn looked_at_all(&mut self, seen: Seen, begun: Timestamp) {
         let sockets = &mut self.sockets;
-        let news = &mut self.news;
+        let (news, unheld) = (&mut self.news, &mut self.unheld);
         self.alone.retain(|inode| {
             let Some(socket) = sockets.get_mut(inode) else {
                 return false;
@@ -204,6 +213,7 @@ impl Book {
             socket.seen = seen;
             socket.differs(begun, begun);
             note(news, socket, *inode);
+            unheld.insert(*inode);
             false
         });
     }

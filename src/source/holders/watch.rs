@@ -25,6 +25,9 @@ use crate::source::holders::{PROC, off, running, said};
 const ROUND: Duration = Duration::from_millis(100);
 /// The names of holders are read this often: a program that becomes another keeps its sockets.
 const NAMES: Duration = Duration::from_secs(1);
+/// A socket that nobody holds is looked for this often in those who hold, or held, others: handed over,
+/// it arrives there.
+const AWAITED: Duration = Duration::from_secs(1);
 /// Every process is looked into this often.
 const ALL: Duration = Duration::from_secs(10);
 /// Questions that come in this time are answered by one look.
@@ -198,7 +201,8 @@ impl Rounds {
         }
         let can_pay = self.purse.is_open(now);
         let is_hunting = self.book.is_hunting(now);
-        if is_hunting && (can_pay || self.likely.is_due(now, COLLECT)) {
+        let is_awaited = self.book.has_unheld() && self.likely.is_due(now, AWAITED);
+        if is_awaited || is_hunting && (can_pay || self.likely.is_due(now, COLLECT)) {
             let cpu = clock::thread_cpu();
             self.likely.begin(now);
             self.look_at_the_likely();
