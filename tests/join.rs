@@ -274,6 +274,7 @@ fn told(steps: &[Step], trouble: Trouble, dice: &mut Dice) -> Vec<Observation> {
     };
     let facts = Body::Host(HostFacts {
         port_range: None,
+        time_wait_reuse: None,
         time_wait_overflows: Some(0),
         ..HostFacts::default()
     });

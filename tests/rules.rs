@@ -18,7 +18,7 @@ use std::path::Path;
 
 use scenario::{ExpectFinding, files, load, told};
 use tcpwatch::diagnosis::finding::{Code, Finding};
-use tcpwatch::diagnosis::{Known, News, Settings, Subject};
+use tcpwatch::diagnosis::{Known, News, Settings, Severity, Subject};
 use tcpwatch::model::{Observation, Timestamp};
 use tcpwatch::timeline::Tracker;
 
@@ -100,9 +100,21 @@ fn check(file: &Path) -> BTreeSet<Code> {
         assert!(!finding.evidence.is_empty(), "{file:?}: no evidence");
         assert!(!finding.what.is_empty() && !finding.advice.is_empty());
         assert!(!finding.what.ends_with('.'), "{file:?}: {}", finding.what);
-        let is_subject = |news: &&News| news.finding().number == finding.number;
-        let said = news.iter().filter(is_subject).count();
-        assert_eq!(said, 1 + usize::from(finding.over.is_some()), "{file:?}");
+        let of_it = || {
+            news.iter()
+                .filter(|news| news.finding().number == finding.number)
+        };
+        let said: Vec<Severity> = of_it()
+            .filter(|news| matches!(news, News::Found(_)))
+            .map(|news| news.finding().severity)
+            .collect();
+        // Again only when it has become worse.
+        assert!(
+            !said.is_empty() && said.is_sorted_by(|a, b| a < b),
+            "{file:?}: {said:?}"
+        );
+        let over = of_it().filter(|news| matches!(news, News::Over(_))).count();
+        assert_eq!(over, usize::from(finding.over.is_some()), "{file:?}");
     }
     let known = |word: &str| Code::of(word).unwrap_or_else(|| panic!("{file:?}: {word}"));
     let codes = scenario.finding.iter().map(|found| known(&found.code));

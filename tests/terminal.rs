@@ -200,7 +200,7 @@ fn signals_end_it_in_good_order() {
 fn only_whole_frames_are_sent() {
     let mut console = waiting();
     console.press("?");
-    console.wait_for("next connection");
+    console.wait_for("next, previous connection");
     console.press("q");
     assert_eq!(console.status(), 0);
     console.assert_given_back();
@@ -262,7 +262,7 @@ fn ctrl_z_without_a_shell_does_not_stop_it() {
     let mut console = waiting_on(Setup::tcpwatch(&IDLE).without_shell());
     console.press(CTRL_Z);
     console.press("?");
-    console.wait_for("next connection");
+    console.wait_for("next, previous connection");
     console.assert_taken();
     console.press("q");
     assert!(console.is_gone_within(END_TIME), "{console}");
@@ -280,7 +280,7 @@ fn it_ends_with_its_terminal_when_it_is_deaf_to_hangup() {
     let mut console = waiting_on(Setup::deaf_to_hangup(&IDLE));
     console.signal(Signal::HUP);
     console.press("?");
-    console.wait_for("next connection");
+    console.wait_for("next, previous connection");
     let before = console.cpu().unwrap();
     let mut after = before;
     let deadline = clock::now().plus(END_TIME);

@@ -254,6 +254,9 @@ pub struct HostFacts {
     pub resets: Option<u64>,
     /// `net.ipv4.ip_local_port_range`: the first and the last port that `connect()` chooses from.
     pub port_range: Option<(u16, u16)>,
+    /// `net.ipv4.tcp_tw_reuse`: whether `connect()` may take the port of a TIME_WAIT that is older than a
+    /// second. 0 never, 1 always, 2 (the default) on loopback.
+    pub time_wait_reuse: Option<u8>,
     /// `net.ipv4.tcp_fastopen` lets servers accept before the handshake has ended (bit 1).
     pub server_fast_open: bool,
 }

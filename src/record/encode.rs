@@ -386,6 +386,7 @@ fn host(
     if let Some((first, last)) = facts.port_range {
         line.display("port_range", format_args!("{first}-{last}"));
     }
+    line.optional("time_wait_reuse", facts.time_wait_reuse.map(u64::from));
     line.flag("server_fast_open", facts.server_fast_open);
     line.end();
 }

@@ -40,6 +40,7 @@ pub fn facts(scope: Scope, place: &Place) -> HostFacts {
             .then(|| fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").ok())
             .flatten()
             .and_then(|text| port_range(&text)),
+        time_wait_reuse: sysctl("tcp_tw_reuse").and_then(|value| u8::try_from(value).ok()),
         // TFO_SERVER_ENABLE, include/net/tcp.h
         server_fast_open: sysctl("tcp_fastopen").is_some_and(|bits| bits & 2 != 0),
     }

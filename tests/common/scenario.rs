@@ -139,6 +139,7 @@ pub struct Host {
     #[serde(default)]
     pub fast_open: bool,
     pub port_range: Option<(u16, u16)>,
+    pub time_wait_reuse: Option<u8>,
     pub listen_overflows: Option<u64>,
 }
 
@@ -439,6 +440,7 @@ pub fn observation(step: &Step, default: Option<&str>) -> Observation {
         source,
         body: Body::Host(HostFacts {
             port_range: host.port_range,
+            time_wait_reuse: host.time_wait_reuse,
             listen_overflows: host.listen_overflows,
             scope: scope(),
             fin_timeout: host.fin_timeout_s.map(Duration::from_secs),

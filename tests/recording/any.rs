@@ -254,16 +254,17 @@ fn facts() -> BoxedStrategy<Body> {
     (
         (scope(), of(number()), of(number())),
         (of(number()), of(number()), of(number()), any::<bool>()),
-        of(any::<(u16, u16)>()),
+        (of(any::<(u16, u16)>()), of(any::<u8>())),
     )
         .prop_map(
             |(
                 (scope, fin_timeout, max_tw_buckets),
                 (time_wait_overflows, listen_overflows, resets, server_fast_open),
-                port_range,
+                (port_range, time_wait_reuse),
             )| {
                 Body::Host(HostFacts {
                     port_range,
+                    time_wait_reuse,
                     scope,
                     fin_timeout: fin_timeout.map(Duration::from_nanos),
                     max_tw_buckets,

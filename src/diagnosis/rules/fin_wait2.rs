@@ -137,7 +137,10 @@ fn closed_long_ago(case: &Case<'_>) -> Lasted {
     let timeout = case.tracker.host(case.track.id().scope.host).fin_timeout;
     let timer = case.track.last().timer;
     match (timer, timeout) {
-        (Some(timer), Some(timeout)) if case.track.last().is_mini_socket() => {
+        // The timer is as coarse as the kernel's tick, and of any age is of any age.
+        (Some(timer), Some(timeout))
+            if case.track.last().is_mini_socket() && !threshold.is_zero() =>
+        {
             let closed = timer.deadline.minus(timeout);
             let entered = case.entered();
             case.lasts_until(closed.max(entered).plus(threshold))

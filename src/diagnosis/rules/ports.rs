@@ -1,7 +1,7 @@
 //! How many ephemeral ports connections to one destination take up, most of them in TIME_WAIT.
 //!
 //! The kernel gives a port again to another destination, but not to the same one while its 4-tuple
-//! is in use. So ports are counted by (local address, destination), of the side that connected.
+//! is in use; a TIME_WAIT on loopback is in the way for a second only, unless the host says otherwise. So ports are counted by (local address, destination), of the side that connected.
 //! The traps: this runs beside every connection of a busy host, so it counts steps and does not
 //! walk the connections; and the tracker forgets settled connections beyond a number, so a TIME_WAIT
 //! counts here until its 60 s are over, known or forgotten.
@@ -22,9 +22,9 @@ type Fast = foldhash::fast::RandomState;
 const TIME_WAIT_LENGTH: Duration = Duration::from_secs(60);
 /// So many ports are counted in all; of more nothing is said.
 const COUNTED: usize = 400_000;
-/// A destination with fewer can't be near any threshold: the port range is at least this wide on
-/// any host that connects out in earnest.
-const FEW: usize = 16;
+/// A destination with fewer can't be near any threshold: no host that connects out in earnest has so
+/// small a range.
+const FEW: usize = 4;
 /// A busy destination is judged this often.
 const EVERY: Duration = Duration::from_secs(1);
 /// What holds goes on to hold until it is this much (percent) below its threshold.
@@ -41,6 +41,13 @@ struct Use {
 }
 
 impl Use {
+    /// Whether `connect()` may take the port though its TIME_WAIT is there: after a second, where the
+    /// host allows it (`tcp_twsk_unique`, net/ipv4/tcp_ipv4.c).
+    fn is_given_again(&self, at: Timestamp, may_reuse: bool) -> bool {
+        const DELAY: Duration = Duration::from_secs(1);
+        may_reuse && self.waits.is_some_and(|since| since.plus(DELAY) <= at)
+    }
+
     fn is_over(&self, at: Timestamp) -> bool {
         self.waits
             .is_some_and(|since| since.plus(TIME_WAIT_LENGTH) <= at)
@@ -173,9 +180,16 @@ impl Ports {
             return;
         };
         let there_are = u32::from(last - first) + 1;
+        let may_reuse = match tracker.host(way.0.host).time_wait_reuse {
+            Some(0) => false,
+            Some(1) => true,
+            // The default, since Linux 4.19.
+            Some(_) | None => way.1.is_loopback() && way.2.addr().is_loopback(),
+        };
         let in_use = ports
             .iter()
-            .filter(|(port, usage)| (first..=last).contains(port) && !usage.is_over(at));
+            .filter(|(port, _)| (first..=last).contains(port))
+            .filter(|(_, usage)| !usage.is_over(at) && !usage.is_given_again(at, may_reuse));
         let (mut used, mut waiting) = (0_u32, 0_u32);
         for (_, usage) in in_use {
             used += 1;

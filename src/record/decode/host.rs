@@ -19,6 +19,7 @@ impl<S: Known> Decoder<'_, S> {
             time_wait_overflows: raw.time_wait_overflows,
             listen_overflows: raw.listen_overflows,
             resets: raw.resets,
+            time_wait_reuse: raw.time_wait_reuse,
             port_range: raw.port_range.map(port_range).transpose()?,
             server_fast_open: raw.server_fast_open,
         })
