@@ -18,8 +18,9 @@ const ACKNOWLEDGED: Duration = Duration::from_secs(1);
 /// With less than a segment unread a peer has no reason to tell of new room (RFC 9293, 3.8.6.2.2),
 /// and a segment of Ethernet has some 1,448 bytes. The SYN and the FIN count one each.
 const ONE_SEGMENT: u64 = 1_400;
-/// Only the SYN was ever acknowledged.
-const NO_DATA: u64 = 1;
+/// Nothing was ever acknowledged. Who connected counts its SYN as one byte, who was connected to does not
+/// (`tcp_rcv_synsent_state_process`, net/ipv4/tcp_input.c), and a byte of data looks the same.
+const NO_DATA: u64 = 0;
 /// 10 ms: the coarsest jiffy (HZ=100), by which a counter may be off.
 const JIFFY: Duration = Duration::from_millis(10);
 /// Bounds that are closer are one time to whoever reads it.
@@ -190,6 +191,10 @@ mod tests {
     fn the_bounds_of_a_close_wait_hold_the_truth() {
         let of = |sent, received, ack| counters(TcpState::CloseWait, sent, received, ack);
         let nothing_sent = |counters| Counters {
+            bytes_acked: Some(0),
+            ..counters
+        };
+        let one_byte_sent = |counters| Counters {
             bytes_acked: Some(1),
             ..counters
         };
@@ -218,6 +223,12 @@ mod tests {
                 nothing_sent(of(20_100, 20_100, 20_000)),
                 20_000,
                 20_000,
+            ),
+            (
+                "one byte, since the FIN",
+                one_byte_sent(of(15_000, 22_004, 14_990)),
+                14_990,
+                22_004,
             ),
             ("FIN on data", of(23_004, 20_000, 20_000), 20_000, 20_000),
             (
