@@ -23,7 +23,7 @@ use crate::run::lines::LineShow;
 use crate::run::merge::{HORIZON, Merge, Stream};
 use crate::run::record::{self, NoShow};
 use crate::run::screen::ScreenShow;
-use crate::run::{Outcome, place, signals};
+use crate::run::{Outcome, complain, place, signals};
 use crate::source::feed::Feed;
 use crate::source::quick::{Asker, Batch};
 use crate::source::{SourceError, clock};
