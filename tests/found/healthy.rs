@@ -23,7 +23,7 @@ use crate::watcher::Watcher;
 use crate::{findings, in_both_ways};
 
 /// How long the load lasts.
-const LASTS: Duration = Duration::from_secs(10);
+const LASTS: Duration = Duration::from_secs(6);
 
 /// The lowest thresholds at which a healthy server on a busy machine is still left in peace.
 const LOW: Settings = Settings {
