@@ -19,6 +19,7 @@ fn main() -> ExitCode {
         Ok(Outcome::NothingMatched | Outcome::Found | Outcome::TimedOut | Outcome::NotShown) => {
             ExitCode::from(1)
         }
+        Ok(Outcome::CanNotTell) => ExitCode::from(2),
         Ok(Outcome::Failed) => ExitCode::from(3),
         Ok(Outcome::Actor(code)) => code,
         Err(error) if run::is_broken_pipe(&error) => ExitCode::SUCCESS,

@@ -36,6 +36,8 @@ pub enum Outcome {
     NothingMatched,
     /// The doctor found something.
     Found,
+    /// The doctor found nothing, and could not see all that was asked for.
+    CanNotTell,
     /// A wait that came to nothing in its time.
     TimedOut,
     /// A wait that something was found in.

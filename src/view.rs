@@ -121,12 +121,11 @@ impl Choose for Filter {
     }
 
     fn may_want(&self, connection: &Connection) -> bool {
-        let is_not_looked_into = |(_, track): (Side, &Track)| {
-            track.beside().descriptor == Some(Descriptor::Held)
-                && !track.is_gone()
-                && track.owners() == Owners::NotLooked
-        };
-        !self.selection.processes.is_any() && connection.visible().any(is_not_looked_into)
+        may_be_theirs(self, connection, is_not_looked_into)
+    }
+
+    fn is_hidden(&self, connection: &Connection) -> bool {
+        may_be_theirs(self, connection, |track| track.owners() == Owners::Hidden)
     }
 
     fn wants_finding(&self, finding: &Finding, tracker: &Tracker) -> bool {
@@ -136,6 +135,44 @@ impl Choose for Filter {
     fn wants_listener(&self, listener: &Listener, tracker: &Tracker) -> bool {
         wants_listener(self, listener, tracker)
     }
+}
+
+/// Whether `connection` can be of a process that is asked for, and nobody can tell: an end that is
+/// not gone is so.
+fn may_be_theirs(filter: &Filter, connection: &Connection, is_so: impl Fn(&Track) -> bool) -> bool {
+    let selection = &filter.selection;
+    !selection.processes.is_any()
+        && connection
+            .visible()
+            .any(|(_, track)| !track.is_gone() && is_so(track))
+        && connection.is_selected_by(&selection.held_by_any())
+        && !wants(filter, connection)
+}
+
+fn is_not_looked_into(track: &Track) -> bool {
+    track.beside().descriptor == Some(Descriptor::Held) && track.owners() == Owners::NotLooked
+}
+
+/// Whether who asks for a process can't be told if this connection is its: who holds it is hidden,
+/// or could not be looked up.
+pub fn is_undecided(filter: &Filter, connection: &Connection) -> bool {
+    may_be_theirs(filter, connection, |track| {
+        track.owners() == Owners::Hidden || is_not_looked_into(track)
+    })
+}
+
+/// The same of a listener in trouble.
+pub fn is_undecided_listener(filter: &Filter, listener: &Listener, tracker: &Tracker) -> bool {
+    let any = Filter {
+        selection: filter.selection.held_by_any(),
+        ..filter.clone()
+    };
+    !filter.selection.processes.is_any()
+        && matches!(
+            tracker.owners_of(listener),
+            Owners::Hidden | Owners::NotLooked
+        )
+        && wants_listener(&any, listener, tracker)
 }
 
 /// What to say to who asks for a process, where `connection` may be one of its and who holds it is

@@ -96,6 +96,7 @@ fn text(story: &Story, ms: u64, severity: Severity) -> String {
         filter: "port 5432".into(),
         now: at(ms),
         connections: tracker.connections().count(),
+        undecided: 0,
         groups: group(story.known.diagnosis.findings(), tracker, at(ms)),
         listeners: health(tracker.listeners(), tracker),
         all_listeners: true,

@@ -337,3 +337,36 @@ fn an_ordinary_user_can_wait() {
         assert!(text.contains("2 ends of port"), "{text}");
     });
 }
+
+#[test]
+fn what_is_hidden_is_not_closed() {
+    let copy = copy::Copy::new("wait");
+    alone(|| {
+        let server = server();
+        let _pair = Pair::to(&server);
+        let own = std::process::id().to_string();
+        let as_nobody = |arguments: &[&str]| {
+            let all = [&["wait", "--until", "closed", "--timeout", "2s"], arguments].concat();
+            let mut command = program(&copy.program(), &all);
+            command.uid(NOBODY).gid(NOBODY).current_dir("/");
+            let output = run_to_end(command);
+            let said = [output.stdout, output.stderr].map(|out| String::from_utf8(out).unwrap());
+            (said.concat(), output.status.code())
+        };
+        let (said, status) = as_nobody(&["--pid", &own]);
+        assert_eq!(status, Some(2), "{said}");
+        assert!(
+            said.contains("not visible without CAP_SYS_PTRACE"),
+            "{said}"
+        );
+        let (said, status) = as_nobody(&["--pid", &own, "--at-least", "1"]);
+        assert_eq!(status, Some(1), "{said}");
+        assert!(
+            said.contains("not visible without CAP_SYS_PTRACE"),
+            "{said}"
+        );
+        // Nobody has this number.
+        let (said, status) = as_nobody(&["--pid", "4194304"]);
+        assert_eq!(status, Some(0), "{said}");
+    });
+}

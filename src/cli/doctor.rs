@@ -16,7 +16,7 @@ use crate::view::palette::ColorMode;
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Exit status: 0 nothing at or above --severity, also when nothing matches; 1 something; 2 trouble or wrong usage."
+    after_help = "Exit status: 0 nothing at or above --severity, also when nothing matches; 1 something; 2 trouble, wrong usage, or nothing and --pid or --process ask for what is hidden."
 )]
 pub(super) struct DoctorArgs {
     #[command(flatten)]

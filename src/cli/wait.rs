@@ -13,7 +13,7 @@ use crate::diagnosis::until::{FailOn, Target};
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Exit status: 0 it is so; 1 timed out; 2 trouble, wrong usage, or ended by a signal; 3 a --fail-on finding."
+    after_help = "Exit status: 0 it is so; 1 timed out; 2 trouble, wrong usage, ended by a signal, or --pid or --process ask for what is hidden; 3 a --fail-on finding."
 )]
 pub(super) struct WaitArgs {
     #[command(flatten)]

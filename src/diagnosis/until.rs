@@ -115,6 +115,8 @@ pub trait Choose {
     fn wants(&self, connection: &Connection) -> bool;
     /// Whether it can still turn out to be: who holds it is not known yet.
     fn may_want(&self, connection: &Connection) -> bool;
+    /// Whether it can be wanted, and nobody can tell: who holds it is hidden.
+    fn is_hidden(&self, connection: &Connection) -> bool;
     /// Whether this finding is about something that is.
     fn wants_finding(&self, finding: &Finding, tracker: &Tracker) -> bool;
     /// Whether this listener is.
@@ -145,6 +147,8 @@ pub struct Until {
     open: BTreeSet<ConnId>,
     /// Open ones of which it is not known yet whether they are wanted.
     undecided: BTreeSet<ConnId>,
+    /// Open ones of which that can't be known.
+    hidden: BTreeSet<ConnId>,
     /// Ends that have reached the state; likewise.
     ends: HashSet<(ConnId, Side), Fast>,
     reached: u64,
@@ -166,6 +170,7 @@ impl Until {
             seen: 0,
             open: BTreeSet::new(),
             undecided: BTreeSet::new(),
+            hidden: BTreeSet::new(),
             ends: HashSet::default(),
             reached: 0,
             mild: Vec::new(),
@@ -203,6 +208,12 @@ impl Until {
         self.open.iter().copied()
     }
 
+    /// How many are open of which it is not known whether they are wanted, as nobody could tell
+    /// yet, or may.
+    pub fn unknown(&self) -> usize {
+        self.undecided.len() + self.hidden.len()
+    }
+
     /// Takes in what followed from an observation, which `known` has just taken in.
     pub fn take(&mut self, observation: &Observation, known: &Known, choose: &impl Choose) {
         let is_look = match &observation.body {
@@ -236,15 +247,14 @@ impl Until {
         let conn = connection.id();
         // Once wanted, it is waited for to its end.
         if !self.matched.contains(&conn) {
+            self.undecided.remove(&conn);
+            self.hidden.remove(&conn);
             if !choose.wants(connection) {
-                if connection.closed().is_none() && choose.may_want(connection) {
-                    self.undecided.insert(conn);
-                } else {
-                    self.undecided.remove(&conn);
+                if connection.closed().is_none() {
+                    self.note_unknown(connection, choose);
                 }
                 return;
             }
-            self.undecided.remove(&conn);
             self.matched.insert(conn);
             self.seen += 1;
         }
@@ -260,6 +270,14 @@ impl Until {
                     self.reached += 1;
                 }
             }
+        }
+    }
+
+    fn note_unknown(&mut self, connection: &Connection, choose: &impl Choose) {
+        if choose.may_want(connection) {
+            self.undecided.insert(connection.id());
+        } else if choose.is_hidden(connection) {
+            self.hidden.insert(connection.id());
         }
     }
 

@@ -25,10 +25,13 @@ use crate::run::live::{Message, TO_END};
 use crate::run::{Outcome, lines, place, signals};
 use crate::source::clock;
 use crate::source::feed::Feed;
+use crate::source::holders::may_hide;
 use crate::timeline::{Listener, Tracker};
 use crate::view::doctor::{Elsewhere, Report};
 use crate::view::json::Layout;
-use crate::view::{json, wants, wants_finding, wants_listener};
+use crate::view::{
+    is_undecided, is_undecided_listener, json, wants, wants_finding, wants_listener,
+};
 
 /// A listener that looks full is looked at again after this time, not before.
 const SECOND_LOOK: Duration = Duration::from_millis(200);
@@ -50,9 +53,10 @@ pub(super) fn doctor(config: &Doctor) -> anyhow::Result<Outcome> {
         None => doctor.report(Layout::Pretty)?,
         Some(period) => doctor.watch(period)?,
     }
-    Ok(match doctor.is_alarming {
-        true => Outcome::Found,
-        false => Outcome::Done,
+    Ok(match (doctor.is_alarming, doctor.is_undecided) {
+        (true, _) => Outcome::Found,
+        (false, true) => Outcome::CanNotTell,
+        (false, false) => Outcome::Done,
     })
 }
 
@@ -80,6 +84,8 @@ struct Practice<'a> {
     news: Vec<News>,
     /// The last report had something at or above the severity.
     is_alarming: bool,
+    /// What it did not have may be hidden.
+    is_undecided: bool,
 }
 
 impl<'a> Practice<'a> {
@@ -104,6 +110,7 @@ impl<'a> Practice<'a> {
             now: Timestamp::default(),
             news: Vec::new(),
             is_alarming: false,
+            is_undecided: false,
         };
         practice.take(&opening);
         Ok(practice)
@@ -218,16 +225,14 @@ impl<'a> Practice<'a> {
     }
 
     fn report(&mut self, layout: Layout) -> anyhow::Result<()> {
-        let (text, is_alarming) = self.written(layout)?;
-        self.is_alarming = is_alarming;
+        let text = self.written(layout)?;
         let mut out = io::stdout().lock();
         out.write_all(text.as_bytes())
             .and_then(|()| out.flush())
             .context("write to standard output")
     }
 
-    /// The report, and whether something in it is at or above the severity.
-    fn written(&self, layout: Layout) -> anyhow::Result<(String, bool)> {
+    fn written(&mut self, layout: Layout) -> anyhow::Result<String> {
         let config = self.config;
         let tracker = &self.known.tracker;
         let wanted = || {
@@ -244,6 +249,7 @@ impl<'a> Practice<'a> {
             filter: config.filter.to_string(),
             now: self.now,
             connections: wanted().count(),
+            undecided: self.undecided(),
             groups: group::group(findings, tracker, self.now),
             listeners: health(listeners, tracker),
             all_listeners: config.filter.port_groups().next().is_some(),
@@ -259,7 +265,27 @@ impl<'a> Practice<'a> {
             ListFormat::Json => json::doctor(&report, layout)? + "\n",
             ListFormat::Text => report.text(config.color),
         };
-        Ok((text, report.is_alarming()))
+        (self.is_alarming, self.is_undecided) = (report.is_alarming(), report.undecided > 0);
+        Ok(text)
+    }
+
+    /// How many connections and listeners in trouble may be of the processes asked for, for all that
+    /// can be known.
+    fn undecided(&self) -> usize {
+        let (filter, tracker) = (&self.config.filter, &self.known.tracker);
+        let connections = tracker.connections().filter(|connection| {
+            connection.opened() <= self.looked && is_undecided(filter, connection)
+        });
+        let listeners = tracker
+            .listeners()
+            .filter(|listener| is_undecided_listener(filter, listener, tracker));
+        let in_trouble = health(listeners, tracker);
+        let in_trouble = in_trouble.iter().filter(|health| health.is_in_trouble());
+        match connections.count() + in_trouble.count() {
+            0 => 0,
+            undecided if may_hide(&filter.selection.processes) => undecided,
+            _ => 0,
+        }
     }
 
     fn missed(&self) -> Vec<String> {

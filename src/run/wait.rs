@@ -12,14 +12,15 @@ use anyhow::{Context, bail};
 
 use crate::cli::{Format, Wait};
 use crate::diagnosis::Known;
-use crate::diagnosis::until::{Progress, Until};
+use crate::diagnosis::until::{Progress, Target, Until};
 use crate::lab::judge::Conclusion;
 use crate::model::filter::Filter;
 use crate::model::{Body, Observation, SourceName, SourceState, Timestamp};
 use crate::run::live::{Flow, Show, watch_with};
 use crate::run::{Outcome, list};
+use crate::source::holders::may_hide;
 use crate::view::json;
-use crate::view::waiting::{Ended, Waited};
+use crate::view::waiting::{self, Ended, Waited};
 
 /// How long a first whole look may take beyond the time, until that is trouble.
 const FIRST_LOOK: Duration = Duration::from_secs(5);
@@ -64,6 +65,10 @@ impl WaitShow {
     /// The end, when this is it.
     fn decide(&mut self, known: &Known, now: Timestamp, is_over: bool) -> anyhow::Result<()> {
         let progress = self.until.progress();
+        let unknown = self.unknown();
+        if progress == Progress::Reached && self.until.target() == Target::Closed && unknown > 0 {
+            bail!("it can't be told: {}", waiting::unknown(unknown));
+        }
         let (ended, outcome) = match &progress {
             Progress::Failed(finding) => (Ended::Failed(finding), Outcome::Failed),
             Progress::Reached => (Ended::Reached, Outcome::Done),
@@ -77,6 +82,7 @@ impl WaitShow {
             tracker: &known.tracker,
             now,
             waited: now.since(self.begun.unwrap_or(now)),
+            unknown,
         };
         let line = match self.format {
             Format::Json => json::waited(&waited)?,
@@ -84,6 +90,15 @@ impl WaitShow {
         };
         self.result = Some(Done { outcome, line });
         Ok(())
+    }
+
+    /// How many connections may be wanted as well, for all that can be known.
+    fn unknown(&self) -> usize {
+        match self.until.unknown() {
+            0 => 0,
+            unknown if may_hide(&self.filter.selection.processes) => unknown,
+            _ => 0,
+        }
     }
 
     fn has_only_timed_out(&self) -> bool {

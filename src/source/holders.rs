@@ -6,6 +6,7 @@
 //! of them. It is made only when all could be looked into, and otherwise said to be partial.
 
 mod book;
+mod hidden;
 #[cfg(test)]
 mod made_up;
 mod newest;
@@ -25,6 +26,7 @@ use crate::model::{Body, Holders, Observation, Scope, Seen, SourceName, SourceSt
 use crate::source::clock;
 use scan::Scanner;
 
+pub use hidden::may_hide;
 pub use watch::Watch;
 
 /// Looks through all processes once and says of each inode who holds its socket: also of those that

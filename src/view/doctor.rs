@@ -43,6 +43,8 @@ pub struct Report<'a> {
     pub now: Timestamp,
     /// Connections that the filter wants.
     pub connections: usize,
+    /// More, of which nobody can tell whether they are of the processes asked for.
+    pub undecided: usize,
     /// What was found, worst first.
     pub groups: Vec<Group<'a>>,
     /// The listeners, each with its worth of trouble.
@@ -94,6 +96,13 @@ impl<'a> Report<'a> {
             silent,
             undated,
         } = self.unseen;
+        if self.undecided > 0 {
+            said.push(format!(
+                "{} more may be of the processes asked for: who holds them is not visible without \
+                 CAP_SYS_PTRACE: run it as root, or as the user of the program",
+                words::count(self.undecided, "socket")
+            ));
+        }
         if hidden > 0 {
             said.push(format!(
                 "the holders of {} are not visible without CAP_SYS_PTRACE: run it as root, or as \
@@ -138,7 +147,7 @@ impl<'a> Report<'a> {
         }
         listeners::write(text, self);
         if groups == 0 {
-            line(text, &format!("no trouble in {}", self.looked_at()));
+            line(text, &self.no_trouble());
         } else {
             let found = words::count(findings, "finding");
             let of = words::count(groups, "group");
@@ -148,6 +157,16 @@ impl<'a> Report<'a> {
             );
         }
         self.what_is_not_shown(text);
+    }
+
+    /// That nothing was found, no more than is known.
+    fn no_trouble(&self) -> String {
+        let looked_at = self.looked_at();
+        if self.undecided > 0 {
+            let more = words::count(self.undecided, "socket");
+            return format!("no trouble found in {looked_at}; {more} more may be of those");
+        }
+        format!("no trouble in {looked_at}")
     }
 
     fn what_is_not_shown(&self, text: &mut String) {

@@ -38,6 +38,22 @@ pub struct Waited<'a> {
     pub now: Timestamp,
     /// How long it took.
     pub waited: Duration,
+    /// So many connections may be wanted too: who holds them can't be seen.
+    pub unknown: usize,
+}
+
+/// What to say of so many connections of which nobody can tell whether they are wanted.
+pub fn unknown(number: usize) -> String {
+    let (are, they, their) = match number {
+        1 => ("is", "it is", "its"),
+        _ => ("are", "they are", "their"),
+    };
+    format!(
+        "{} {are} open of which it is not known whether {they} among those asked for: {their} \
+         holders are not visible without CAP_SYS_PTRACE (run it as root, or as the user of the \
+         program)",
+        count(number, "connection")
+    )
 }
 
 impl<'a> Waited<'a> {
@@ -72,7 +88,14 @@ impl<'a> Waited<'a> {
                     true => String::new(),
                     false => format!(": {}{more}", open.join("; ")),
                 };
-                format!("timed out after {time}: {}{open}", self.missing(&of))
+                let unknown = match self.unknown {
+                    0 => String::new(),
+                    number => format!("; {}", unknown(number)),
+                };
+                format!(
+                    "timed out after {time}: {}{open}{unknown}",
+                    self.missing(&of)
+                )
             }
         }
     }

@@ -174,6 +174,35 @@ fn an_ordinary_user_is_told_what_is_wrong_and_what_can_not_be_seen() {
 }
 
 #[test]
+fn what_is_hidden_is_not_without_trouble() {
+    let copy = Copy::new("doctor");
+    alone(|| {
+        let server = server();
+        let mut pair = Pair::to(&server);
+        pair.close_client();
+        pair.server_enters("CLOSE_WAIT");
+        let own = own_pid().to_string();
+        let port = pair.b.port().to_string();
+        let asked: [&[&str]; 2] = [&["--pid", &own], &["--pid", &own, "--port", &port]];
+        for filter in asked {
+            let report = as_nobody(&copy, &[filter, &["--older-than", "0s"]].concat());
+            assert_eq!(report.codes(), [""; 0], "{:#}", report.document);
+            assert_eq!(report.status, 2, "{:#}", report.document);
+            assert_eq!(report.document["undecided"], 1);
+            let unseen = report.document["unseen"].to_string();
+            assert!(unseen.contains("CAP_SYS_PTRACE"), "{unseen}");
+        }
+        // Nobody has this number, and of another port nothing is hidden.
+        let nobodys: [&[&str]; 2] = [&["--pid", "4194304"], &["--pid", &own, "--port", "1"]];
+        for filter in nobodys {
+            let report = as_nobody(&copy, &[filter, &["--older-than", "0s"]].concat());
+            assert_eq!(report.status, 0, "{:#}", report.document);
+            assert_eq!(report.document["undecided"], 0);
+        }
+    });
+}
+
+#[test]
 fn a_filter_of_one_end_hides_no_trouble_of_the_other() {
     alone(|| {
         let server = server();

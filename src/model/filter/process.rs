@@ -51,6 +51,11 @@ impl ProcessSet {
         self.has_pid(pid) && self.has_name(|name| name.is_comm(comm))
     }
 
+    /// Whether a process of which only the number is known can be one of these.
+    pub fn may_have(&self, pid: u32) -> bool {
+        self.has_pid(pid)
+    }
+
     fn has_pid(&self, pid: u32) -> bool {
         self.pids.is_empty() || self.pids.contains(&pid)
     }

@@ -23,6 +23,8 @@ struct Document<'a> {
     filter: &'a str,
     /// Connections looked at.
     connections: usize,
+    /// More, of which nobody can tell whether they are of the processes asked for.
+    undecided: usize,
     older_than_ns: u64,
     severity: &'static str,
     findings: Vec<FindingLine<'a>>,
@@ -141,6 +143,7 @@ pub fn doctor(report: &Report<'_>, layout: Layout) -> serde_json::Result<String>
         at_ns: report.now.nanos(),
         filter: &report.filter,
         connections: report.connections,
+        undecided: report.undecided,
         older_than_ns: nanos_of(report.older_than),
         severity: Severity::token(report.severity),
         groups: groups.collect(),

@@ -29,6 +29,8 @@ struct Document<'a> {
     reached: Option<u64>,
     open_count: usize,
     open: Vec<ConnectionInfo<'a>>,
+    /// Open connections that may be wanted too, as nobody can tell who holds them.
+    unknown: usize,
     finding: Option<FindingLine<'a>>,
     sentence: String,
 }
@@ -65,6 +67,7 @@ pub fn waited(waited: &Waited<'_>) -> serde_json::Result<String> {
             .take(LISTED)
             .map(|connection| ConnectionInfo::new(connection, waited.now))
             .collect(),
+        unknown: waited.unknown,
         finding,
         sentence: waited.sentence(),
     };
