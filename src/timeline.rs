@@ -282,6 +282,11 @@ impl Tracker {
         self.connections.get(&id)
     }
 
+    /// Whether the socket is, or was, an end of a connection that is known.
+    pub fn knows(&self, id: &SockId) -> bool {
+        self.find(id).is_some()
+    }
+
     /// All connections known, oldest first.
     pub fn connections(
         &self,

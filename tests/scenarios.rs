@@ -366,7 +366,7 @@ fn the_namespace_of_b_is_said_where_it_is_another() {
         let text = fs::read_to_string(folder.join(name)).unwrap();
         let scenario: Scenario = toml::from_str(&text).unwrap();
         let run = run(&scenario, 0);
-        tcpwatch::view::json::list(run.tracker.connections(), at(200_000)).unwrap()
+        tcpwatch::view::json::list(run.tracker.connections(), None, at(200_000)).unwrap()
     };
     let two = document("hosts-events.toml");
     assert!(two.contains("\"netns\": 1,\n") && two.contains("\"b_netns\": 2,\n"));

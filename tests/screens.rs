@@ -25,9 +25,9 @@ use ratatui::backend::TestBackend;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::style::Color;
 use tcpwatch::model::event::{File, ResetReason, What};
-use tcpwatch::model::filter::{Filter, Selection};
+use tcpwatch::model::filter::{Filter, ProcessSet, Selection};
 use tcpwatch::model::tcp::StateSet;
-use tcpwatch::model::{Body, Moment, Sample, SourceName, SourceState, TcpState};
+use tcpwatch::model::{Body, Moment, Sample, Seen, SourceName, SourceState, TcpState};
 use tcpwatch::record::Bytes;
 use tcpwatch::run::replay::player::{Player, World};
 use tcpwatch::source::replay::{Input as Taped, Options, Replay};
@@ -127,6 +127,28 @@ fn nothing_there_yet() {
     snapshot("empty", &mut story, 3000);
     story.look(4000, &[waiting_server()], &[]);
     snapshot("empty_with_listener", &mut story, 5000);
+}
+
+/// Whoever asks for a process hears that there are connections, and that nobody may look whose.
+#[test]
+fn nothing_of_the_process_that_is_asked_for() {
+    let filter = Filter {
+        selection: Selection {
+            processes: ProcessSet {
+                pids: vec![11_135],
+                ..ProcessSet::default()
+            },
+            ..Selection::default()
+        },
+        ..Filter::default()
+    };
+    let mut story = Story::with(filter, ColorMode::On, Tracker::default()).running();
+    story.app.show_netns("/run/netns/blue".into());
+    let [a, b] = loopback(40_001, TcpState::Established);
+    let other = loopback(40_002, TcpState::Established);
+    story.look(1000, &[a, b, other[0], other[1], waiting_server()], &[]);
+    story.held_as(1100, a, &[], Seen::Partly);
+    snapshot("none_of_the_process", &mut story, 3000);
 }
 
 #[test]

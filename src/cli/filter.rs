@@ -31,7 +31,8 @@ pub(super) struct FilterArgs {
     /// Connections of which one end is, or was, held by one of these processes
     #[arg(long, value_name = "PID", value_delimiter = ',', value_parser = parse_pid, allow_negative_numbers = true)]
     pid: Vec<u32>,
-    /// The same by the process's name: of the kernel (as ps -o comm has it), or of its command
+    /// The same by the process's name: of the kernel (as ps -o comm has it), of its command, or of
+    /// the script that an interpreter runs (orders-api.py)
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     process: Vec<ProcessName>,
     /// IPv4 connections, also those of dual-stack servers

@@ -6,6 +6,14 @@
 use std::ffi::OsString;
 use std::path::Path;
 
+/// The commands that have options as a live view has.
+const COMMANDS: [&str; 8] = [
+    "list", "doctor", "wait", "record", "lab", "report", "export", "replay",
+];
+
+/// The options of a live view that are given nothing.
+const FLAGS: [&str; 4] = ["--force", "--record-cmdline", "--ipv4", "--ipv6"];
+
 /// What to write instead; `None` when nobody knows what was meant.
 pub(super) fn hint(arguments: &[OsString]) -> Option<String> {
     let words: Vec<&str> = arguments
@@ -22,8 +30,31 @@ pub(super) fn hint(arguments: &[OsString]) -> Option<String> {
         "record" => record(rest).or_else(|| foreign(first, rest)),
         "replay" | "report" | "export" => foreign(first, rest).or_else(|| reading(first, rest)),
         "list" | "lab" | "doctor" | "wait" => foreign(first, rest),
-        _ => foreign("", &words).or_else(|| alone(first)),
+        _ => foreign("", &words)
+            .or_else(|| turned_round(&words))
+            .or_else(|| alone(first)),
     }
+}
+
+/// A command behind its options.
+fn turned_round(words: &[&str]) -> Option<String> {
+    let place = words.iter().position(|word| COMMANDS.contains(word))?;
+    let (options, rest) = words.split_at(place);
+    // What an option is given may be called like a command.
+    let is_value = options
+        .last()
+        .is_some_and(|word| word.starts_with("--") && !word.contains('=') && !FLAGS.contains(word));
+    let is_options = options.first().is_some_and(|word| word.starts_with('-')) && !is_value;
+    let [command, after @ ..] = rest else {
+        return None;
+    };
+    let all: Vec<&str> = [&[*command][..], options, after].concat();
+    is_options.then(|| {
+        format!(
+            "{command}: a command comes before its options: write 'tcpwatch {}'",
+            all.join(" ")
+        )
+    })
 }
 
 /// A word that is no command.
@@ -141,6 +172,11 @@ mod tests {
             ("tcpwatch export", "tcpwatch export night.jsonl"),
             ("tcpwatch help", "tcpwatch --help"),
             ("tcpwatch help lab", "tcpwatch lab --help"),
+            ("tcpwatch --port 51000 list", "tcpwatch list --port 51000"),
+            (
+                "tcpwatch -4 --port=80 doctor --verbose",
+                "tcpwatch doctor -4 --port=80 --verbose",
+            ),
             ("tcpwatch --json", "--format json"),
             ("tcpwatch report x --json", "--format json"),
             ("tcpwatch export x --format svg", "--to svg"),
@@ -151,6 +187,7 @@ mod tests {
             assert!(!text.contains('\n'), "{line}: {text}");
         }
         assert!(!said("tcpwatch --bogus").contains("similar"));
+        assert!(!said("tcpwatch --process list --bogus").contains("before"));
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //! tells a full accept queue from one full instant. With `--watch` all looks are taken in by one
 //! [`Known`], so that what takes time is found as well.
 
-mod beside;
+pub(super) mod beside;
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};

@@ -1,18 +1,21 @@
 //! `tcpwatch list`: one look, both ends on one row.
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::time::Duration;
 
 use anyhow::Context;
 
 use crate::cli::{List, ListFormat};
-use crate::model::{Body, Observation, Scope, SourceName, SourceState};
+use crate::diagnosis::{Health, health};
+use crate::model::filter::Filter;
+use crate::model::{Ask, Body, Observation, Scope, SockId, SourceName, SourceState, TcpState};
+use crate::run::doctor::beside::answers;
 use crate::run::{Outcome, complain, place};
 use crate::source::feed::Feed;
-use crate::source::holders;
-use crate::timeline::{Connection, Owners, Track, Tracker};
+use crate::timeline::{Connection, Owners, Side, Track, Tracker};
 use crate::view::plain::plain;
-use crate::view::{hidden_holders, json, text};
+use crate::view::{hidden_holders, json, text, wants_listener};
 
 /// Looks once and prints what matches.
 pub(super) fn list(config: &List) -> anyhow::Result<Outcome> {
@@ -32,56 +35,104 @@ pub(super) fn list(config: &List) -> anyhow::Result<Outcome> {
         .map(|observation| observation.at)
         .max()
         .unwrap_or_default();
-    find_owners(&mut tracker, config, scope);
-    let selected: Vec<&Connection> = tracker
+    look_beside(&mut tracker, config, scope)?;
+    let mut selected: Vec<&Connection> = tracker
         .connections()
         .filter(|connection| connection.is_selected_by(&config.filter.selection))
         .collect();
-    if selected.is_empty() {
+    // The kernel's order is that of its hash table: another one each time.
+    selected.sort_by_key(|connection| {
+        [Side::B, Side::A].map(|side| {
+            let endpoint = connection.endpoint(side);
+            (endpoint.port(), endpoint.addr())
+        })
+    });
+    let listeners = listeners(&tracker, &config.filter);
+    let is_empty = selected.is_empty() && listeners.as_ref().is_none_or(Vec::is_empty);
+    if is_empty {
         let mut all = tracker.connections();
         let hidden = all.find_map(|connection| hidden_holders(&config.filter, connection));
         hidden.into_iter().for_each(complain);
     }
     let text = match config.format {
-        ListFormat::Json => json::list(selected.iter().copied(), now)? + "\n",
-        ListFormat::Text if selected.is_empty() => {
+        ListFormat::Json => json::list(selected.iter().copied(), listeners.as_deref(), now)? + "\n",
+        ListFormat::Text if is_empty => {
             let filter = config.filter.to_string();
             let of = if filter.is_empty() {
                 String::new()
             } else {
                 format!(" of {filter}")
             };
-            complain(&format!("no TCP connection{of}"));
+            let what = match listeners {
+                Some(_) => "connection or listener",
+                None => "connection",
+            };
+            complain(&format!("no TCP {what}{of}"));
             String::new()
         }
-        ListFormat::Text => text::list(selected.iter().copied(), now, config.color),
+        ListFormat::Text => {
+            let table = match selected.is_empty() {
+                true => String::new(),
+                false => text::list(selected.iter().copied(), now, config.color),
+            };
+            table + &text::listeners(listeners.as_deref().unwrap_or_default())
+        }
     };
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes())
         .and_then(|()| out.flush())
         .context("write to standard output")?;
-    Ok(if selected.is_empty() {
+    Ok(if is_empty {
         Outcome::NothingMatched
     } else {
         Outcome::Done
     })
 }
 
-/// Looks who holds what will be shown.
-fn find_owners(tracker: &mut Tracker, config: &List, scope: Scope) {
+/// The listeners that are asked for by their state; `None` when none are.
+fn listeners<'a>(tracker: &'a Tracker, filter: &Filter) -> Option<Vec<Health<'a>>> {
+    let wanted = tracker
+        .listeners()
+        .filter(|listener| wants_listener(filter, listener, tracker));
+    let is_asked_for = filter.selection.states.contains(TcpState::Listen);
+    is_asked_for.then(|| health(wanted, tracker))
+}
+
+/// Looks who holds what will be shown, and asks how old states are that were there before.
+fn look_beside(tracker: &mut Tracker, config: &List, scope: Scope) -> anyhow::Result<()> {
     // Who is asked for by its process is known only then.
-    let held_by_any = config.filter.selection.held_by_any();
-    let inodes: Vec<u32> = tracker
-        .connections()
-        .filter(|connection| connection.is_selected_by(&held_by_any))
-        .flat_map(Connection::visible)
-        .filter_map(|(_, track)| track.last().inode)
+    let held_by_any = Filter {
+        selection: config.filter.selection.held_by_any(),
+        ..config.filter.clone()
+    };
+    let undated: Vec<SockId> = tracker
+        .asks()
+        .filter_map(|ask| match ask {
+            Ask::Info(id) => Some(id),
+            _ => None,
+        })
         .collect();
-    if inodes.is_empty() {
-        return;
+    let wanted = || {
+        let all = tracker.connections();
+        let wanted = all.filter(|it| it.is_selected_by(&held_by_any.selection));
+        wanted.flat_map(Connection::visible).map(|(_, track)| track)
+    };
+    let listening = listeners(tracker, &held_by_any).unwrap_or_default();
+    let listening = listening.iter().filter_map(|it| it.listener.inode);
+    let inodes: BTreeSet<u32> = wanted()
+        .filter_map(|track| track.last().inode)
+        .chain(listening)
+        .collect();
+    let shown: BTreeSet<SockId> = wanted().map(|track| *track.id()).collect();
+    let undated: Vec<SockId> = undated
+        .into_iter()
+        .filter(|id| shown.contains(id))
+        .collect();
+    if inodes.is_empty() && undated.is_empty() {
+        return Ok(());
     }
-    let census = holders::census(&inodes, scope, true);
-    for observation in &census {
+    let [census, ages] = answers(&inodes, &undated, scope)?;
+    for observation in census.iter().chain(&ages) {
         tracker.ingest(observation);
         tell(observation);
     }
@@ -93,6 +144,7 @@ fn find_owners(tracker: &mut Tracker, config: &List, scope: Scope) {
     {
         complain(&format!("{}: {}", observation.source, plain(why)));
     }
+    Ok(())
 }
 
 /// A fallback and a loss are worth a word; that all went as it should is not.

@@ -16,7 +16,7 @@ use anyhow::Context;
 use crate::cli::{Format, Live};
 use crate::diagnosis::Known;
 use crate::lab::conductor::Announcement;
-use crate::model::{Ask, Body, Observation, SourceName, Timestamp};
+use crate::model::{Ask, Body, Observation, SourceName, Timestamp, What};
 use crate::record::recorder::{PATIENCE, Recorder};
 use crate::run::lab::Experimenter;
 use crate::run::lines::LineShow;
@@ -361,12 +361,23 @@ impl Main<'_> {
 
     /// Record, ingest, show: in this order for every observation.
     fn ingest(&mut self, observation: &Observation) -> anyhow::Result<()> {
+        if self.is_of_a_stranger(observation) {
+            return Ok(());
+        }
         if let Some(recorder) = &mut self.recorder {
             recorder.tap(observation);
         }
         self.known.take(observation);
         self.asks.extend(self.known.asks());
         self.show.take(observation, &self.known)
+    }
+
+    /// A socket that was freed and never seen tells nothing: its ports are wiped by then, so no filter
+    /// could leave it out, and a busy namespace has thousands of them.
+    fn is_of_a_stranger(&self, observation: &Observation) -> bool {
+        observation.source == SourceName::Bpf
+            && matches!(&observation.body, Body::Event(event)
+                if event.what == What::Freed && !self.known.tracker.knows(&event.id))
     }
 
     fn ask(&mut self) {

@@ -42,6 +42,9 @@ impl ScreenShow {
     ) -> anyhow::Result<Self> {
         let mut app = App::new(config.filter.clone(), config.color, TimeZone::system());
         app.follow_newest();
+        if let Some(netns) = &config.netns {
+            app.show_netns(netns.to_string());
+        }
         if let Some(span) = span {
             app.show_span(span);
         }

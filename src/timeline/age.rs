@@ -26,6 +26,10 @@ const JIFFY: Duration = Duration::from_millis(10);
 /// Bounds that are closer are one time to whoever reads it.
 const EXACT: Duration = Duration::from_millis(200);
 
+/// A state that was found when we came, and this short a time ago, has only been there for as long as
+/// our own look took.
+const LOOK: Duration = Duration::from_millis(1);
+
 /// How long a state has lasted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Age {
@@ -38,7 +42,7 @@ pub struct Age {
 impl Age {
     /// The lower bound, `None` when nothing at all is known.
     pub fn known(self) -> Option<Duration> {
-        (!self.at_least.is_zero() || self.at_most.is_some()).then_some(self.at_least)
+        (self.at_least >= LOOK || self.at_most.is_some()).then_some(self.at_least)
     }
 }
 

@@ -5,7 +5,7 @@
 //! can't decide, is named at the end.
 
 mod elsewhere;
-mod listeners;
+pub(in crate::view) mod listeners;
 mod words;
 
 use std::fmt::Write;

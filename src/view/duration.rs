@@ -61,11 +61,9 @@ pub fn cell(age: Age) -> String {
     }
 }
 
-/// Whether the age tells anything. A state that was found when we came, and this short a time ago,
-/// has only been there for as long as our own look took.
+/// Whether the age tells anything.
 pub fn is_telling(age: Age) -> bool {
-    const LOOK: Duration = Duration::from_millis(1);
-    age.at_most.is_some() || age.at_least >= LOOK
+    age.known().is_some()
 }
 
 /// A duration known only between two bounds.

@@ -21,7 +21,7 @@ use crate::view::plain::plain;
 use crate::view::wall::WallClock;
 use crate::view::{MULTIPATH, is_local, owners, source, verdict};
 
-pub use list::list;
+pub use list::{list, listeners};
 
 /// Formats lines: knows the wall clock and whether colour is wanted.
 #[derive(Debug)]

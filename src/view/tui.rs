@@ -40,6 +40,7 @@ pub mod playback;
 mod sign;
 pub mod terminal;
 mod theme;
+mod waiting;
 
 use std::time::Duration;
 
@@ -122,6 +123,8 @@ enum Follow {
 pub struct App {
     filter: Filter,
     filter_text: String,
+    /// The namespace that is looked into, as the user named it.
+    netns: Option<String>,
     theme: Theme,
     heard: Heard,
     screen: Screen,
@@ -150,6 +153,7 @@ struct View<'a> {
     tracker: &'a Tracker,
     heard: &'a Heard,
     theme: Theme,
+    netns: Option<&'a str>,
     /// The moment that is shown.
     at: Timestamp,
     now: Timestamp,
@@ -191,6 +195,7 @@ impl App {
         Self {
             filter_text: filter.to_string(),
             filter,
+            netns: None,
             theme: Theme::new(color),
             heard: Heard::new(zone),
             screen: Screen::Main,
@@ -210,6 +215,11 @@ impl App {
     /// Chooses whichever connection was seen last, until the user chooses another.
     pub const fn follow_newest(&mut self) {
         self.focus = Focus::Newest;
+    }
+
+    /// Names the network namespace that is looked into.
+    pub fn show_netns(&mut self, name: String) {
+        self.netns = Some(name);
     }
 
     /// Shows as much time as is `wanted`, until the user zooms.
@@ -296,6 +306,7 @@ pub fn draw(frame: &mut Frame<'_>, app: &mut App, known: &Known, now: Timestamp)
         tracker: &known.tracker,
         heard: &app.heard,
         theme: app.theme,
+        netns: app.netns.as_deref(),
         at: app.follow.at(now),
         now,
         is_live: matches!(app.follow, Follow::Live),
@@ -327,7 +338,7 @@ pub fn draw(frame: &mut Frame<'_>, app: &mut App, known: &Known, now: Timestamp)
         return;
     }
     let Some(focus) = app.focus.settle(chosen) else {
-        draw_waiting(buffer, body, &view, &app.filter_text);
+        waiting::draw(buffer, body, &view, (&app.filter, &app.filter_text));
         return;
     };
     let panes = match app.screen {
@@ -399,43 +410,6 @@ fn draw_too_small(buffer: &mut Buffer, area: Rect) {
     let lines = wrap(&text, area.width.into());
     for (y, line) in (area.y..area.bottom()).zip(lines) {
         Line::raw(line).render(Rect::new(area.x, y, area.width, 1), buffer);
-    }
-}
-
-/// No connection yet: what is awaited, and whether anyone looks for it.
-fn draw_waiting(buffer: &mut Buffer, area: Rect, view: &View<'_>, filter: &str) {
-    let of = if filter.is_empty() {
-        String::new()
-    } else {
-        format!(" for {filter}")
-    };
-    let has_listener = view.picture.listeners().next().is_some();
-    let reading = view.playback.map(|playback| playback.standing);
-    let next = if let Some(Standing::Reading(_)) = reading {
-        "The recording is being read."
-    } else if view.playback.is_some() {
-        "None had been seen by this moment of the recording."
-    } else if !view.heard.is_watching() {
-        "No source is looking yet."
-    } else if has_listener {
-        "The listener is there; a connection shows as soon as one is opened."
-    } else {
-        "No listener is seen either. What comes will show by itself."
-    };
-    let waiting = if view.playback.is_some() {
-        ""
-    } else {
-        "Waiting: "
-    };
-    let lines = [format!("{waiting}no connection{of} yet."), next.to_owned()];
-    let lines = lines
-        .iter()
-        .flat_map(|text| wrap(text, usize::from(area.width.saturating_sub(2))));
-    let top = area.y + area.height / 3;
-    for (y, line) in (top..area.bottom()).zip(lines) {
-        Line::raw(line)
-            .centered()
-            .render(Rect::new(area.x, y, area.width, 1), buffer);
     }
 }
 

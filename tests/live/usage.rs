@@ -1,7 +1,7 @@
 //! The command line's promises: refusals, exit statuses, signals, closed pipes, and the list.
 
 use std::io::{BufRead, BufReader};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Output;
 use std::time::Duration;
@@ -10,6 +10,7 @@ use rustix::process::{Signal, kill_process};
 use serde_json::Value;
 use tcpwatch::source::clock;
 
+use crate::netns::in_fresh_netns;
 use crate::sockets::{Pair, port_of, server, while_nobody_closes};
 use crate::watcher::{PROGRAM, Watcher, program, run};
 use crate::{in_netns_each, through_both_sources};
@@ -254,5 +255,97 @@ fn lines_for_people_tell_the_same() {
         let pid = rustix::process::Pid::from_child(&child);
         kill_process(pid, Signal::TERM).unwrap();
         assert_eq!(child.wait().unwrap().code(), Some(0));
+    });
+}
+
+#[test]
+fn a_list_says_how_old_a_close_wait_is() {
+    in_fresh_netns("usage-ages", || {
+        let server = server();
+        let mut pair = Pair::to(&server);
+        pair.close_client();
+        pair.server_enters("CLOSE_WAIT");
+        let output = list(&["--source", "sock-diag", "--format", "json"]);
+        let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let end = &document["connections"][0]["b"];
+        assert_eq!(end["state"], "CLOSE_WAIT");
+        assert!(end["age_max_ns"].is_u64(), "{end}");
+        // Nothing tells when the other one came to be there, but that it was before.
+        let open = Pair::to(&server);
+        let output = list(&[
+            "--source",
+            "sock-diag",
+            "--format",
+            "json",
+            "--state",
+            "established",
+        ]);
+        let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let a = &document["connections"][0]["a"];
+        assert_eq!(a["addr"], open.a.to_string());
+        assert_eq!(a["age_ns"], Value::Null, "{a}");
+        assert_eq!(a["age"], Value::Null);
+    });
+}
+
+#[test]
+fn listeners_are_listed_when_their_state_is_asked_for() {
+    through_both_sources(|source| {
+        let server = server();
+        let port = port_of(&server).to_string();
+        let arguments = ["--source", source, "--port", &port, "--state", "listen"];
+        let text = String::from_utf8(list(&arguments).stdout).unwrap();
+        let local = server.local_addr().unwrap().to_string();
+        assert_eq!(text.lines().count(), 1, "{text}");
+        assert!(
+            text.starts_with(&format!("LISTEN  {local}  queue 0")),
+            "{text}"
+        );
+        assert!(text.contains("held by "), "{text}");
+
+        let output = list(&[&arguments[..], &["--format", "json"]].concat());
+        let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let listeners = document["listeners"].as_array().unwrap();
+        assert_eq!(listeners.len(), 1, "{document}");
+        assert_eq!(listeners[0]["local"], local);
+        assert_eq!(listeners[0]["waiting"], 0);
+        assert_eq!(listeners[0]["owners"][0]["pid"], std::process::id());
+
+        drop(server);
+        let none = run(&[&["list"], &arguments[..]].concat());
+        assert_eq!(none.status.code(), Some(1));
+        let said = String::from_utf8(none.stderr).unwrap();
+        assert!(said.contains("no TCP connection or listener of"), "{said}");
+    });
+}
+
+#[test]
+fn rows_are_in_the_order_of_ports() {
+    through_both_sources(|source| {
+        let mut servers: Vec<TcpListener> = (0..4).map(|_| server()).collect();
+        servers.sort_by_key(port_of);
+        let pairs: Vec<Pair> = servers
+            .iter()
+            .chain(&servers)
+            .chain(&servers)
+            .map(Pair::to)
+            .collect();
+        let mut expected: Vec<(u16, u16)> = pairs
+            .iter()
+            .map(|pair| (pair.b.port(), pair.a.port()))
+            .collect();
+        expected.sort_unstable();
+        let output = list(&["--source", source, "--format", "json"]);
+        let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let port = |end: &Value| -> u16 {
+            let addr = end["addr"].as_str().unwrap();
+            addr.rsplit(':').next().unwrap().parse().unwrap()
+        };
+        let rows = document["connections"].as_array().unwrap();
+        let rows: Vec<(u16, u16)> = rows
+            .iter()
+            .map(|row| (port(&row["b"]), port(&row["a"])))
+            .collect();
+        assert_eq!(rows, expected);
     });
 }

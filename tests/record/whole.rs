@@ -1,12 +1,13 @@
 //! What was seen is in the recording, all of it, and nothing else comes of it than was shown live.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::process::Stdio;
 
 use rustix::process::Signal;
 use serde_json::Value;
 use tcpwatch::diagnosis::Known;
-use tcpwatch::model::{SourceName, TcpState};
+use tcpwatch::model::{Body, Cookie, SourceName, TcpState, What};
 use tcpwatch::record::VERSION;
 use tcpwatch::view::json;
 
@@ -173,5 +174,50 @@ fn a_lab_experiment_is_recorded_with_its_steps() {
         assert_eq!(status, Some(0), "{complaints}");
         let tape = Tape::whole(&file);
         assert!(tape.by(SourceName::Lab) >= 3);
+    });
+}
+
+/// Sockets that were only bound, or listened, have no ports any more when the kernel tells that they
+/// are freed: no filter of ports leaves them out.
+#[test]
+fn what_is_freed_and_was_never_seen_is_not_in_the_recording() {
+    in_netns(|has_events| {
+        if !has_events {
+            return;
+        }
+        let folder = Folder::new("strangers");
+        let file = folder.file("own.jsonl");
+        let (own, other) = (server(), server());
+        let port = port_of(&own).to_string();
+        let recording = Recording::start(&["--port", &port, "-o", text(&file)]);
+        for _ in 0..50 {
+            drop(server());
+            let mut stranger = Pair::to(&other);
+            stranger.close_client();
+            stranger.close_server();
+        }
+        live(&own);
+        recording.finish();
+        let tape = Tape::whole(&file);
+        let known: HashSet<Cookie> = tape
+            .told
+            .iter()
+            .filter(|told| told.source == SourceName::Bpf)
+            .filter_map(|told| match &told.body {
+                Body::Event(event) if event.what != What::Freed => event.id.cookie,
+                _ => None,
+            })
+            .collect();
+        let freed: Vec<Cookie> = tape
+            .told
+            .iter()
+            .filter_map(|told| match &told.body {
+                Body::Event(event) if event.what == What::Freed => event.id.cookie,
+                _ => None,
+            })
+            .collect();
+        assert!(!freed.is_empty(), "its own ends are freed");
+        let strangers = freed.iter().filter(|cookie| !known.contains(cookie));
+        assert_eq!(strangers.count(), 0, "{freed:?}");
     });
 }

@@ -2,7 +2,8 @@
 //!
 //! Knows what a process is called in which place. The traps: the kernel keeps 15 bytes of a name,
 //! so a longer one is compared as far as that; and a script or a renamed thread has another name
-//! there than on its command line, so either will do.
+//! there than on its command line, so either will do. A script that an interpreter was given has its
+//! name in the second word, or behind options.
 
 use std::fmt;
 
@@ -42,7 +43,7 @@ impl ProcessSet {
                     || program
                         .cmdline
                         .as_deref()
-                        .is_some_and(|line| name.is_first_of(line))
+                        .is_some_and(|line| name.is_first_of(line) || name.is_script_of(line))
             })
     }
 
@@ -77,9 +78,45 @@ impl ProcessName {
     /// The first word of a command line, or the last part of its path.
     fn is_first_of(&self, cmdline: &str) -> bool {
         let path = cmdline.split(' ').next().unwrap_or_default();
-        let file = path.rsplit('/').next().unwrap_or_default();
-        *self.0 == *path || *self.0 == *file
+        *self.0 == *path || *self.0 == *file_of(path)
     }
+
+    /// The script of an interpreter: the first word behind its name that is no option. What an
+    /// option is given as a word of its own (`-W error`) is taken for the script.
+    fn is_script_of(&self, cmdline: &str) -> bool {
+        let mut words = cmdline.split(' ').filter(|word| !word.is_empty());
+        let is_script = words.next().is_some_and(is_interpreter);
+        // With these, what follows is a program, or the name of a module.
+        let mut arguments = words.take_while(|word| !matches!(*word, "-c" | "-e" | "-m"));
+        let script = arguments.find(|word| !word.starts_with('-'));
+        is_script && script.is_some_and(|path| *self.0 == *path || *self.0 == *file_of(path))
+    }
+}
+
+fn file_of(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or_default()
+}
+
+/// Whether a program runs scripts: by its name, with a version behind it maybe.
+fn is_interpreter(path: &str) -> bool {
+    let name = file_of(path).trim_start_matches('-');
+    let bare = name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.');
+    matches!(
+        bare,
+        "python"
+            | "pypy"
+            | "perl"
+            | "ruby"
+            | "node"
+            | "nodejs"
+            | "php"
+            | "lua"
+            | "sh"
+            | "bash"
+            | "dash"
+            | "zsh"
+            | "ksh"
+    )
 }
 
 impl std::str::FromStr for ProcessName {
@@ -143,12 +180,38 @@ mod tests {
         for name in ["python3", "python3.13", "/usr/bin/python3.13"] {
             assert!(named(&[name]).has(&server), "{name}");
         }
-        for name in ["python", "python3.1", "server.py", "PYTHON3", "bin", "812"] {
+        for name in ["python", "python3.1", "server", "PYTHON3", "bin", "812"] {
             assert!(!named(&[name]).has(&server), "{name}");
         }
         assert!(named(&["nginx", "python3"]).has(&server));
         assert!(named(&["python3"]).has_caller(812, server.comm));
         assert!(!named(&["python3.13"]).has_caller(812, server.comm));
+    }
+
+    #[test]
+    fn a_script_is_known_by_its_name() {
+        let wanted = named(&["orders-api.py"]);
+        for line in [
+            "python3 orders-api.py --port 80",
+            "/usr/bin/python3.13 -u -B /srv/orders-api.py",
+            "python orders-api.py",
+            "perl -w orders-api.py",
+            "bash orders-api.py",
+        ] {
+            assert!(wanted.has(&program(7, "main", Some(line))), "{line}");
+        }
+        for line in [
+            "python3 other.py orders-api.py",
+            "python3 -m orders-api.py",
+            "python3 -c import orders-api.py",
+            "java orders-api.py",
+            "vi orders-api.py",
+            "python3",
+            "",
+        ] {
+            assert!(!wanted.has(&program(7, "main", Some(line))), "{line}");
+        }
+        assert!(named(&["/srv/a.rb"]).has(&program(7, "ruby", Some("ruby3.1 /srv/a.rb"))));
     }
 
     #[test]

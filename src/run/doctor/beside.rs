@@ -17,7 +17,7 @@ use crate::view::doctor::Elsewhere;
 const PATIENCE: Duration = Duration::from_millis(300);
 
 /// Who holds these inodes, and how old the states of these sockets are.
-pub(super) fn answers(
+pub(in crate::run) fn answers(
     inodes: &BTreeSet<u32>,
     ids: &[SockId],
     place: Scope,

@@ -23,7 +23,8 @@ pub(super) fn write(text: &mut String, report: &Report<'_>) {
         count => count.min(LISTED),
     };
     for health in &wanted[..shown] {
-        line(text, &format!("  {}", words(health)));
+        let [local, words] = words(health);
+        line(text, &format!("  {local}  {words}"));
     }
     let more = wanted.len() - shown;
     if more > 0 {
@@ -32,8 +33,8 @@ pub(super) fn write(text: &mut String, report: &Report<'_>) {
     text.push('\n');
 }
 
-/// `0.0.0.0:8080  queue 129 of 128, full; 57 never accepted are in CLOSE_WAIT; held by nginx[12] fd 6`.
-fn words(health: &Health<'_>) -> String {
+/// `0.0.0.0:8080`, and `queue 129 of 128, full; 57 never accepted are in CLOSE_WAIT; held by nginx[12] fd 6`.
+pub(in crate::view) fn words(health: &Health<'_>) -> [String; 2] {
     let listener = health.listener;
     let mut said = vec![match listener.backlog {
         Some(backlog) => format!("queue {} of {backlog}", listener.waiting),
@@ -51,5 +52,5 @@ fn words(health: &Health<'_>) -> String {
     };
     said.extend(waiting.map(|waiting| format!("never accepted: {waiting}")));
     said.extend(owners::words(health.owners));
-    format!("{}  {}", listener.local(), said.join("; "))
+    [listener.local().to_string(), said.join("; ")]
 }

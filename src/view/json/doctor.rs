@@ -68,7 +68,7 @@ fn owner(party: &Party) -> OwnerInfo<'_> {
 }
 
 #[derive(Serialize)]
-struct ListenerInfo<'a> {
+pub(super) struct ListenerInfo<'a> {
     local: Address,
     netns: Option<u64>,
     waiting: u32,

@@ -3,6 +3,7 @@
 
 use serde::Serialize;
 
+use crate::diagnosis::Health;
 use crate::diagnosis::finding::{Code, Finding};
 use crate::model::time::nanos_of;
 use crate::model::{Descriptor, Timestamp};
@@ -10,6 +11,7 @@ use crate::timeline::{
     Call, Certainty, Connection, Holding, Mark, Process, Reason, Side, Span, Track, When,
 };
 use crate::view::json::bytes::{Address, Name, inert};
+use crate::view::json::doctor::ListenerInfo;
 use crate::view::json::finding::FindingLine;
 use crate::view::json::line::other_netns;
 use crate::view::json::owners::{HoldersInfo, OwnersInfo, seen_word};
@@ -26,16 +28,21 @@ use crate::view::verdict;
 /// When serde_json can't write it, which it can.
 pub fn list<'a>(
     connections: impl Iterator<Item = &'a Connection>,
+    listeners: Option<&[Health<'a>]>,
     now: Timestamp,
 ) -> serde_json::Result<String> {
     #[derive(Serialize)]
     struct Document<'a> {
         version: u32,
         connections: Vec<ConnectionInfo<'a>>,
+        /// Only where they were asked for.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        listeners: Option<Vec<ListenerInfo<'a>>>,
     }
     let document = serde_json::to_string_pretty(&Document {
         version: VERSION,
         connections: connections.map(|c| ConnectionInfo::new(c, now)).collect(),
+        listeners: listeners.map(|all| all.iter().map(ListenerInfo::from).collect()),
     });
     document.map(inert)
 }

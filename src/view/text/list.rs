@@ -1,7 +1,9 @@
 //! The table of `tcpwatch list`: one row a connection, as wide as its widest cells.
 
+use crate::diagnosis::Health;
 use crate::model::Timestamp;
 use crate::timeline::{Connection, SeenBeside, Side, Track};
+use crate::view::doctor::listeners::words as listener_words;
 use crate::view::duration::{age as brief_age, is_telling};
 use crate::view::owners;
 use crate::view::palette::{ColorMode, painted};
@@ -47,6 +49,19 @@ pub fn list<'a>(
         }
         text.push_str(line.trim_end());
         text.push('\n');
+    }
+    text
+}
+
+/// The listeners that were asked for, one a line.
+pub fn listeners(listeners: &[Health<'_>]) -> String {
+    let rows: Vec<[String; 2]> = listeners.iter().map(listener_words).collect();
+    let widest = rows.iter().map(|[local, _]| width(local)).max();
+    let widest = widest.unwrap_or(0);
+    let mut text = String::new();
+    for [local, words] in rows {
+        let padding = " ".repeat(widest - width(&local));
+        text.push_str(&format!("LISTEN  {local}{padding}  {words}\n"));
     }
     text
 }

@@ -72,8 +72,12 @@ fn first_line(buffer: &mut Buffer, area: Rect, view: &View<'_>, filter: &str) {
     } else {
         filter
     };
+    let netns = view.netns.map_or_else(String::new, |name| {
+        format!("  netns {}", plain(brief(name)))
+    });
     let title = Line::from(vec![
         Span::styled(" tcpwatch", view.theme.strong()),
+        Span::raw(netns),
         Span::raw(format!("  {}", plain(what))),
     ]);
     let free = usize::from(area.width).saturating_sub(title.width());
@@ -89,6 +93,13 @@ fn first_line(buffer: &mut Buffer, area: Rect, view: &View<'_>, filter: &str) {
     }
     title.render(Rect::new(area.x, area.y, room, 1), buffer);
     buffer.set_stringn(area.x + room, area.y, &mode, mode_width.into(), style);
+}
+
+/// A namespace by its name, also where it was named by its path in the place of `ip netns`.
+fn brief(name: &str) -> &str {
+    name.strip_prefix("/run/netns/")
+        .or_else(|| name.strip_prefix("/var/run/netns/"))
+        .unwrap_or(name)
 }
 
 /// What is recorded beside it, in front of the corner: as much of that as there is room for.

@@ -80,25 +80,52 @@ fn counted(count: u64, words: &str) -> String {
 }
 
 /// What can't have been seen, for want of the kernel's events; `None` when nothing had to be missed.
+/// Where some recordings have events, the others are named.
 pub(in crate::view) fn blind_words(recordings: &[Recording]) -> Option<String> {
-    let periods = |recording: &Recording| {
-        let running = recording
-            .sources
-            .iter()
-            .filter_map(|(name, state)| match state {
-                SourceState::Running { period, .. } => Some((*name, *period)),
-                SourceState::Off { .. } => None,
-            });
-        let (events, looks): (Vec<_>, Vec<_>) =
-            running.partition(|(name, _)| *name == SourceName::Bpf);
-        let longest = looks.into_iter().map(|(_, period)| period).max();
-        longest.filter(|period| events.is_empty() && !period.is_zero())
-    };
-    let look = recordings.iter().filter_map(periods).max()?;
+    let blind: Vec<(usize, &Recording, Duration)> = recordings
+        .iter()
+        .enumerate()
+        .filter_map(|(number, recording)| Some((number + 1, recording, between_looks(recording)?)))
+        .collect();
+    let look = blind.iter().map(|(.., look)| *look).max()?;
+    let look = duration::brief(look);
+    if blind.len() == recordings.len() {
+        return Some(format!(
+            "connections shorter than a look ({look}) may not have been seen: there were no kernel \
+             events"
+        ));
+    }
+    let names: Vec<String> = blind
+        .iter()
+        .map(|(number, recording, _)| format!("{number} ({})", recording.name()))
+        .collect();
     Some(format!(
-        "connections shorter than a look ({}) may not have been seen: there were no kernel events",
-        duration::brief(look)
+        "connections shorter than a look ({look}) may not have been seen in recording{} {}: there \
+         were no kernel events",
+        plural(names.len() as u64),
+        names.join(", ")
     ))
+}
+
+/// The longest time between two looks, where no kernel events tell what is between them.
+fn between_looks(recording: &Recording) -> Option<Duration> {
+    let running = || {
+        let all = recording.sources.iter();
+        all.filter_map(|(name, state)| match state {
+            SourceState::Running { period, .. } => Some((*name, *period)),
+            SourceState::Off { .. } => None,
+        })
+    };
+    let has_events = running().any(|(name, _)| name == SourceName::Bpf);
+    // Others have periods, too: who holds the sockets is looked for every 10 s.
+    let looks = running().filter(|(name, _)| {
+        matches!(
+            name,
+            SourceName::SockDiag | SourceName::Proc | SourceName::Follow
+        )
+    });
+    let longest = looks.map(|(_, period)| period).max();
+    longest.filter(|period| !has_events && !period.is_zero())
 }
 
 pub(in crate::view) fn read_words(read: &Read) -> String {
@@ -123,6 +150,42 @@ pub(in crate::view) fn read_words(read: &Read) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn recording(host: &str, sources: &[(SourceName, u64)]) -> Recording {
+        let running = |(name, ms): &(SourceName, u64)| {
+            let period = Duration::from_millis(*ms);
+            let (cost, why) = (None, None);
+            (*name, SourceState::Running { period, cost, why })
+        };
+        Recording {
+            files: Vec::new(),
+            host: host.to_owned(),
+            kernel: String::new(),
+            tcpwatch: String::new(),
+            netns: None,
+            filter: String::new(),
+            sources: sources.iter().map(running).collect(),
+            read: Read::Ended,
+            shift: 0,
+            skipped: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn what_was_missed_is_shorter_than_a_look_at_connections() {
+        let looks = [(SourceName::SockDiag, 100), (SourceName::Holders, 10_000)];
+        let events = [(SourceName::SockDiag, 100), (SourceName::Bpf, 1)];
+        let (db, web) = (recording("db", &looks), recording("web", &events));
+        let words = blind_words(std::slice::from_ref(&db)).unwrap();
+        assert!(words.contains("a look (100 ms)"), "{words}");
+        assert!(
+            words.ends_with("seen: there were no kernel events"),
+            "{words}"
+        );
+        assert_eq!(blind_words(std::slice::from_ref(&web)), None);
+        let words = blind_words(&[web, db]).unwrap();
+        assert!(words.contains("in recording 2 (db): there were"), "{words}");
+    }
 
     #[test]
     fn one_is_one() {
