@@ -213,7 +213,8 @@ fn alone(track: &Track, reset_counted: bool) -> (Code, Evidence) {
         TcpState::LastAck => (
             Code::Orderly,
             Evidence::plain(
-                "LAST_ACK ended; the other end was not seen here, so its ACK is assumed",
+                "LAST_ACK ended; the other end was not seen here, so its ACK is assumed (a reset \
+                 there is not counted)",
             ),
         ),
         TcpState::FinWait2 if vanished_before_its_time(track) => (
@@ -236,15 +237,20 @@ fn alone(track: &Track, reset_counted: bool) -> (Code, Evidence) {
     }
 }
 
-const RETRANSMITTING: Evidence =
-    Evidence::plain("an end was retransmitting when it vanished: a timeout or a reset");
+const RETRANSMITTING: Evidence = Evidence::plain(
+    "an end was retransmitting, or probing, without an answer when it vanished: a timeout or a reset",
+);
 const NEVER_ESTABLISHED: Evidence =
     Evidence::plain("it was last seen in the handshake: refused, timed out, reset, or given up");
 
-/// Its FIN, or data before it, was sent again and again.
+/// Its FIN, its data, or the probes of a shut window or of keepalive were sent again and again.
+///
+/// The trap: an end that gives up in ESTABLISHED or CLOSE_WAIT (keepalive, `TCP_USER_TIMEOUT`,
+/// `tcp_retries2`) counts as reset, as one does that was hit by a reset (`tcp_set_state`).
 fn was_retransmitting(track: &Track) -> bool {
     let last = track.last();
-    last.state.has_fin_in_flight() && last.retransmits > 0
+    let may_give_up = matches!(last.state, TcpState::Established | TcpState::CloseWait);
+    (last.state.has_fin_in_flight() || may_give_up) && last.retransmits > 0
 }
 
 /// A mini-socket in FIN_WAIT2 that was seen, and not seen any more, before its timer was due.

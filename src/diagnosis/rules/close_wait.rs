@@ -36,7 +36,7 @@ pub(super) fn check(case: &Case<'_>, drafts: &mut Drafts) -> Option<Timestamp> {
         HalfClose::No | HalfClose::Unknown => (Severity::Warn, None),
     };
     first_four(case, (severity, since), &half_close, drafts);
-    shared(case, since, drafts);
+    shared(case, (severity, since), drafts);
     if let HalfClose::InUse = half_close {
         drafts.push(case.draft(
             (Code::CloseWaitHalfClose, severity),
@@ -196,7 +196,7 @@ fn never_accepted(case: &Case<'_>) -> Cow<'static, str> {
     }
 }
 
-fn shared(case: &Case<'_>, since: Timestamp, drafts: &mut Drafts) {
+fn shared(case: &Case<'_>, (severity, since): (Severity, Timestamp), drafts: &mut Drafts) {
     let Owners::Now(holding) = case.track.owners() else {
         return;
     };
@@ -205,7 +205,7 @@ fn shared(case: &Case<'_>, since: Timestamp, drafts: &mut Drafts) {
         return;
     }
     drafts.push(case.draft(
-        (Code::CloseWaitShared, Severity::Warn),
+        (Code::CloseWaitShared, severity),
         since.max(holding.from.not_after()),
         format!("{count} processes hold it: closing it in one is not enough"),
         vec![format!("{} have a descriptor of it", words::holders(&holding.holders)).into()],

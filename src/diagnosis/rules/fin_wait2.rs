@@ -50,11 +50,12 @@ fn held(case: &Case<'_>, drafts: &mut Drafts) -> Option<Timestamp> {
     due
 }
 
-/// The peer is in CLOSE_WAIT and this end, which only shut down its sending side, still reads.
+/// The peer is in CLOSE_WAIT, or may be on another host, and this end, which only shut down its
+/// sending side, still reads.
 fn is_half_close_in_use(case: &Case<'_>) -> bool {
     let peer_may_answer = case
         .peer()
-        .is_some_and(|peer| peer.state() == TcpState::CloseWait && !peer.is_gone());
+        .is_none_or(|peer| peer.state() == TcpState::CloseWait && !peer.is_gone());
     peer_may_answer && reads(case)
 }
 

@@ -52,7 +52,7 @@ impl Wide {
             local,
             remote,
         }));
-        subjects.extend(self.relays.subjects());
+        subjects.extend(self.relays.subjects(tracker));
     }
 
     /// Asks the rules about one of them, of which the codes that `holds` says hold already.
