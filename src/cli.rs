@@ -421,7 +421,7 @@ mod tests {
             (&["--pid", "-1"], "'-1'", "1 to 4194304"),
             (&["--process", ""], "''", "python3"),
             (&["--record-cmdline"], "--record-cmdline", "--record FILE"),
-            (&["--port", "1", "list"], "list", "cannot be used with"),
+            (&["--port", "1", "list"], "list", "tcpwatch list --port 1"),
             (&["--bogus"], "'--bogus'", ""),
         ] {
             let text = refused(arguments);
