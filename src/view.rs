@@ -194,8 +194,7 @@ fn verdict(connection: &Connection) -> Option<Verdict> {
 
 /// Whether both ends are on this host: one that was not seen is not hidden, it was gone already.
 fn is_local(connection: &Connection) -> bool {
-    let [a, b] = Side::BOTH.map(|side| connection.endpoint(side).addr());
-    a == b || a.is_loopback() || b.is_loopback()
+    connection.is_local()
 }
 
 /// What stands in its place.

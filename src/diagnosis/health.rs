@@ -95,6 +95,10 @@ pub struct Unseen {
     pub silent: usize,
     /// Ends in CLOSE_WAIT or FIN_WAIT2 that may be older than the threshold, as far as is known.
     pub undated: usize,
+    /// Those of them in CLOSE_WAIT.
+    pub undated_close_wait: usize,
+    /// Connections with an end in CLOSE_WAIT or FIN_WAIT2 that is not old enough to count.
+    pub younger: usize,
 }
 
 /// Counts what could not be seen of these connections.
@@ -104,16 +108,28 @@ pub fn unseen<'a>(
     now: Timestamp,
 ) -> Unseen {
     let mut unseen = Unseen::default();
-    for track in connections.flat_map(|connection| connection.visible().map(|(_, track)| track)) {
-        if track.is_gone() {
-            continue;
+    for connection in connections {
+        let mut is_younger = false;
+        for (_, track) in connection.visible().filter(|(_, track)| !track.is_gone()) {
+            unseen.hidden += usize::from(track.owners() == Owners::Hidden);
+            let is_silent = |mark: &crate::timeline::Mark| mark.kind == MarkKind::NoAnswer;
+            unseen.silent += usize::from(track.marks().iter().any(is_silent));
+            if may_be_older(track, older_than, now) {
+                unseen.undated += 1;
+                unseen.undated_close_wait += usize::from(track.state() == TcpState::CloseWait);
+            } else {
+                is_younger |= is_younger_than(track, older_than, now);
+            }
         }
-        unseen.hidden += usize::from(track.owners() == Owners::Hidden);
-        let is_silent = |mark: &crate::timeline::Mark| mark.kind == MarkKind::NoAnswer;
-        unseen.silent += usize::from(track.marks().iter().any(is_silent));
-        unseen.undated += usize::from(may_be_older(track, older_than, now));
+        unseen.younger += usize::from(is_younger);
     }
     unseen
+}
+
+fn is_younger_than(track: &Track, older_than: Duration, now: Timestamp) -> bool {
+    let age = track.present_age(now);
+    matches!(track.state(), TcpState::CloseWait | TcpState::FinWait2)
+        && age.is_some_and(|age| age.at_most.is_some_and(|most| most < older_than))
 }
 
 /// Whether the state is younger than the threshold by its lower bound alone, and was there before

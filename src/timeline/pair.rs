@@ -115,6 +115,13 @@ impl Connection {
         }
     }
 
+    /// Whether both ends are in one place, as far as the addresses tell: one that is not seen there
+    /// is not hidden, it is gone.
+    pub fn is_local(&self) -> bool {
+        let [a, b] = [self.tuple.local, self.tuple.remote].map(|end| end.addr());
+        a == b || a.is_loopback() || b.is_loopback()
+    }
+
     /// Its number.
     pub const fn id(&self) -> ConnId {
         self.id

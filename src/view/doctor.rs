@@ -95,6 +95,7 @@ impl<'a> Report<'a> {
             hidden,
             silent,
             undated,
+            ..
         } = self.unseen;
         if self.undecided > 0 {
             said.push(format!(
@@ -166,7 +167,12 @@ impl<'a> Report<'a> {
             let more = words::count(self.undecided, "socket");
             return format!("no trouble found in {looked_at}; {more} more may be of those");
         }
-        format!("no trouble in {looked_at}")
+        match self.unseen.undated_close_wait {
+            0 => format!("no trouble in {looked_at}"),
+            undated => {
+                format!("no trouble found in {looked_at}; {undated} in CLOSE_WAIT of unknown age")
+            }
+        }
     }
 
     fn what_is_not_shown(&self, text: &mut String) {
@@ -182,6 +188,16 @@ impl<'a> Report<'a> {
             line(
                 text,
                 &format!("{milder} below {severity} not shown: --severity info shows all"),
+            );
+        }
+        if self.unseen.younger > 0 {
+            line(
+                text,
+                &format!(
+                    "{} in CLOSE_WAIT or FIN_WAIT2 for less than {} (--older-than)",
+                    words::count(self.unseen.younger, "connection"),
+                    duration::brief(self.older_than)
+                ),
             );
         }
         for said in self.unseen_words() {

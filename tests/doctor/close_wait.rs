@@ -62,6 +62,10 @@ fn is_found(code: &str, data: &[u8], prepare: impl FnOnce(&mut Pair) + Send) {
         let young = Report::of(&["--older-than", "1h"]);
         assert_eq!(young.codes(), [""; 0], "{:#}", young.document);
         assert_eq!(young.status, 0);
+        assert_eq!(young.document["younger"], 1);
+        let (text, _) = text_of(&["--older-than", "1h"]);
+        let words = "1 connection in CLOSE_WAIT or FIN_WAIT2 for less than 1 h (--older-than)";
+        assert!(text.contains(words), "{text}");
         drop(pair);
     });
 }

@@ -74,6 +74,9 @@ fn from_proc_an_unknown_age_is_said_to_be_unknown() {
             unseen.contains("the age of 1 end in CLOSE_WAIT"),
             "{unseen}"
         );
+        let (text, _) = text_of(&["--source", "proc"]);
+        let words = "no trouble found in 1 connection; 1 in CLOSE_WAIT of unknown age\n";
+        assert!(text.starts_with(words), "{text}");
     });
 }
 

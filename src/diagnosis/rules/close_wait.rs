@@ -33,9 +33,9 @@ pub(super) fn check(case: &Case<'_>, drafts: &mut Drafts) -> Option<Timestamp> {
             Lasted::Until(due) => (Severity::Info, Some(due)),
             Lasted::Since(_) => (Severity::Warn, None),
         },
-        HalfClose::No | HalfClose::Unknown => (Severity::Warn, None),
+        HalfClose::No | HalfClose::Gone | HalfClose::Unknown => (Severity::Warn, None),
     };
-    first_four(case, (severity, since), &half_close, drafts);
+    first_four(case, (severity, since), half_close, drafts);
     shared(case, (severity, since), drafts);
     if let HalfClose::InUse = half_close {
         drafts.push(case.draft(
@@ -43,7 +43,12 @@ pub(super) fn check(case: &Case<'_>, drafts: &mut Drafts) -> Option<Timestamp> {
             since,
             "the peer only shut down its sending side and still reads: a half-close in use",
             vec!["the peer is in FIN_WAIT2 and still holds its descriptor".into()],
-            "Nothing, while the answer is still being made; it ends when this side closes.",
+            match severity {
+                Severity::Info => {
+                    "Nothing, while the answer is still being made; it ends when this side closes."
+                }
+                _ => "See whether the answer is still being made; if not, this side has to close.",
+            },
         ));
     }
     due
@@ -52,7 +57,7 @@ pub(super) fn check(case: &Case<'_>, drafts: &mut Drafts) -> Option<Timestamp> {
 fn first_four(
     case: &Case<'_>,
     (severity, since): (Severity, Timestamp),
-    half_close: &HalfClose,
+    half_close: HalfClose,
     drafts: &mut Drafts,
 ) {
     let Some(kind) = kind(case) else {
@@ -65,10 +70,18 @@ fn first_four(
         Kind::Leaked(_) => (Code::CloseWaitLeaked, severity),
     };
     let mut evidence = evidence(case, &kind);
-    if let HalfClose::Unknown = half_close {
-        evidence.push("whether the peer still reads can't be known here".into());
+    match half_close {
+        HalfClose::Unknown => {
+            evidence.push("whether the peer still reads can't be known here".into());
+        }
+        HalfClose::Gone => evidence.push("the peer's socket is gone".into()),
+        HalfClose::No | HalfClose::InUse => {}
     }
-    let (what, advice) = words(case, &kind);
+    let (what, advice) = match severity {
+        // Within its time.
+        Severity::Info => while_answering(case, &kind),
+        Severity::Warn | Severity::Error => words(case, &kind),
+    };
     drafts.push(case.draft((code, severity), since, what, evidence, advice));
 }
 
@@ -127,6 +140,25 @@ fn words(case: &Case<'_>, kind: &Kind) -> (Cow<'static, str>, &'static str) {
              would.",
         ),
     }
+}
+
+/// The same of a half-close in use.
+fn while_answering(case: &Case<'_>, kind: &Kind) -> (Cow<'static, str>, &'static str) {
+    let what = match kind {
+        Kind::NeverAccepted => return words(case, kind),
+        Kind::Unread(_) => words(case, kind).0,
+        Kind::EofUnread => {
+            "all data was read and the end-of-file was not; the peer still reads".into()
+        }
+        Kind::Leaked(_) => {
+            "all data was read and the socket was not closed; the peer still reads".into()
+        }
+    };
+    (
+        what,
+        "May be as it should be: the peer waits for an answer, and this side closes when that is \
+         sent. If no answer is being made, see what keeps the socket.",
+    )
 }
 
 fn evidence(case: &Case<'_>, kind: &Kind) -> Vec<Cow<'static, str>> {
@@ -215,11 +247,14 @@ fn shared(case: &Case<'_>, (severity, since): (Severity, Timestamp), drafts: &mu
 }
 
 /// Whether the peer has only shut down its sending side.
+#[derive(Clone, Copy)]
 enum HalfClose {
     /// It has, and still holds its descriptor.
     InUse,
     /// It has closed.
     No,
+    /// It has closed, and nothing is left of it.
+    Gone,
     /// It is not seen here.
     Unknown,
 }
@@ -227,17 +262,29 @@ enum HalfClose {
 impl HalfClose {
     fn of(case: &Case<'_>) -> Self {
         let Some(peer) = case.peer() else {
-            return Self::Unknown;
+            return match is_gone_unseen(case) {
+                true => Self::Gone,
+                false => Self::Unknown,
+            };
         };
+        if peer.is_gone() {
+            return Self::Gone;
+        }
         let only_sends_no_more = peer
             .beside()
             .shutdown
             .is_none_or(|mask| mask.send() && !mask.receive());
         let is_held = peer.beside().descriptor == Some(Descriptor::Held);
-        if peer.state() == TcpState::FinWait2 && !peer.is_gone() && is_held && only_sends_no_more {
+        if peer.state() == TcpState::FinWait2 && is_held && only_sends_no_more {
             Self::InUse
         } else {
             Self::No
         }
     }
+}
+
+/// A peer that still reads has a socket, which every look shows where it is in the same place.
+fn is_gone_unseen(case: &Case<'_>) -> bool {
+    let look = case.tracker.newest_look(case.track.id().scope.host);
+    case.connection.is_local() && look.is_some_and(|look| look >= case.connection.opened())
 }

@@ -30,6 +30,10 @@ struct Document<'a> {
     findings: Vec<FindingLine<'a>>,
     groups: Vec<GroupInfo<'a>>,
     listeners: Vec<ListenerInfo<'a>>,
+    /// Connections in CLOSE_WAIT or FIN_WAIT2 that are not old enough to count.
+    younger: usize,
+    /// Ends in CLOSE_WAIT or FIN_WAIT2 that may be, as their age is not known.
+    undated: usize,
     unseen: Vec<String>,
     not_looked_for: Vec<&'static str>,
     elsewhere: Vec<ElsewhereInfo<'a>>,
@@ -152,6 +156,8 @@ pub fn doctor(report: &Report<'_>, layout: Layout) -> serde_json::Result<String>
             .map(|(group, finding)| line(finding, *group, report.now))
             .collect(),
         listeners: report.listeners.iter().map(ListenerInfo::from).collect(),
+        younger: report.unseen.younger,
+        undated: report.unseen.undated,
         unseen: report.unseen_words(),
         not_looked_for: report
             .not_looked_for
