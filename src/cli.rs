@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::cli::choices::{EventsArg, SourceArg, SourceArgs};
+use crate::cli::choices::{EventsArg, SourceArg, SourceArgs, ThresholdArgs};
 pub use crate::cli::doctor::Doctor;
 use crate::cli::doctor::DoctorArgs;
 use crate::cli::filter::FilterArgs;
@@ -96,6 +96,8 @@ enum Command {
 struct WatchArgs {
     #[command(flatten)]
     look: LookArgs,
+    #[command(flatten)]
+    threshold: ThresholdArgs,
     /// The screen, lines, or JSON (default: the screen on a terminal, else lines)
     #[arg(long, value_enum)]
     format: Option<Format>,
@@ -294,6 +296,7 @@ fn live(
     let choice = source.source.choice();
     Ok(Live {
         record,
+        settings: args.threshold.settings(),
         ..settled(filter, args.look, choice, format, source.color())
     })
 }

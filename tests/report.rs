@@ -895,6 +895,23 @@ fn what_looks_alone_may_have_missed_is_said() {
 }
 
 #[test]
+fn a_close_wait_that_is_too_young_for_a_finding_is_counted() {
+    let folder = Folder::new();
+    folder.write("leaky.jsonl", &leaky("python3").ended());
+    let usual = said(&folder, &["report", "leaky.jsonl"]);
+    assert!(!usual.contains("too young"), "{usual}");
+    assert!(usual.contains("close-wait-"), "{usual}");
+    let text = said(&folder, &["report", "leaky.jsonl", "--older-than", "2m"]);
+    let line = "1 end was in CLOSE_WAIT in the end for less than 2 min: too young";
+    assert!(text.contains(line), "{text}");
+    assert!(!text.contains("close-wait-leaked"), "{text}");
+    let lines = said(&folder, &["replay", "leaky.jsonl", "--older-than", "2m"]);
+    assert!(!lines.contains("close-wait-leaked"), "{lines}");
+    let lines = said(&folder, &["replay", "leaky.jsonl"]);
+    assert!(lines.contains("close-wait-"), "{lines}");
+}
+
+#[test]
 fn a_connection_that_spans_days_has_dates() {
     let folder = Folder::new();
     let mut tape = Tape::new("web").with_events();

@@ -1,9 +1,12 @@
 //! What can be chosen of sources and colour, and what that comes to.
 
 use std::io::IsTerminal;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
+use crate::cli::values::threshold;
+use crate::diagnosis::Settings;
 use crate::model::SourceName;
 use crate::source::feed::Choice;
 use crate::view::palette::ColorMode;
@@ -17,6 +20,25 @@ pub(super) struct SourceArgs {
     /// Colour
     #[arg(long, value_enum, value_name = "WHEN", default_value_t = ColorArg::Auto)]
     color: ColorArg,
+}
+
+/// The thresholds of the rules.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Options")]
+pub(super) struct ThresholdArgs {
+    /// For findings, states count from this age on: 0s, 30s, 5m
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = threshold, allow_negative_numbers = true)]
+    older_than: Duration,
+}
+
+impl ThresholdArgs {
+    /// The others are as they always are.
+    pub(super) fn settings(&self) -> Settings {
+        Settings {
+            older_than: self.older_than,
+            ..Settings::default()
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::cli::choices::ColorArg;
+use crate::cli::choices::{ColorArg, ThresholdArgs};
 use crate::cli::when::When;
 use crate::cli::{FilterArgs, Format, Refusal};
+use crate::diagnosis::Settings;
 use crate::model::filter::Filter;
 use crate::source::replay::{Offset, Options};
 use crate::view::palette::ColorMode;
@@ -45,6 +46,8 @@ pub(super) struct ReplayArgs {
     /// The screen, lines, or JSON (default: the screen on a terminal, else lines)
     #[arg(long, value_enum, help_heading = "Options")]
     format: Option<Format>,
+    #[command(flatten)]
+    threshold: ThresholdArgs,
     /// Colour
     #[arg(long, value_enum, value_name = "WHEN", default_value_t = ColorArg::Auto, help_heading = "Options")]
     color: ColorArg,
@@ -65,6 +68,8 @@ pub struct Replaying {
     pub speed: Speed,
     /// How recordings are put together.
     pub options: Options,
+    /// The thresholds of the rules.
+    pub settings: Settings,
     /// How to show it.
     pub format: Format,
     /// Whether to use colour.
@@ -96,6 +101,7 @@ impl ReplayArgs {
             options: Options {
                 offsets: self.offset,
             },
+            settings: self.threshold.settings(),
             format: self.format.unwrap_or(default),
             color: self.color.mode(),
         })

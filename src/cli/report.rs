@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use crate::cli::choices::ColorArg;
+use crate::cli::choices::{ColorArg, ThresholdArgs};
 use crate::cli::replay::{offset, read_once};
 use crate::cli::when::When;
 use crate::cli::{FilterArgs, ListFormat, Refusal};
+use crate::diagnosis::Settings;
 use crate::diagnosis::finding::Code;
 use crate::model::filter::Filter;
 use crate::source::replay::{Offset, Options};
@@ -36,6 +37,8 @@ pub struct Chosen {
     pub to: Option<When>,
     /// How recordings are put together.
     pub options: Options,
+    /// The thresholds of the rules.
+    pub settings: Settings,
 }
 
 /// What to report.
@@ -92,6 +95,8 @@ struct ChosenArgs {
     /// What is added to the clock of a host, or of a file (without a name: of the second recording)
     #[arg(long, value_name = "[HOST=]TIME", value_parser = offset, allow_hyphen_values = true, help_heading = "Options")]
     offset: Vec<Offset>,
+    #[command(flatten)]
+    threshold: ThresholdArgs,
 }
 
 impl ChosenArgs {
@@ -108,6 +113,7 @@ impl ChosenArgs {
             options: Options {
                 offsets: self.offset,
             },
+            settings: self.threshold.settings(),
         })
     }
 }

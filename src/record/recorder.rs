@@ -28,7 +28,7 @@ use crate::record::{Anchor, Header};
 
 pub use error::RecordError;
 pub use output::Sink;
-pub use place::{Existing, Target};
+pub use place::{Existing, Target, later_parts};
 pub use said::sources;
 use writer::Writer;
 

@@ -13,11 +13,11 @@ use crate::cli::{Format, Live};
 use crate::diagnosis::{Known, News};
 use crate::lab::judge::Conclusion;
 use crate::model::filter::{Filter, Selection};
-use crate::model::{Body, Observation, Timestamp};
+use crate::model::{Body, Observation, SourceName, SourceState, Timestamp};
 use crate::run::complain;
 use crate::run::live::{Flow, Show};
 use crate::source::host;
-use crate::timeline::{Came, Change, ConnId, Connection, Found, Side, Tracker};
+use crate::timeline::{Came, Change, ConnId, Connection, Found, Owners, Side, Tracker};
 use crate::view::json::{self, Session, SourceInfo};
 use crate::view::palette::ColorMode;
 use crate::view::text::held::Owed;
@@ -65,6 +65,8 @@ pub(super) struct LineShow {
     told_until: Timestamp,
     /// It was said that holders are hidden.
     said_hidden: bool,
+    /// Why not all holders can be seen: said when somebody is missed.
+    unsaid: Option<String>,
 }
 
 impl LineShow {
@@ -103,6 +105,7 @@ impl LineShow {
             owed: Owed::default(),
             told_until: opening.iter().map(|told| told.at).max().unwrap_or_default(),
             said_hidden: false,
+            unsaid: None,
         };
         if show.format == Format::Json {
             let session = show.session(output, opening);
@@ -157,7 +160,15 @@ impl LineShow {
             return self.send_json();
         }
         if let Some(message) = text::source_message(observation) {
-            complain(&message);
+            match is_of_holders(observation) {
+                true => self.unsaid = Some(message),
+                false => {
+                    if observation.source == SourceName::Holders {
+                        self.unsaid = None;
+                    }
+                    complain(&message);
+                }
+            }
         }
         if let Some(line) = self.lines.observation(observation) {
             self.line(&line)?;
@@ -187,6 +198,7 @@ impl LineShow {
                 }
             }
         }
+        self.say_what_was_unsaid(connection);
         self.print(change, connection)
     }
 
@@ -198,6 +210,17 @@ impl LineShow {
         if let Some(hidden) = hidden_holders(&self.filter, connection) {
             self.said_hidden = true;
             complain(hidden);
+        }
+    }
+
+    /// That some processes can't be looked into is of interest to who misses a holder.
+    fn say_what_was_unsaid(&mut self, connection: &Connection) {
+        let mut ends = connection.visible();
+        if self.unsaid.is_some()
+            && ends.any(|(_, track)| matches!(track.owners(), Owners::Nobody | Owners::Hidden))
+            && let Some(message) = self.unsaid.take()
+        {
+            complain(&message);
         }
     }
 
@@ -357,6 +380,15 @@ impl Show for LineShow {
     fn conclude(&mut self) -> anyhow::Result<()> {
         self.flush()
     }
+}
+
+/// Whether it tells why some holders can't be seen.
+fn is_of_holders(observation: &Observation) -> bool {
+    observation.source == SourceName::Holders
+        && matches!(
+            observation.body,
+            Body::Source(SourceState::Running { why: Some(_), .. })
+        )
 }
 
 /// The namespace that a source looks at, as it says with its facts.

@@ -24,7 +24,7 @@ use crate::model::{Body, Observation, SourceName, SourceState, Timestamp};
 use crate::run::clocks::clock_words;
 use crate::run::compressed::refuse_compressed;
 use crate::run::replay::extent::{anchor, extent};
-use crate::run::replay::tell_the_just_begun;
+use crate::run::replay::{given, tell_the_just_begun};
 use crate::source::replay::{Ending, Input, Recorded, Replay, allow_files};
 use crate::timeline::{ConnId, Connection, Totals, Tracker};
 use crate::view::report::{About, Losses, Queued, Read, Recording, Shown, Summary, Way, Window};
@@ -39,6 +39,8 @@ pub(super) struct Loaded {
     /// How many observations the first pass read.
     read: u64,
     wanted: Wanted,
+    /// The thresholds of the rules.
+    settings: Settings,
     /// What it is about.
     pub(super) about: About,
     /// Numbers of what is shown.
@@ -50,12 +52,10 @@ pub(super) struct Loaded {
 impl Loaded {
     /// Reads all of what is asked for.
     pub(super) fn new(chosen: &Chosen) -> anyhow::Result<Self> {
-        allow_files(chosen.files.len());
-        let inputs: Result<Vec<Input>, _> = chosen
-            .files
-            .iter()
-            .map(|file| Input::open_whole(file))
-            .collect();
+        let files = given(&chosen.files);
+        allow_files(files.len());
+        let inputs: Result<Vec<Input>, _> =
+            files.iter().map(|file| Input::open_whole(file)).collect();
         let inputs = inputs?;
         refuse_compressed(&inputs, "report")?;
         let replay = Replay::open(inputs, &chosen.options)?;
@@ -63,10 +63,10 @@ impl Loaded {
         let window = window(chosen, &replay)?;
         let wanted = Wanted::new(chosen, &replay, window);
         let mut survey = Survey::new(&replay);
-        let mut summary = Summary::default();
+        let mut summary = Summary::new(chosen.settings.older_than);
         let mut clocks = Clocks::default();
         let (mut all, mut hidden) = (0, None);
-        let mut walk = Walk::new(replay.clone(), window, None);
+        let mut walk = Walk::new(replay.clone(), window, None, chosen.settings);
         walk.all(|told| {
             match told {
                 Told::Observation(observation) => survey.note(observation),
@@ -95,6 +95,7 @@ impl Loaded {
         about.clocks = clock_words(&clocks, &walk.replay);
         Ok(Self {
             read: walk.read,
+            settings: chosen.settings,
             about,
             replay,
             wanted,
@@ -110,7 +111,7 @@ impl Loaded {
         mut each: impl FnMut(&Shown<'_>) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         let known = Some((self.read, self.about.last));
-        let mut walk = Walk::new(self.replay.clone(), self.about.window, known);
+        let mut walk = Walk::new(self.replay.clone(), self.about.window, known, self.settings);
         walk.all(|told| match told {
             Told::Connection(shown) if self.wanted.has(&shown) => each(&shown),
             Told::Connection(_) | Told::Observation(_) | Told::Finding(..) => Ok(()),
@@ -258,12 +259,17 @@ struct Walk {
 }
 
 impl Walk {
-    fn new(replay: Replay, window: Window, before: Option<(u64, Timestamp)>) -> Self {
+    fn new(
+        replay: Replay,
+        window: Window,
+        before: Option<(u64, Timestamp)>,
+        settings: Settings,
+    ) -> Self {
         let mut tracker = Tracker::default();
         tracker.hand_out_the_retired();
         Self {
             replay,
-            known: Known::new(tracker, Settings::default()),
+            known: Known::new(tracker, settings),
             found: Found::default(),
             window,
             before,

@@ -8,6 +8,7 @@ mod lines;
 pub mod player;
 mod screen;
 
+use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use anyhow::{Context, bail};
@@ -17,6 +18,7 @@ use crate::cli::when::{Extent, Use, When};
 use crate::cli::{Format, Replaying};
 use crate::model::Timestamp;
 use crate::model::filter::Filter;
+use crate::record::recorder::later_parts;
 use crate::run::compressed::refuse_compressed;
 use crate::run::live::{Message, TO_END};
 use crate::run::replay::extent::extent;
@@ -63,8 +65,9 @@ pub(super) fn replay(config: &Replaying) -> anyhow::Result<Outcome> {
 }
 
 fn open(config: &Replaying, to_main: &SyncSender<News>) -> anyhow::Result<Replay> {
-    allow_files(config.files.len());
-    let inputs = config.files.iter().map(|file| {
+    let files = given(&config.files);
+    allow_files(files.len());
+    let inputs = files.iter().map(|file| {
         let more = to_main.clone();
         // When the channel is full, there is news enough.
         Input::open(file, move || {
@@ -74,6 +77,35 @@ fn open(config: &Replaying, to_main: &SyncSender<News>) -> anyhow::Result<Replay
     let inputs = inputs.collect::<Result<Vec<_>, _>>()?;
     refuse_compressed(&inputs, "replay")?;
     Ok(Replay::open(inputs, &config.options)?)
+}
+
+/// The files that were given. Of a recording whose first file was removed, when files changed, and
+/// which is named by that, those that are left.
+pub(super) fn given(files: &[PathBuf]) -> Vec<PathBuf> {
+    let mut all: Vec<PathBuf> = Vec::with_capacity(files.len());
+    for file in files {
+        let is_lost = file.as_os_str() != "-" && !file.exists();
+        let parts = if is_lost {
+            later_parts(file)
+        } else {
+            Vec::new()
+        };
+        let (Some(first), Some(last)) = (parts.first(), parts.last()) else {
+            all.push(file.clone());
+            continue;
+        };
+        let [file, first, last] =
+            [file, first, last].map(|it| plain(&it.display().to_string()).into_owned());
+        complain(&match parts.len() {
+            1 => format!("{file} is not there any more: {first} is read"),
+            count => {
+                format!("{file} is not there any more: {first} to {last} are read ({count} files)")
+            }
+        });
+        let is_new = |part: &PathBuf| !files.contains(part);
+        all.extend(parts.into_iter().filter(is_new));
+    }
+    all
 }
 
 /// What is wanted: what the user says, or what was wanted when it was recorded.

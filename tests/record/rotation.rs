@@ -1,12 +1,14 @@
 //! One recording in many files: each can be read alone, all together say what happened.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::time::Duration;
 
 use tcpwatch::model::{Body, TcpState};
 
 use crate::sockets::{Pair, port_of, server};
 use crate::tape::{Folder, Life, Recording, Tape, bytes, in_netns, live, pass, text};
+use crate::watcher::{PROGRAM, program};
 
 const MOST: u64 = 64 << 10;
 
@@ -146,5 +148,44 @@ fn files_change_after_their_time_and_the_oldest_go() {
         let span = Duration::from_nanos(begun(1) - begun(0));
         assert!(span >= Duration::from_secs(1), "{span:?}");
         assert!(span < Duration::from_millis(2500), "{span:?}");
+    });
+}
+
+/// Whoever names the recording as it was begun gets what is left of it.
+#[test]
+fn what_is_left_is_read_when_the_first_file_was_removed() {
+    in_netns(|_| {
+        let folder = Folder::new("left");
+        let file = folder.file("night.jsonl");
+        let server = server();
+        let port = port_of(&server).to_string();
+        let limit = ["--max-age", "1s", "--max-files", "2"];
+        let recording =
+            Recording::start(&[&["--port", &port, "-o", text(&file)], &limit[..]].concat());
+        let _pair = Pair::to(&server);
+        while file.exists() {
+            pass(Duration::from_millis(20));
+        }
+        recording.finish();
+        for arguments in [["report", text(&file)], ["replay", text(&file)]] {
+            let mut command = program(Path::new(PROGRAM), &arguments);
+            command.stderr(Stdio::piped());
+            let (status, out, complaints) = crate::tape::run(command);
+            assert_eq!(status, Some(0), "{complaints}");
+            assert!(
+                complaints.contains("is not there any more: "),
+                "{complaints}"
+            );
+            assert!(complaints.contains(&folder.names()[0]), "{complaints}");
+            assert!(String::from_utf8(out).unwrap().contains(&port));
+        }
+        for name in folder.names() {
+            std::fs::remove_file(folder.file(&name)).unwrap();
+        }
+        let mut command = program(Path::new(PROGRAM), &["report", text(&file)]);
+        command.stderr(Stdio::piped());
+        let (status, _, complaints) = crate::tape::run(command);
+        assert_eq!(status, Some(2), "{complaints}");
+        assert!(complaints.contains("can't open it"), "{complaints}");
     });
 }

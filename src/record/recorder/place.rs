@@ -385,6 +385,21 @@ pub(super) fn name_of_part(first: &Path, part: u32) -> PathBuf {
     first.with_file_name(name)
 }
 
+/// The later files of a recording that are there, in their order.
+pub fn later_parts(first: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder(first));
+    let entries = entries.into_iter().flatten().filter_map(Result::ok);
+    let mut parts: Vec<u32> = entries
+        .filter_map(|entry| part_of(first, &entry.path()))
+        .collect();
+    parts.sort_unstable();
+    parts
+        .into_iter()
+        .map(|part| name_of_part(first, part))
+        .filter(|path| path.is_file())
+        .collect()
+}
+
 /// Which part a file of that name would be.
 fn part_of(first: &Path, name: &Path) -> Option<u32> {
     let stem = first.file_stem()?.to_str()?;

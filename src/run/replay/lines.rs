@@ -54,7 +54,7 @@ pub(super) fn print(
         from,
     };
     let mut show = LineShow::of(output, &opening)?;
-    let mut world = World::new(replay, zone);
+    let mut world = World::new(replay, zone).with(config.settings);
     loop {
         for _ in 0..GULP {
             let Some(observation) = world.take(until)? else {

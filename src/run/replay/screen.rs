@@ -41,7 +41,7 @@ pub(super) fn show(
     let zone = TimeZone::system();
     let wanted = filter(config, &replay);
     let until = until(config, &mut replay, zone.clone())?;
-    let mut player = Player::new(World::new(replay, zone.clone()))?;
+    let mut player = Player::new(World::new(replay, zone.clone()).with(config.settings))?;
     if let Some(until) = until {
         player.end_at(until);
     }

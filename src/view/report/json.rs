@@ -196,6 +196,8 @@ fn totals(summary: &Summary) -> Value {
         "lost": summary.totals.lost,
         "late": summary.totals.late,
         "unseen": summary.totals.unseen,
+        "older_than_ns": nanos_of(summary.older_than),
+        "young_close_wait": summary.young,
         "losses_left_out": summary.losses.left_out,
         "findings": found,
         "findings_left_out": summary.findings.left_out,

@@ -3,8 +3,10 @@
 //! Its size does not depend on the length of the recording: losses beyond a number are counted
 //! only, and that is said.
 
+use std::time::Duration;
+
 use crate::diagnosis::Code;
-use crate::model::{Body, Observation, SourceName, Timestamp};
+use crate::model::{Body, Observation, SourceName, TcpState, Timestamp};
 use crate::timeline::{ConnId, Totals};
 use crate::view::report::findings::Findings;
 use crate::view::report::spent::States;
@@ -90,6 +92,10 @@ pub struct Summary {
     pub states: States,
     /// Whether the window cut off parts of it.
     pub clipped: bool,
+    /// A CLOSE_WAIT counts from this age on.
+    pub older_than: Duration,
+    /// Ends that were in CLOSE_WAIT in the end, and not for so long.
+    pub young: u64,
     /// What was missed.
     pub losses: Losses,
     /// What was found.
@@ -105,12 +111,21 @@ pub struct Summary {
 pub(super) const NUMBERS: usize = 20;
 
 impl Summary {
+    /// Nothing yet, with that age as threshold.
+    pub fn new(older_than: Duration) -> Self {
+        Self {
+            older_than,
+            ..Self::default()
+        }
+    }
+
     /// Takes in a connection that is shown.
     pub fn take(&mut self, shown: &Shown<'_>) {
         self.seen += 1;
         self.dropped += u64::from(shown.dropped);
         self.clipped |= self.states.take(shown);
         self.findings.take(shown);
+        self.young += self.young_of(shown);
         if shown.connection.closed().is_none() {
             self.open += 1;
             self.remember(CODES.len(), shown);
@@ -124,6 +139,25 @@ impl Summary {
             }
             None => self.multipath += 1,
         }
+    }
+
+    /// Ends of which nothing was found, as they have not been in CLOSE_WAIT for long enough.
+    fn young_of(&self, shown: &Shown<'_>) -> u64 {
+        let is_found = |side| {
+            let mut all = shown.findings.iter().filter(|it| it.over.is_none());
+            all.any(|it| {
+                it.code.token().starts_with("close-wait")
+                    && it.subject.is_about(shown.connection.id(), side)
+            })
+        };
+        let young = shown.connection.visible().filter(|(side, track)| {
+            let age = track.present_age(shown.until);
+            !track.is_gone()
+                && track.state() == TcpState::CloseWait
+                && age.is_some_and(|age| age.at_least < self.older_than)
+                && !is_found(*side)
+        });
+        young.count() as u64
     }
 
     fn remember(&mut self, place: usize, shown: &Shown<'_>) {

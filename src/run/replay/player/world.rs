@@ -47,6 +47,13 @@ impl World {
         }
     }
 
+    /// The same, with these thresholds of the rules.
+    #[must_use]
+    pub fn with(mut self, settings: Settings) -> Self {
+        self.known = Known::new(Kept::tracker(), settings);
+        self
+    }
+
     /// Takes in the next observation, unless it is later than `until`; gives it.
     ///
     /// # Errors

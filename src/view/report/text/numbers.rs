@@ -54,6 +54,17 @@ impl Text<'_> {
             );
             flow(self.width, out, "", 0, &text);
         }
+        if summary.young > 0 {
+            let count = match summary.young {
+                1 => "1 end was".to_owned(),
+                count => format!("{count} ends were"),
+            };
+            let text = format!(
+                "{count} in CLOSE_WAIT in the end for less than {}: too young for a finding (--older-than)",
+                duration::brief(summary.older_than)
+            );
+            flow(self.width, out, "", 0, &text);
+        }
         let totals = &summary.totals;
         let losses = totals.losses;
         let lost = if losses == 0 {
