@@ -25,8 +25,10 @@ pub(in crate::timeline) struct Flow {
     is_final: bool,
     /// Looks have shown that something came, or was sent, after the FIN.
     seen_after_fin: bool,
-    /// Since when every look has shown the probe timer, and nothing acknowledged in between.
+    /// Since when every look has shown the probe timer, and never less waiting.
     shut_since: Option<Timestamp>,
+    /// When a look has last shown more or less unread here than the one before.
+    unread_moved: Option<Timestamp>,
 }
 
 impl Flow {
@@ -44,6 +46,13 @@ impl Flow {
         };
         let since = self.shut_since.filter(|_| goes_on).unwrap_or(seen);
         self.shut_since = shut_out(now).map(|_| since);
+        if before
+            .unread()
+            .zip(now.unread())
+            .is_some_and(|(before, now)| before != now)
+        {
+            self.unread_moved = Some(seen);
+        }
         let grows = match now.state {
             TcpState::FinWait1 | TcpState::FinWait2 if has_fin_out(before.state) => {
                 now.unread() > before.unread()
@@ -141,9 +150,17 @@ impl Track {
         }
     }
 
-    /// Since when looks have shown the peer's window shut, and nothing acknowledged in between.
+    /// Since when looks have shown the peer's window shut, and never less waiting behind it.
+    ///
+    /// The trap: a program that writes as fast as a slow peer reads shows the same.
     pub const fn window_shut_since(&self) -> Option<Timestamp> {
         self.flow.shut_since
+    }
+
+    /// When looks have last shown that what is unread here became more or less: data came, or the
+    /// program reads. `None` when it never has.
+    pub const fn unread_moved(&self) -> Option<Timestamp> {
+        self.flow.unread_moved
     }
 }
 
