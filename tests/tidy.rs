@@ -38,6 +38,7 @@ const CLOCKS: &[&str] = &[
 const UNSAFE: &[&str] = &[
     "source/bpf/ring",
     "source/bpf/sys",
+    "source/holders/kcmp",
     "source/info/helper",
     "source/sock_diag/destroy/filter",
     "source/sock_diag/mailbox",

@@ -48,6 +48,17 @@ impl Holding {
         before.holders.iter().filter(is_gone)
     }
 
+    /// Takes the user and the command line of each holder from a set that is otherwise the same;
+    /// gives whether they were others. That is no change of who holds it.
+    fn takes_words_of(&mut self, told: &Holders) -> bool {
+        let known = self.holders.iter().map(|holder| &holder.program);
+        let same = known.eq(told.holders.iter().map(|holder| &holder.program));
+        if !same {
+            self.holders = told.holders.as_slice().into();
+        }
+        !same
+    }
+
     /// Whether a process that left did so by its end, not by closing its copy.
     pub fn has_ended(&self, id: ProcessId) -> bool {
         self.ended.contains(&id)
@@ -61,8 +72,8 @@ pub enum Owners<'a> {
     NotLooked,
     /// No process that may be looked into holds it; there are others.
     Hidden,
-    /// Every process was looked into, and none holds it: its descriptor is on its way over a UNIX
-    /// socket, is registered in an io_uring, or the socket is the kernel's own.
+    /// Every process that lets anybody look was looked into, and none holds it: its descriptor is on
+    /// its way over a UNIX socket, is registered in an io_uring, or the socket is the kernel's own.
     Nobody,
     /// These hold it.
     Now(&'a Holding),
@@ -208,7 +219,11 @@ impl Tracker {
             None => {}
             Some(Held::Listener(id)) => {
                 let sets = self.listener_holders.entry(id).or_default();
-                if !sets.last().is_some_and(|last| is_same(last, told)) {
+                if let Some(last) = sets.last_mut().filter(|last| is_same(last, told)) {
+                    if last.takes_words_of(told) {
+                        self.touched_listeners.push(id);
+                    }
+                } else {
                     // Whoever listens is asked for as they are now; how they came to is not shown.
                     sets.clear();
                     sets.push(holding(began(None)));
@@ -219,11 +234,11 @@ impl Tracker {
                 let Some(track) = self.track_mut(end) else {
                     return;
                 };
-                if track
-                    .holdings
-                    .last()
-                    .is_some_and(|last| is_same(last, told))
-                {
+                let last = track.holdings.last_mut();
+                if let Some(last) = last.filter(|last| is_same(last, told)) {
+                    if last.takes_words_of(told) {
+                        self.touch(end);
+                    }
                     return;
                 }
                 let born = track.not_born_before();
@@ -364,7 +379,8 @@ impl Tracker {
     }
 }
 
-/// Whether a set is the one that is known; who ended between them does not count.
+/// Whether a set is the one that is known; who ended between them does not count, nor do the user
+/// and the command line that a process has by now.
 fn is_same(last: &Holding, told: &Holders) -> bool {
     last.seen == told.seen
         && last.holders.len() == told.holders.len()

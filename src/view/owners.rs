@@ -73,7 +73,8 @@ fn words_naming(owners: Owners<'_>, most: usize) -> Option<String> {
         Owners::NotLooked => return None,
         Owners::Hidden => "its holder is not visible without CAP_SYS_PTRACE".to_owned(),
         Owners::Nobody => "no process shows it (its descriptor is in flight over a UNIX socket, \
-                           registered in an io_uring, or the kernel's own)"
+                           registered in an io_uring, the kernel's own, or in a process that lets \
+                           nobody look)"
             .to_owned(),
         Owners::Now(holding) => {
             let partly = match holding.seen {

@@ -64,6 +64,38 @@ fn a_fork_is_seen_and_its_end_is_no_close() {
 }
 
 #[test]
+fn a_child_that_is_forked_at_once_does_not_hide_its_parent() {
+    let _alone = alone();
+    let kept = socket();
+    let mut watching = Watching::over(&kept);
+    watching.sees_pids(0, &[me()]);
+    for _ in 0..20 {
+        let socket = socket();
+        let mut shell = Shell::holding(&socket);
+        // The thread takes it for an old one.
+        let from = watching.sets.len();
+        watching.ask(Ask::Keyframe);
+        watching.sees(from, "the kept one", |set| set.inode == inode(&kept));
+        let (from, number, held) = (watching.sets.len(), inode(&socket), now_ns());
+        drop(socket);
+        shell.does("sleep 1000 &");
+        watching.ask(Ask::Holders(number));
+        let is_it = |set: &tcpwatch::model::Holders| set.inode == number;
+        let (first, at, set) = watching.sees(from, "it", is_it);
+        if set.holders.len() == 2 {
+            continue;
+        }
+        let (_, later, set) = watching.sees(first + 1, "both", |set| {
+            is_it(set) && set.holders.len() == 2
+        });
+        let since = set.unchanged.map_or(0, |since| since.nanos());
+        let child = shell.pid();
+        assert!(later - at < NARROW.as_nanos() as u64, "{set:?} of {child}");
+        assert!(since <= held, "both held it before: {set:?}");
+    }
+}
+
+#[test]
 fn whoever_is_killed_has_ended_also_as_a_zombie() {
     let _alone = alone();
     let socket = socket();

@@ -1,8 +1,9 @@
 //! What the watching thread knows: who holds what is wanted, and since which look.
 //!
 //! Looks into processes only add holders; only asking a known descriptor again takes one away. So
-//! each change has its own lower bound: a copy was closed after the last time it was asked for, and
-//! a newcomer came after the last look that would have shown it. The trap: the last copy goes with
+//! each change has its own lower bound: a copy was closed after the last time it was shown, and a
+//! newcomer came after the last look that would have shown it: a whole one that looked for this
+//! socket, or its own birth. Without either nothing is said of since when. The trap: the last copy goes with
 //! the socket itself, mostly, and then nobody asks any more; "nobody holds it" is said only when
 //! a whole look that began later found nobody.
 
@@ -19,7 +20,7 @@ use crate::model::{
 };
 use crate::source::holders::program::Stat;
 use crate::source::holders::said;
-use crate::source::holders::scan::{Scan, Scanner};
+use crate::source::holders::scan::{Found, Scan, Scanner};
 use crate::source::holders::tree::socket_behind;
 
 /// So many folders of descriptors are kept open; others are opened whenever they are asked.
@@ -32,7 +33,7 @@ const SETTLED: Duration = Duration::from_millis(300);
 pub(super) struct Book {
     wanted: HashSet<u32>,
     sockets: HashMap<u32, Socket>,
-    /// By pid.
+    /// By pid, or by the number of a thread.
     processes: BTreeMap<u32, Process>,
     /// Sockets of which there is something to say.
     news: Vec<u32>,
@@ -40,8 +41,10 @@ pub(super) struct Book {
     alone: HashSet<u32>,
     /// Sockets of which it was said that nobody holds them: they may be on their way to somebody.
     unheld: HashSet<u32>,
-    /// The begin of the newest round of questions for known descriptors.
-    verified: Timestamp,
+    /// Who became a holder lately, and that process's parent.
+    came: Vec<(u32, Option<u32>)>,
+    /// Those that the newest whole look could not look into.
+    refused: HashSet<u32>,
 }
 
 /// A socket that somebody wants to know about.
@@ -52,8 +55,10 @@ struct Socket {
     seen: Seen,
     /// The begin of the look by which it was last changed.
     begun: Timestamp,
-    /// The begin of the newest look that showed what was last said; `None` before anything was.
-    unchanged: Option<Timestamp>,
+    /// The begin of the newest whole look that looked for it.
+    covered: Since,
+    /// It differs from what was last said, which held until then at least.
+    unchanged: Option<Since>,
     /// It differs from what was last said.
     is_news: bool,
     was_said: bool,
@@ -64,12 +69,15 @@ struct Socket {
     was_looked_for: bool,
 }
 
-/// A process that holds something.
+/// Not before this; `None` when nothing is known, which is before everything.
+type Since = Option<Timestamp>;
+
+/// A process that holds something, or a thread with descriptors of its own.
 struct Process {
     program: Arc<Program>,
     dir: Option<OwnedFd>,
-    /// Inode and descriptor.
-    pairs: Vec<(u32, u32)>,
+    /// Inode and descriptor, and the begin of the newest look that showed it.
+    pairs: BTreeMap<(u32, u32), Timestamp>,
 }
 
 /// What became of a process's descriptors.
@@ -92,6 +100,7 @@ impl Book {
                     holders: Vec::new(),
                     seen: Seen::Partly,
                     begun: now,
+                    covered: None,
                     unchanged: None,
                     is_news: false,
                     was_said: false,
@@ -133,14 +142,21 @@ impl Book {
     /// Those who hold something, by pid.
     pub(super) fn pids(&self, out: &mut Vec<u32>) {
         out.clear();
-        out.extend(self.processes.keys());
+        out.extend(self.processes.values().map(|it| it.program.id.pid));
+        out.sort_unstable();
+        out.dedup();
     }
 
-    /// Takes in what a look into some processes showed that began at `begun`. `before` is when the
-    /// look before it began, which would have shown them.
-    pub(super) fn take(&mut self, scan: Scan, seen: Seen, begun: Timestamp, before: Timestamp) {
-        for (inode, holder) in scan.found {
-            self.add(inode, holder, seen, begun, before);
+    /// Who became a holder since this was last asked, and that process's parent.
+    pub(super) fn came(&mut self) -> Vec<(u32, Option<u32>)> {
+        std::mem::take(&mut self.came)
+    }
+
+    /// Takes in what a look into some processes showed that began at `begun`. `born`: none of them
+    /// was there before.
+    pub(super) fn take(&mut self, scan: Scan, seen: Seen, begun: Timestamp, born: Since) {
+        for found in scan.found {
+            self.add(found, seen, begun, born);
         }
         let kept = self.processes.values().filter(|p| p.dir.is_some()).count();
         let mut room = OPEN.saturating_sub(kept);
@@ -154,15 +170,20 @@ impl Book {
         }
     }
 
-    fn add(&mut self, inode: u32, holder: Holder, seen: Seen, begun: Timestamp, before: Timestamp) {
+    fn add(&mut self, found: Found, seen: Seen, begun: Timestamp, born: Since) {
+        let Found {
+            inode,
+            holder,
+            task,
+        } = found;
         let Some(socket) = self.sockets.get_mut(&inode) else {
             return;
         };
         let pid = holder.program.id.pid;
-        let process = self.processes.entry(pid).or_insert_with(|| Process {
+        let process = self.processes.entry(task).or_insert_with(|| Process {
             program: Arc::clone(&holder.program),
             dir: None,
-            pairs: Vec::new(),
+            pairs: BTreeMap::new(),
         });
         if process.program.id != holder.program.id {
             // The number is another process's now; what the first one held went with it.
@@ -171,10 +192,10 @@ impl Book {
         }
         process.program = Arc::clone(&holder.program);
         for &fd in &holder.fds {
-            if let Err(place) = process.pairs.binary_search(&(inode, fd)) {
-                process.pairs.insert(place, (inode, fd));
-            }
+            process.pairs.insert((inode, fd), begun);
         }
+        let is_covered = task == pid && !self.refused.contains(&pid);
+        let since = born.max(socket.covered.filter(|_| is_covered));
         let place = socket
             .holders
             .binary_search_by_key(&pid, |known| known.program.id.pid);
@@ -186,13 +207,36 @@ impl Book {
                     socket.ended.push(known.program.id);
                 }
             }
-            Err(place) => socket.holders.insert(place, holder),
+            Err(place) => {
+                self.came.push((pid, holder.program.parent));
+                socket.holders.insert(place, holder);
+            }
         }
         socket.seen = seen;
-        socket.differs(begun, before);
+        socket.differs(begun, since);
         self.alone.remove(&inode);
         self.unheld.remove(&inode);
         note(&mut self.news, socket, inode);
+    }
+
+    /// The sockets of which it is to be said next that nobody holds them, by a whole look that
+    /// began at `begun`.
+    pub(super) fn nobodys(&self, begun: Timestamp) -> HashSet<u32> {
+        let is_nobodys = |inode: &&u32| {
+            let socket = self.sockets.get(inode);
+            socket.is_some_and(|socket| {
+                begun >= socket.alone_since && begun.since(socket.alone_since) >= SETTLED
+            })
+        };
+        self.alone.iter().filter(is_nobodys).copied().collect()
+    }
+
+    /// A whole look that began at `begun` has covered all but some.
+    pub(super) fn covered(&mut self, begun: Timestamp, refused: HashSet<u32>) {
+        for socket in self.sockets.values_mut() {
+            socket.covered = Some(begun);
+        }
+        self.refused = refused;
     }
 
     /// A whole look that began at `begun` is over: whoever is still alone was not found by it.
@@ -211,7 +255,7 @@ impl Book {
                 return true;
             }
             socket.seen = seen;
-            socket.differs(begun, begun);
+            socket.differs(begun, Some(begun));
             note(news, socket, *inode);
             unheld.insert(*inode);
             false
@@ -220,25 +264,26 @@ impl Book {
 
     /// Asks for every known descriptor again, in a round that begins at `begun`.
     pub(super) fn verify(&mut self, scanner: &mut Scanner, begun: Timestamp) {
-        let before = std::mem::replace(&mut self.verified, begun);
         let mut to_look_into = Vec::new();
         let mut lost = Vec::new();
-        for (&pid, process) in &mut self.processes {
+        for (&task, process) in &mut self.processes {
             lost.clear();
             let wanted = &self.wanted;
-            process.pairs.retain(|(inode, _)| wanted.contains(inode));
-            if process.ask(pid, scanner, &mut lost) == Fate::Unknown || lost.is_empty() {
+            process.pairs.retain(|(inode, _), _| wanted.contains(inode));
+            let fate = process.ask(task, scanner, begun, &mut lost);
+            if fate == Fate::Unknown || lost.is_empty() {
                 continue;
             }
+            let pid = process.program.id.pid;
             let stat = Stat::of(&scanner.tree, pid).filter(|stat| stat.id == process.program.id);
             let has_ended = stat.is_none_or(|stat| stat.has_ended());
             let mut is_shared = stat.is_some_and(|stat| stat.lacks_its_first_thread());
-            for &(inode, fd) in &lost {
+            for &(inode, fd, shown) in &lost {
                 let Some(socket) = self.sockets.get_mut(&inode) else {
                     continue;
                 };
                 socket.remove(&process.program, fd, has_ended);
-                socket.differs(begun, before);
+                socket.differs(begun, Some(shown));
                 if socket.holders.is_empty() {
                     socket.alone_since = begun;
                     socket.was_looked_for = false;
@@ -259,28 +304,30 @@ impl Book {
             let mut scan = Scan::default();
             scanner.look_into(pid, &self.wanted, &mut scan);
             let seen = scanner.seen(&scan);
-            self.take(scan, seen, begun, before);
+            self.take(scan, seen, begun, None);
         }
     }
 
-    /// Reads the names of those who hold something again: exec() and prctl() change them.
+    /// Reads again who those are that hold something: exec(), prctl() and setuid() change it.
     pub(super) fn name(&mut self, scanner: &mut Scanner, begun: Timestamp, before: Timestamp) {
-        for (&pid, process) in &mut self.processes {
+        for process in self.processes.values_mut() {
             let known = &process.program;
-            let stat = Stat::of(&scanner.tree, pid);
-            let Some(stat) = stat.filter(|stat| stat.id == known.id && stat.comm != known.comm)
-            else {
+            let stat = Stat::of(&scanner.tree, known.id.pid);
+            let Some(stat) = stat.filter(|stat| stat.id == known.id && !stat.has_ended()) else {
                 continue;
             };
-            process.program = scanner.program(&stat);
-            for &(inode, _) in &process.pairs {
+            let Some(program) = scanner.program_again(&stat, known) else {
+                continue;
+            };
+            process.program = program;
+            for &(inode, _) in process.pairs.keys() {
                 let Some(socket) = self.sockets.get_mut(&inode) else {
                     continue;
                 };
                 let place = |holder: &&mut Holder| holder.program.id == stat.id;
                 if let Some(holder) = socket.holders.iter_mut().find(place) {
                     holder.program = Arc::clone(&process.program);
-                    socket.differs(begun, before);
+                    socket.differs(begun, Some(before));
                     note(&mut self.news, socket, inode);
                 }
             }
@@ -300,7 +347,8 @@ impl Book {
                 // The last copy that was known went after others did.
                 continue;
             }
-            let unchanged = socket.unchanged.take().filter(|_| socket.was_said);
+            let unchanged = socket.unchanged.take().flatten();
+            let unchanged = unchanged.filter(|_| socket.was_said);
             let ended = std::mem::take(&mut socket.ended);
             socket.was_said = true;
             let body = socket.body(scope, inode, unchanged, ended);
@@ -337,11 +385,10 @@ impl Socket {
         self.was_said && !self.is_news && self.unchanged.is_none()
     }
 
-    /// It is not any more what was last said, as a look showed that began at `begun`. What was said
-    /// was shown by the one that began at `before`, or by one that came after it.
-    fn differs(&mut self, begun: Timestamp, before: Timestamp) {
-        let shown = before.max(self.begun);
-        self.unchanged = Some(self.unchanged.map_or(shown, |known| known.min(shown)));
+    /// It is not any more what was last said, as a look showed that began at `begun`, and came to be
+    /// so after `since`. Of several changes the first bounds all.
+    fn differs(&mut self, begun: Timestamp, since: Since) {
+        self.unchanged = Some(self.unchanged.map_or(since, |known| known.min(since)));
         self.begun = begun;
     }
 
@@ -385,14 +432,20 @@ impl Socket {
 
 impl Process {
     /// Asks for each of its descriptors; those that are no more, or are something else, go to `lost`.
-    fn ask(&mut self, pid: u32, scanner: &Scanner, lost: &mut Vec<(u32, u32)>) -> Fate {
+    fn ask(
+        &mut self,
+        task: u32,
+        scanner: &Scanner,
+        begun: Timestamp,
+        lost: &mut Vec<(u32, u32, Timestamp)>,
+    ) -> Fate {
         if self.pairs.is_empty() {
             return Fate::Kept;
         }
         let opened;
         let dir = match &self.dir {
             Some(dir) => Some(dir),
-            None => match scanner.tree.descriptors(pid) {
+            None => match scanner.tree.descriptors(task) {
                 Ok(dir) => {
                     opened = dir;
                     Some(&opened)
@@ -401,14 +454,16 @@ impl Process {
                 Err(_) => return Fate::Unknown,
             },
         };
-        self.pairs.retain(|&(inode, fd)| {
+        self.pairs.retain(|&(inode, fd), shown| {
             let fate = match dir.map(|dir| socket_behind(dir, fd)) {
                 Some(Ok(Some(found))) if found == inode => Fate::Kept,
                 None | Some(Ok(_) | Err(Errno::NOENT | Errno::SRCH)) => Fate::Lost,
                 Some(Err(_)) => Fate::Unknown,
             };
-            if fate == Fate::Lost {
-                lost.push((inode, fd));
+            match fate {
+                Fate::Kept => *shown = begun,
+                Fate::Lost => lost.push((inode, fd, *shown)),
+                Fate::Unknown => {}
             }
             fate != Fate::Lost
         });
@@ -455,9 +510,10 @@ mod tests {
         }
 
         fn looks_at_all(&mut self, ms: u64) -> Vec<(Vec<u32>, Vec<u32>, Option<u64>)> {
-            let before = std::mem::replace(&mut self.all_at, at(ms));
+            self.all_at = at(ms);
             let scan = self.scanner.all(self.book.wanted());
-            self.book.take(scan, Seen::All, at(ms), before);
+            self.book.take(scan, Seen::All, at(ms), None);
+            self.book.covered(at(ms), HashSet::default());
             self.book.looked_at_all(Seen::All, at(ms));
             self.told(ms)
         }
@@ -525,7 +581,7 @@ mod tests {
         let mut story = Story::of_two("moved");
         story.proc.closes(31, 5);
         story.proc.holds(31, 9, 1000);
-        assert_eq!(story.asks(200), [(vec![30, 31], vec![], Some(100))]);
+        assert_eq!(story.asks(200), [(vec![30, 31], vec![], Some(10))]);
     }
 
     #[test]
@@ -535,7 +591,80 @@ mod tests {
         story.proc.has(31, "other", 99);
         story.proc.holds(31, 5, 1000);
         assert_eq!(story.asks(200), [(vec![30], vec![31], Some(100))]);
-        assert_eq!(story.looks_at_all(250), [(vec![30, 31], vec![], Some(200))]);
+        assert_eq!(story.looks_at_all(250), [(vec![30, 31], vec![], Some(10))]);
+    }
+
+    #[test]
+    fn a_look_at_some_bounds_nothing() {
+        let mut story = Story::of_two("some");
+        story.proc.has(32, "srv", 8);
+        story.proc.holds(32, 3, 2000);
+        story.proc.has(33, "srv", 9);
+        story.proc.holds(33, 3, 2000);
+        story.book.want(2000, at(200));
+        let looks = |story: &mut Story, pid: u32, ms: u64, born: Since| {
+            let mut scan = Scan::default();
+            story.scanner.look_into(pid, story.book.wanted(), &mut scan);
+            story.book.take(scan, Seen::All, at(ms), born);
+            story.told(ms)
+        };
+        assert_eq!(
+            looks(&mut story, 33, 300, Some(at(250))),
+            [(vec![33], vec![], None)]
+        );
+        // It held it all the time, and nobody had looked.
+        assert_eq!(
+            looks(&mut story, 32, 400, None),
+            [(vec![32, 33], vec![], None)]
+        );
+        story.proc.has(34, "srv", 10);
+        story.proc.holds(34, 3, 2000);
+        assert_eq!(
+            looks(&mut story, 34, 500, Some(at(450))),
+            [(vec![32, 33, 34], vec![], Some(450))],
+            "born since"
+        );
+    }
+
+    #[test]
+    fn another_user_and_command_line_are_news_and_a_parent_is_not() {
+        let mut story = Story::of_two("words");
+        story.book.name(&mut story.scanner, at(200), at(100));
+        assert_eq!(story.told(200), []);
+        story.proc.runs(31, "srv", 33, "srv\0--worker\0");
+        story.book.name(&mut story.scanner, at(300), at(200));
+        let mut out = Vec::new();
+        story.book.tell(Scope::default(), at(300), &mut out);
+        let [told] = out.as_slice() else {
+            panic!("{out:?}")
+        };
+        let Body::Holders(set) = &told.body else {
+            panic!("{told:?}")
+        };
+        let program = &set.holders[1].program;
+        assert_eq!(program.uid, Some(33));
+        assert_eq!(program.cmdline.as_deref(), Some("srv --worker"));
+        assert_eq!(set.unchanged, Some(at(200)));
+        story.book.name(&mut story.scanner, at(400), at(300));
+        assert_eq!(story.told(400), []);
+    }
+
+    #[test]
+    fn a_thread_with_its_own_descriptors_holds_it_for_its_process() {
+        let mut story = Story::of_two("thread");
+        // Numbers that the kernel, which is asked, has given to nobody.
+        let (pid, tid) = (5_000_040, 5_000_043);
+        story.proc.has(pid, "odd", 9);
+        story.proc.holds(pid, 3, 7);
+        story.proc.thread_holds(pid, tid, 5, 2000);
+        let scan = story.scanner.threads(&[2000].into_iter().collect());
+        story.book.want(2000, at(200));
+        story.book.take(scan, Seen::All, at(210), None);
+        assert_eq!(story.told(210), [(vec![pid], vec![], None)]);
+        assert_eq!(story.asks(300), [], "asked where it is");
+        let mut pids = Vec::new();
+        story.book.pids(&mut pids);
+        assert_eq!(pids, [30, 31, pid]);
     }
 
     #[test]

@@ -58,6 +58,13 @@ impl MadeUp {
         self.write(pid, "stat", &stat);
     }
 
+    /// It has another user and command line now.
+    pub(super) fn runs(&self, pid: u32, comm: &str, uid: u32, cmdline: &str) {
+        let status = format!("Name:\t{comm}\nUid:\t{uid}\t{uid}\t{uid}\t{uid}\n");
+        self.write(pid, "status", &status);
+        self.write(pid, "cmdline", cmdline);
+    }
+
     fn write(&self, pid: u32, file: &str, text: &str) {
         fs::write(self.root.join(format!("{pid}/{file}")), text).unwrap();
     }

@@ -14,6 +14,7 @@ use rustix::io;
 
 use crate::model::holder::DESCRIPTORS;
 use crate::model::{Holder, Program, Seen};
+use crate::source::holders::kcmp::share_descriptors;
 use crate::source::holders::program::{Reader, Stat};
 use crate::source::holders::sight::Sight;
 use crate::source::holders::tree::{Looked, Tree, socket_behind};
@@ -37,21 +38,31 @@ pub(super) struct Scanner {
 /// What a look into some processes showed.
 #[derive(Debug, Default)]
 pub(super) struct Scan {
-    /// The inode, and who holds it.
-    pub(super) found: Vec<(u32, Holder)>,
-    /// The descriptors of those who hold something.
+    /// Who holds what.
+    pub(super) found: Vec<Found>,
+    /// The descriptors of those who hold something, by pid or by the number of a thread.
     pub(super) dirs: Vec<(u32, OwnedFd)>,
     /// These may not be looked into.
-    refused: Vec<u32>,
+    pub(super) refused: Vec<u32>,
     /// Some could not be looked into.
-    failed: bool,
+    pub(super) failed: bool,
+}
+
+/// A socket in the hands of a process.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) inode: u32,
+    pub(super) holder: Holder,
+    /// Whose descriptors they are: the process's, by its pid, or those of one of its threads that
+    /// has its own.
+    pub(super) task: u32,
 }
 
 impl Scan {
     /// The holders of each inode that has some, by pid.
     pub(super) fn sets(self) -> HashMap<u32, Vec<Holder>> {
         let mut sets: HashMap<u32, BTreeMap<u32, Holder>> = HashMap::default();
-        for (inode, holder) in self.found {
+        for Found { inode, holder, .. } in self.found {
             let pid = holder.program.id.pid;
             sets.entry(inode).or_default().insert(pid, holder);
         }
@@ -118,6 +129,38 @@ impl Scanner {
         scan
     }
 
+    /// Looks into the threads that have descriptors of their own, of every process: costly where
+    /// it can't be asked which have, and only worth it before "nobody holds it" is said.
+    pub(super) fn threads(&mut self, wanted: &HashSet<u32>) -> Scan {
+        let mut scan = Scan::default();
+        let (mut pids, mut tids) = (std::mem::take(&mut self.pids), Vec::new());
+        scan.failed = self.tree.pids(&mut pids).is_err();
+        for &pid in &pids {
+            self.tree.threads(pid, &mut tids);
+            for &tid in tids.iter().filter(|&&tid| tid != pid) {
+                self.look_into_thread(pid, tid, wanted, &mut scan);
+            }
+        }
+        self.pids = pids;
+        scan
+    }
+
+    fn look_into_thread(&mut self, pid: u32, tid: u32, wanted: &HashSet<u32>, scan: &mut Scan) {
+        if share_descriptors(pid, tid) {
+            return;
+        }
+        let matches = &mut self.matches;
+        matches.clear();
+        let Some(dir) = self.tree.each_socket_of_thread(pid, tid, |fd, inode| {
+            if wanted.contains(&inode) {
+                matches.push((inode, fd));
+            }
+        }) else {
+            return;
+        };
+        self.hold(pid, tid, dir, scan);
+    }
+
     /// Looks into one process.
     pub(super) fn look_into(&mut self, pid: u32, wanted: &HashSet<u32>, scan: &mut Scan) {
         let matches = &mut self.matches;
@@ -132,9 +175,16 @@ impl Scanner {
             Looked::Refused => scan.refused.push(pid),
             Looked::Failed => scan.failed = true,
         }
-        let Some(dir) = dir.filter(|_| !self.matches.is_empty()) else {
+        if let Some(dir) = dir {
+            self.hold(pid, pid, dir, scan);
+        }
+    }
+
+    /// What was matched is held by a process, or by a thread of it.
+    fn hold(&mut self, pid: u32, task: u32, dir: OwnedFd, scan: &mut Scan) {
+        if self.matches.is_empty() {
             return;
-        };
+        }
         self.matches.sort_unstable();
         let Some(stat) = Stat::of(&self.tree, pid) else {
             return;
@@ -150,9 +200,13 @@ impl Scanner {
                 program: Arc::clone(&program),
                 fds: fds.collect(),
             };
-            scan.found.push((holding[0].0, holder));
+            scan.found.push(Found {
+                inode: holding[0].0,
+                holder,
+                task,
+            });
         }
-        scan.dirs.push((pid, dir));
+        scan.dirs.push((task, dir));
     }
 
     /// What is known of a process, read again when it has become another program.
@@ -167,6 +221,27 @@ impl Scanner {
         let program = self.reader.program(&self.tree, stat, self.cmdline);
         self.programs.insert(stat.id.pid, Arc::clone(&program));
         program
+    }
+
+    /// Reads a known process again; `None` when it is what it was. Its parent stays the one that
+    /// it came from, and the command line that a program takes off for a moment is still its own.
+    pub(super) fn program_again(&mut self, stat: &Stat, known: &Program) -> Option<Arc<Program>> {
+        let read = self.reader.program(&self.tree, stat, self.cmdline);
+        let mut program = Program::clone(&read);
+        program.parent = known.parent;
+        if program.comm == known.comm {
+            program.cmdline = program.cmdline.or_else(|| known.cmdline.clone());
+        }
+        if program.uid.is_none() {
+            program.uid = known.uid;
+            program.user.clone_from(&known.user);
+        }
+        if program == *known {
+            return None;
+        }
+        let program = Arc::new(program);
+        self.programs.insert(stat.id.pid, Arc::clone(&program));
+        Some(program)
     }
 }
 

@@ -119,6 +119,18 @@ impl Tree {
         (dir, looked)
     }
 
+    /// Calls `each(descriptor, inode)` for every socket of one thread's own descriptors.
+    pub(super) fn each_socket_of_thread(
+        &mut self,
+        pid: u32,
+        tid: u32,
+        mut each: impl FnMut(u32, u32),
+    ) -> Option<OwnedFd> {
+        let dir = self.descriptors_of_thread(pid, tid).ok()?;
+        self.each_socket_in(&dir, &mut each);
+        Some(dir)
+    }
+
     fn each_socket_in(&mut self, dir: &OwnedFd, each: &mut impl FnMut(u32, u32)) -> Looked {
         let mut seen = 0;
         let mut entries = RawDir::new(dir, &mut self.names);

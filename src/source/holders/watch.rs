@@ -32,17 +32,20 @@ const AWAITED: Duration = Duration::from_secs(1);
 const ALL: Duration = Duration::from_secs(10);
 /// Questions that come in this time are answered by one look.
 const COLLECT: Duration = Duration::from_millis(5);
-/// All together may take this part of a core: one in a hundred.
-const SHARE: u32 = 100;
-/// After a round it rests this many times as long as that took of the processor: two parts in a
-/// thousand of a core.
-const ROUND_SHARE: u32 = 500;
-/// So it is for the questions for known descriptors, four parts in a thousand; and for names, one.
-const VERIFY_SHARE: u32 = 250;
-const NAMES_SHARE: u32 = 1000;
-/// Looks into the likely come, beyond what is left of the share, after this many times their cost:
-/// or a costly look into all would keep them waiting.
-const LIKELY_SHARE: u32 = 1000;
+/// All together take this part of a core, eight in a thousand: with what was saved, and with what
+/// one costly look overdraws, that stays below one in a hundred of any minute.
+const SHARE: u32 = 120;
+/// After a round it rests this many times as long as that took of the processor. These and the
+/// next leave enough of the share for the look into all.
+const ROUND_SHARE: u32 = 1000;
+/// So it is for the questions for known descriptors, and for names.
+const VERIFY_SHARE: u32 = 333;
+const NAMES_SHARE: u32 = 2000;
+/// Looks into the likely have their own part, two in a thousand: a costly look into all does not
+/// keep them waiting, nor they that.
+const LIKELY_SHARE: u32 = 500;
+/// So many parents of whoever was found are looked into at once.
+const GENERATIONS: usize = 3;
 /// However costly a round, the next one comes by then.
 const LONGEST_REST: Duration = Duration::from_secs(10);
 /// What was not taken of the share can be taken later, up to this much.
@@ -95,6 +98,7 @@ struct Rounds {
     verifying: Turn,
     naming: Turn,
     likely: Turn,
+    likely_purse: Purse,
     purse: Purse,
     /// What can't be seen, as it was last said.
     unseen: Option<String>,
@@ -120,7 +124,8 @@ impl Rounds {
             verifying: Turn::new(begun),
             naming: Turn::new(begun),
             likely: Turn::new(begun),
-            purse: Purse::new(begun),
+            likely_purse: Purse::new(begun, LIKELY_SHARE),
+            purse: Purse::new(begun, SHARE),
             unseen,
             wants_all_told: false,
             pids,
@@ -186,6 +191,8 @@ impl Rounds {
         if self.book.wanted().is_empty() {
             return Duration::ZERO;
         }
+        // A child that is found first is not all that is to be found.
+        let was_hunting = self.book.is_hunting(clock::now());
         self.look_at_the_newest();
         let cpu = clock::thread_cpu();
         let now = clock::now();
@@ -200,13 +207,15 @@ impl Rounds {
             self.naming.end(cpu, NAMES_SHARE);
         }
         let can_pay = self.purse.is_open(now);
-        let is_hunting = self.book.is_hunting(now);
+        let is_hunting = was_hunting || self.book.is_hunting(now);
         let is_awaited = self.book.has_unheld() && self.likely.is_due(now, AWAITED);
-        if is_awaited || is_hunting && (can_pay || self.likely.is_due(now, COLLECT)) {
+        if is_awaited || is_hunting && self.likely_purse.is_open(now) {
             let cpu = clock::thread_cpu();
             self.likely.begin(now);
             self.look_at_the_likely();
             self.likely.end(cpu, LIKELY_SHARE);
+            let cost = clock::thread_cpu().saturating_sub(cpu);
+            self.likely_purse.spend(cost, clock::now());
         }
         let is_wanted = can_pay && self.book.is_hunting(now);
         let is_due = now.since(self.all_at) >= ALL && self.purse.is_full(now);
@@ -223,7 +232,8 @@ impl Rounds {
         let before = std::mem::replace(&mut self.newest_at, begun);
         let mut pids = std::mem::take(&mut self.pids);
         self.newest.since(&self.scanner.tree, &mut pids);
-        self.look_into(&pids, begun, before);
+        self.look_into(&pids, begun, Some(before));
+        self.look_at_parents(pids.clone());
         self.pids = pids;
     }
 
@@ -242,40 +252,72 @@ impl Rounds {
             .filter(|pid| holders.binary_search(pid).is_err())
             .collect();
         let begun = clock::now();
-        self.look_into(&pids[..known], begun, self.all_at);
-        self.look_into(&others, begun, self.all_at);
+        self.look_into(&pids[..known], begun, None);
+        self.look_into(&others, begun, None);
+        pids.truncate(known);
+        pids.extend(others);
+        self.look_at_parents(pids.clone());
         self.pids = pids;
     }
 
-    fn look_into(&mut self, pids: &[u32], begun: Timestamp, before: Timestamp) {
+    /// Whoever was found may have it from a parent, which holds it on: that is looked into before
+    /// anything is said, unless it was looked into just now.
+    fn look_at_parents(&mut self, mut looked: Vec<u32>) {
+        for _ in 0..GENERATIONS {
+            let came = self.book.came().into_iter();
+            let mut parents: Vec<u32> = came.filter_map(|(_, parent)| parent).collect();
+            parents.sort_unstable();
+            parents.dedup();
+            parents.retain(|parent| *parent != 0 && !looked.contains(parent));
+            if parents.is_empty() {
+                return;
+            }
+            self.look_into(&parents, clock::now(), None);
+            looked.extend(parents);
+        }
+    }
+
+    /// `born`: none of them was there before.
+    fn look_into(&mut self, pids: &[u32], begun: Timestamp, born: Option<Timestamp>) {
         let mut scan = Scan::default();
         for &pid in pids {
             self.scanner.look_into(pid, self.book.wanted(), &mut scan);
         }
         let seen = self.scanner.seen(&scan);
-        self.take(scan, seen, begun, before);
+        self.take(scan, seen, begun, born);
     }
 
     fn look_at_all(&mut self, out: &mut Vec<Observation>) {
         let begun = clock::now();
-        let before = std::mem::replace(&mut self.all_at, begun);
-        let scan = self.scanner.all(self.book.wanted());
+        self.all_at = begun;
+        let mut scan = self.scanner.all(self.book.wanted());
         let seen = self.scanner.seen(&scan);
         let unseen = self.scanner.unseen(&scan);
         if unseen != self.unseen {
             self.unseen.clone_from(&unseen);
             out.push(said(clock::now(), running(ALL, unseen)));
         }
-        self.take(scan, seen, begun, before);
+        let refused = std::mem::take(&mut scan.refused).into_iter().collect();
+        let is_whole = !scan.failed;
+        self.take(scan, seen, begun, None);
+        if is_whole {
+            self.book.covered(begun, refused);
+        }
+        let nobodys = self.book.nobodys(begun);
+        if !nobodys.is_empty() {
+            let scan = self.scanner.threads(&nobodys);
+            self.take(scan, seen, begun, None);
+        }
         self.book.looked_at_all(seen, begun);
+        self.book.came();
     }
 
-    fn take(&mut self, scan: Scan, seen: Seen, begun: Timestamp, before: Timestamp) {
+    fn take(&mut self, scan: Scan, seen: Seen, begun: Timestamp, born: Option<Timestamp>) {
         for (pid, _) in &scan.dirs {
             // Who has opened one may open the next.
             self.newest.remember(*pid);
         }
-        self.book.take(scan, seen, begun, before);
+        self.book.take(scan, seen, begun, born);
     }
 }
 
@@ -318,22 +360,25 @@ struct Purse {
     /// What the look into all cost last, which can be saved for.
     all: Duration,
     as_of: Timestamp,
+    /// One part in so many of a core is what comes in.
+    share: u32,
     /// The first look is for nothing.
     is_free: bool,
 }
 
 impl Purse {
-    const fn new(now: Timestamp) -> Self {
+    const fn new(now: Timestamp, share: u32) -> Self {
         Self {
             left: nanos(SAVED),
             all: Duration::ZERO,
             as_of: now,
+            share,
             is_free: true,
         }
     }
 
     fn fill(&mut self, now: Timestamp) {
-        let more = nanos(now.since(self.as_of) / SHARE);
+        let more = nanos(now.since(self.as_of) / self.share);
         self.left = self
             .left
             .saturating_add(more)
@@ -377,7 +422,7 @@ mod tests {
 
     #[test]
     fn a_costly_look_is_paid_back_before_the_next() {
-        let mut purse = Purse::new(at(0));
+        let mut purse = Purse::new(at(0), 100);
         purse.spend(900 * MS, at(0));
         assert!(purse.is_open(at(0)), "the first is free");
         purse.spend(130 * MS, at(0));
@@ -388,7 +433,7 @@ mod tests {
 
     #[test]
     fn a_look_that_nobody_waits_for_is_paid_in_advance() {
-        let mut purse = Purse::new(at(0));
+        let mut purse = Purse::new(at(0), 100);
         purse.spend(200 * MS, at(0));
         purse.all = 200 * MS;
         assert!(purse.is_open(at(10_000)) && !purse.is_full(at(10_000)));
@@ -402,7 +447,7 @@ mod tests {
 
     #[test]
     fn what_is_saved_is_bounded() {
-        let mut purse = Purse::new(at(0));
+        let mut purse = Purse::new(at(0), 100);
         purse.spend(MS, at(0));
         assert!(purse.is_open(at(3_600_000)));
         purse.spend(SAVED, at(3_600_000));
