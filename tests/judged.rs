@@ -93,7 +93,11 @@ fn sentences(story: &Story, ms: u64) -> Vec<String> {
 fn text(story: &Story, ms: u64, severity: Severity) -> String {
     let tracker = &story.known.tracker;
     let report = Report {
-        filter: "port 5432".into(),
+        filter: Filter {
+            ports: "5432".parse().unwrap(),
+            ..Filter::default()
+        },
+        netns: None,
         now: at(ms),
         connections: tracker.connections().count(),
         undecided: 0,

@@ -15,11 +15,12 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::Context;
+use jiff::tz::TimeZone;
 
 use crate::cli::{Doctor, ListFormat};
 use crate::diagnosis::finding::{Code, Finding};
 use crate::diagnosis::{Known, News, group, health, unseen};
-use crate::model::{Ask, Body, Observation, Scope, SockId, SourceState, Timestamp};
+use crate::model::{Ask, Body, Observation, Scope, SockId, SourceName, SourceState, Timestamp};
 use crate::run::doctor::beside::{answers, around};
 use crate::run::live::{Message, TO_END};
 use crate::run::{Outcome, lines, place, signals};
@@ -29,6 +30,7 @@ use crate::source::holders::may_hide;
 use crate::timeline::{Listener, Tracker};
 use crate::view::doctor::{Elsewhere, Report};
 use crate::view::json::Layout;
+use crate::view::wall::WallClock;
 use crate::view::{
     is_undecided, is_undecided_listener, json, wants, wants_finding, wants_listener,
 };
@@ -43,9 +45,11 @@ const KEPT: usize = 131_072;
 pub(super) fn doctor(config: &Doctor) -> anyhow::Result<Outcome> {
     let mut doctor = Practice::open(config)?;
     let (filter, own) = (config.filter.clone(), doctor.scope);
-    let around = thread::spawn(move || around(&filter, own));
+    // Who names a namespace means that one; of its ports alone others are told.
+    let looks_around = config.netns.is_none() || filter.port_groups().next().is_some();
+    let around = looks_around.then(|| thread::spawn(move || around(&filter, own)));
     doctor.look()?;
-    if let Ok((elsewhere, not_looked_into)) = around.join() {
+    if let Some(Ok((elsewhere, not_looked_into))) = around.map(thread::JoinHandle::join) {
         doctor.elsewhere = elsewhere;
         doctor.not_looked_into = not_looked_into;
     }
@@ -82,6 +86,9 @@ struct Practice<'a> {
     now: Timestamp,
     /// What was found, and what is over, since the last look was reported.
     news: Vec<News>,
+    /// What dates the reports, where there are several.
+    wall: Option<WallClock>,
+    has_reported: bool,
     /// The last report had something at or above the severity.
     is_alarming: bool,
     /// What it did not have may be hidden.
@@ -109,6 +116,8 @@ impl<'a> Practice<'a> {
             missed: Vec::new(),
             now: Timestamp::default(),
             news: Vec::new(),
+            wall: config.watch.map(|_| WallClock::new(TimeZone::system())),
+            has_reported: false,
             is_alarming: false,
             is_undecided: false,
         };
@@ -225,7 +234,13 @@ impl<'a> Practice<'a> {
     }
 
     fn report(&mut self, layout: Layout) -> anyhow::Result<()> {
-        let text = self.written(layout)?;
+        let mut text = self.written(layout)?;
+        if let (Some(wall), ListFormat::Text) = (&mut self.wall, self.config.format) {
+            wall.note(&clock::anchor(SourceName::SockDiag));
+            let gap = if self.has_reported { "\n" } else { "" };
+            text = format!("{gap}{}\n{text}", wall.time_of_day(self.now));
+        }
+        self.has_reported = true;
         let mut out = io::stdout().lock();
         out.write_all(text.as_bytes())
             .and_then(|()| out.flush())
@@ -246,7 +261,8 @@ impl<'a> Practice<'a> {
             .listeners()
             .filter(|listener| wants_listener(&config.filter, listener, tracker));
         let report = Report {
-            filter: config.filter.to_string(),
+            filter: config.filter.clone(),
+            netns: config.netns.as_ref().map(ToString::to_string),
             now: self.now,
             connections: wanted().count(),
             undecided: self.undecided(),

@@ -6,6 +6,7 @@
 
 mod elsewhere;
 pub(in crate::view) mod listeners;
+mod options;
 mod words;
 
 use std::fmt::Write;
@@ -17,6 +18,7 @@ use crate::diagnosis::finding::{Code, Finding, Severity};
 use crate::diagnosis::group::Group;
 use crate::diagnosis::{Health, Unseen};
 use crate::model::Timestamp;
+use crate::model::filter::{Filter, Selection};
 use crate::timeline::ConnId;
 use crate::view::duration;
 use crate::view::palette::{ColorMode, painted};
@@ -37,8 +39,10 @@ const HOLDERS: usize = 8;
 
 /// All that a look, or several, came to.
 pub struct Report<'a> {
-    /// What was looked at, in words: `port 8080`; empty when it was everything.
-    pub filter: String,
+    /// What was looked at; everything when that is the filter.
+    pub filter: Filter,
+    /// Where, as `--netns` has it.
+    pub netns: Option<String>,
     /// The moment of the look.
     pub now: Timestamp,
     /// Connections that the filter wants.
@@ -81,7 +85,7 @@ impl<'a> Report<'a> {
 
     /// `412 connections of port 8080`.
     fn looked_at(&self) -> String {
-        let of = match self.filter.as_str() {
+        let of = match self.filter.to_string().as_str() {
             "" => String::new(),
             filter => format!(" of {filter}"),
         };
@@ -203,8 +207,9 @@ impl<'a> Report<'a> {
         for said in self.unseen_words() {
             line(text, &format!("not seen: {said}"));
         }
+        let counted = self.counted_elsewhere();
         for found in self.elsewhere.iter().take(NAMESPACES) {
-            let said = found.words(&self.filter, &self.options());
+            let said = found.words(&counted, &self.options_elsewhere());
             line(text, &format!("elsewhere: {said}"));
         }
         let more = self.elsewhere.len().saturating_sub(NAMESPACES);
@@ -225,19 +230,41 @@ impl<'a> Report<'a> {
                 text,
                 &format!(
                     "not looked for (they need watching: tcpwatch{}): {}",
-                    self.options(),
+                    self.options_here(),
                     codes.join(", ")
                 ),
             );
         }
     }
 
-    /// The filter as the command line has it, where it is short.
-    pub(in crate::view) fn options(&self) -> String {
-        match self.filter.strip_prefix("port ") {
-            Some(port) if !port.contains(' ') => format!(" --port {port}"),
-            _ => String::new(),
-        }
+    /// What was counted in other namespaces, in words: who holds the sockets there was not looked
+    /// up, nor what becomes of them.
+    fn counted_elsewhere(&self) -> String {
+        let selection = &self.filter.selection;
+        let counted = Filter {
+            selection: Selection {
+                local_ports: selection.local_ports.clone(),
+                remote_ports: selection.remote_ports.clone(),
+                ..Selection::default()
+            },
+            ..self.filter.clone()
+        };
+        counted.to_string()
+    }
+
+    /// How to ask for the same in another namespace.
+    pub(in crate::view) fn options_elsewhere(&self) -> String {
+        let thresholds = options::of_thresholds(self.older_than, self.severity);
+        options::of_filter(&self.filter) + &thresholds
+    }
+
+    /// How to look at the same.
+    fn options_here(&self) -> String {
+        let netns = self.netns.as_deref().map(|netns| {
+            let netns = plain(netns);
+            format!(" --netns {}", options::quoted(&netns))
+        });
+        netns.unwrap_or_default() + &options::of_filter(&self.filter)
     }
 
     fn group(&self, text: &mut String, group: &Group<'_>, color: ColorMode) {

@@ -4,7 +4,7 @@
 
 use crate::diagnosis::finding::{Finding, Standing, Subject};
 use crate::model::Timestamp;
-use crate::timeline::{Age, Side};
+use crate::timeline::{Age, Connection, Side, Tracker, When};
 use crate::view::duration::{age as age_words, is_telling, narrow_age};
 use crate::view::owners;
 
@@ -72,6 +72,17 @@ pub(super) fn since(finding: &Finding, now: Timestamp) -> String {
         },
         |standing| standing.age(until),
     ))
+}
+
+/// Whether the state that it is about is older than our watching: then its moment is when it was
+/// found, and not when it came to be.
+pub(super) fn was_there_before(finding: &Finding, tracker: &Tracker) -> bool {
+    let (Some(standing), Some((conn, _))) = (&finding.standing, finding.subject.end()) else {
+        return false;
+    };
+    let opened = tracker.get(conn).map(Connection::opened);
+    matches!(standing.since, When::Before(_))
+        || opened.is_some_and(|opened| standing.since.not_after() < opened)
 }
 
 fn who(standing: &Standing, finding: &Finding, now: Timestamp) -> String {

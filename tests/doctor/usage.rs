@@ -139,3 +139,49 @@ fn watching_tells_what_comes_and_what_goes() {
         );
     });
 }
+
+#[test]
+fn reports_in_words_are_dated_and_apart() {
+    alone(|| {
+        let server = server();
+        let arguments = ["doctor", "--watch", "20ms", "--older-than", "50ms"];
+        let mut command = program(Path::new(PROGRAM), &arguments);
+        let mut running = Running(while_nobody_closes(|| command.spawn()).unwrap());
+        let mut lines = BufReader::new(running.0.stdout.take().unwrap()).lines();
+        let mut next = || lines.next().unwrap().unwrap();
+        let is_time = |line: &str| {
+            let digits = line.bytes().filter(u8::is_ascii_digit).count();
+            line.len() == 15 && digits == 12 && line.matches(':').count() == 2
+        };
+        let first = next();
+        assert!(is_time(&first), "{first}");
+        let mut pair = Pair::to(&server);
+        pair.close_client();
+        pair.server_enters("CLOSE_WAIT");
+        let mut before = first;
+        loop {
+            let line = next();
+            if is_time(&line) {
+                assert_eq!(before, "", "a blank line is between two");
+                break;
+            }
+            before = line;
+        }
+    });
+}
+
+#[test]
+fn what_is_suggested_asks_for_the_same() {
+    alone(|| {
+        let (text, _) = text_of(&[
+            "--port",
+            "1,7",
+            "--host",
+            "10.0.0.0/8",
+            "--state",
+            "close-wait",
+        ]);
+        let command = "tcpwatch --port 1,7 --host 10.0.0.0/8 --state CLOSE_WAIT)";
+        assert!(text.contains(command), "{text}");
+    });
+}

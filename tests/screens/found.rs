@@ -254,3 +254,26 @@ fn the_pane_of_findings() {
     story.type_keys("G", 48_000);
     pictures("findings_over", &mut story, 48_000);
 }
+
+#[test]
+fn what_was_there_before_us_is_found_and_not_begun() {
+    let shown = |is_there_before: bool| {
+        let mut story = Story::on_port("50008").running();
+        let [a, b] = loopback(40_001, TcpState::Established);
+        let leaks = in_state(b, TcpState::CloseWait);
+        if is_there_before {
+            story.look(1000, &[leaks], &[]);
+        } else {
+            story.look(1000, &[a, b], &[]);
+            story.look(2000, &[], &[leaks]);
+        }
+        story.look(40_000, &[], &[]);
+        story.look(45_000, &[], &[]);
+        story.type_keys("f", 45_001);
+        story.screen(100, 30, 45_002).to_string()
+    };
+    let before = shown(true);
+    assert!(before.contains(", found at "), "{before}");
+    let after = shown(false);
+    assert!(after.contains(", since "), "{after}");
+}

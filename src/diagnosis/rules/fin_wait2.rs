@@ -111,13 +111,7 @@ fn orphan(case: &Case<'_>, drafts: &mut Drafts) -> Option<Timestamp> {
         vec!["its FIN is acknowledged, and no descriptor is left".into()];
     if let Some(gone) = gone_at(case) {
         let left = gone.since(since.max(case.connection.opened())).as_secs();
-        evidence.push(
-            format!(
-                "the kernel counts down: {} after this was found it is gone",
-                words::counted(left, "second")
-            )
-            .into(),
-        );
+        evidence.push(format!("the kernel counts down: gone {left} s after this was found").into());
     }
     evidence.push(what_the_peer_does(case));
     drafts.push(case.draft(

@@ -123,10 +123,10 @@ fn draft(listener: &Listener, at: Timestamp, dropped: u64, tracker: &Tracker) ->
     }
 }
 
-/// `129 waiting with a backlog of 128`.
+/// `129 of 128 waiting`.
 pub(super) fn queue(listener: &Listener) -> String {
     match listener.backlog {
-        Some(backlog) => format!("{} waiting with a backlog of {backlog}", listener.waiting),
+        Some(backlog) => format!("{} of {backlog} waiting", listener.waiting),
         None => format!("{} waiting", listener.waiting),
     }
 }

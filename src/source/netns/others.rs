@@ -10,6 +10,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::sync::mpsc::{self, SyncSender};
 use std::thread;
 use std::time::Duration;
@@ -17,7 +18,7 @@ use std::time::Duration;
 use crate::model::filter::Filter;
 use crate::model::{Body, Observation, Scope, TcpState};
 use crate::source::feed::{Choice, Feed};
-use crate::source::netns::{Namespace, NetnsError, enter, named};
+use crate::source::netns::{NAMED as NAMESPACES, Namespace, NetnsError, enter, named};
 use crate::source::{Request, SourceError, clock};
 
 /// A namespace that holds sockets of those that are looked for.
@@ -55,13 +56,34 @@ impl Elsewhere {
         self.states.iter().map(|(_, count)| count).sum()
     }
 
-    /// What to look there with: `--netns` and this.
+    /// What to tell a user to look there with, `--netns` and this: its name outlives its processes,
+    /// and takes root.
     pub fn namespace(&self) -> Option<Namespace> {
-        let name = || self.name.clone().map(Namespace::Name);
+        let is_root = rustix::process::geteuid().is_root();
+        match is_root {
+            true => self.by_name().or_else(|| self.by_process()),
+            false => self.by_process().or_else(|| self.by_name()),
+        }
+    }
+
+    /// What to enter it with: of a process, /proc can be read where that is not permitted.
+    fn entrance(&self) -> Option<Namespace> {
+        self.by_process().or_else(|| self.by_name())
+    }
+
+    fn by_process(&self) -> Option<Namespace> {
         let process = self.process.as_ref();
-        process
-            .map(|process| Namespace::Process(process.pid))
-            .or_else(name)
+        process.map(|process| Namespace::Process(process.pid))
+    }
+
+    fn by_name(&self) -> Option<Namespace> {
+        let name = self.name.as_ref()?;
+        // A number is a process's.
+        let is_number = name.bytes().all(|byte| byte.is_ascii_digit());
+        Some(match is_number {
+            true => Namespace::Path(Path::new(NAMESPACES[0]).join(name)),
+            false => Namespace::Name(name.clone()),
+        })
     }
 }
 
@@ -113,9 +135,7 @@ pub fn others(filter: &Filter, own: Scope, limit: Duration) -> Others {
     others
         .unseen
         .extend(in_words(&forbidden, "only root may look into"));
-    others
-        .unseen
-        .extend(in_words(&late, "no time was left to look into"));
+    others.unseen.extend(in_words(&late, &no_time(limit)));
     others.unseen.extend(failed);
     others.found = candidates
         .into_iter()
@@ -149,6 +169,13 @@ impl Elsewhere {
 
 /// So many are named.
 const NAMED: usize = 5;
+
+fn no_time(limit: Duration) -> String {
+    format!(
+        "within {} ms no time was left to look into",
+        limit.as_millis()
+    )
+}
 
 fn in_words(labels: &[String], what: &str) -> Option<String> {
     let told = labels.get(..NAMED).unwrap_or(labels).join(", ");
@@ -257,7 +284,7 @@ type Looked = Result<Vec<(TcpState, usize)>, Trouble>;
 /// Goes from one to the next, until nobody listens any more.
 fn look_into_all(all: &[Candidate], filter: &Filter, tell: &SyncSender<(usize, Looked)>) {
     for (index, candidate) in all.iter().enumerate() {
-        let Some(namespace) = candidate.elsewhere.namespace() else {
+        let Some(namespace) = candidate.elsewhere.entrance() else {
             continue;
         };
         if tell.send((index, look_into(&namespace, filter))).is_err() {

@@ -1,6 +1,7 @@
 //! Other network namespaces that hold sockets of the ports: what is there, and how to look at it.
 
 use crate::model::TcpState;
+use crate::view::doctor::options::quoted;
 use crate::view::doctor::words::count;
 use crate::view::plain::plain;
 
@@ -28,11 +29,12 @@ impl Elsewhere {
     /// How to look there; `options` chooses what, as ` --port 80`.
     pub(in crate::view) fn command(&self, options: &str) -> Option<String> {
         let namespace = plain(self.namespace.as_deref()?);
+        let namespace = quoted(&namespace);
         Some(format!("tcpwatch doctor --netns {namespace}{options}"))
     }
 
-    /// `the network namespace of nginx[812] has 3 sockets of port 80, 2 in CLOSE_WAIT: tcpwatch ...`.
-    pub(super) fn words(&self, filter: &str, options: &str) -> String {
+    /// `counted` is by what the sockets were chosen: `the network namespace of nginx[812] has 3 sockets of port 80, 2 in CLOSE_WAIT: tcpwatch ...`.
+    pub(super) fn words(&self, counted: &str, options: &str) -> String {
         let whose = match (&self.name, &self.process) {
             (Some(name), _) => format!("network namespace {}", plain(name)),
             (None, Some((pid, comm))) => {
@@ -40,9 +42,9 @@ impl Elsewhere {
             }
             (None, None) => "another network namespace".to_owned(),
         };
-        let of = match filter {
+        let of = match counted {
             "" => String::new(),
-            filter => format!(" of {filter}"),
+            counted => format!(" of {counted}"),
         };
         let waiting: usize = self
             .states

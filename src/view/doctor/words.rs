@@ -227,7 +227,10 @@ fn descriptors_or_why(group: &Group<'_>) -> String {
         {
             format!("; {} of each", descriptors(&first.fds))
         }
-        (Owned::Hidden, _) => "; held by whom is not visible without CAP_SYS_PTRACE".to_owned(),
+        (Owned::Hidden, _) if group.count() == 1 => {
+            "; its holder is not visible without CAP_SYS_PTRACE".to_owned()
+        }
+        (Owned::Hidden, _) => "; their holders are not visible without CAP_SYS_PTRACE".to_owned(),
         (Owned::Nobody, _) => "; no process shows a descriptor (in flight over a UNIX socket, \
                                registered in an io_uring, or the kernel's own)"
             .to_owned(),

@@ -20,7 +20,7 @@ use crate::view::json::owners::{OwnerInfo, OwnersInfo};
 struct Document<'a> {
     version: u32,
     at_ns: u64,
-    filter: &'a str,
+    filter: String,
     /// Connections looked at.
     connections: usize,
     /// More, of which nobody can tell whether they are of the processes asked for.
@@ -145,7 +145,7 @@ pub fn doctor(report: &Report<'_>, layout: Layout) -> serde_json::Result<String>
     let document = Document {
         version: VERSION,
         at_ns: report.now.nanos(),
-        filter: &report.filter,
+        filter: report.filter.to_string(),
         connections: report.connections,
         undecided: report.undecided,
         older_than_ns: nanos_of(report.older_than),
@@ -178,7 +178,7 @@ pub fn doctor(report: &Report<'_>, layout: Layout) -> serde_json::Result<String>
                     .iter()
                     .map(|(state, count)| (state.name(), *count))
                     .collect(),
-                command: found.command(&report.options()),
+                command: found.command(&report.options_elsewhere()),
             })
             .collect(),
     };

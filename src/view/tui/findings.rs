@@ -13,7 +13,7 @@ use ratatui::widgets::Widget;
 use crate::diagnosis::{Diagnosis, Finding, Place, Subject};
 use crate::model::Timestamp;
 use crate::timeline::{Connection, Side};
-use crate::view::finding::{brief, sentence, since};
+use crate::view::finding::{brief, sentence, since, was_there_before};
 use crate::view::plain::plain;
 use crate::view::tui::axis::Zoom;
 use crate::view::tui::choice::Chosen;
@@ -264,10 +264,14 @@ fn draw_chosen(buffer: &mut Buffer, area: Rect, view: &View<'_>, finding: &Findi
 fn title(finding: &Finding, view: &View<'_>) -> String {
     let time = |at: Timestamp| view.heard.time(at).trim().to_owned();
     let (code, severity) = (finding.code.token(), finding.severity.token());
+    let begun = time(finding.at);
+    let was_there = was_there_before(finding, view.tracker);
     let when = match (finding.over, finding.code.is_fact()) {
-        (_, true) => format!("at {}", time(finding.at)),
-        (None, false) => format!("since {}", time(finding.at)),
-        (Some(over), false) => format!("from {} to {}, over", time(finding.at), time(over)),
+        (_, true) => format!("at {begun}"),
+        (None, false) if was_there => format!("found at {begun}"),
+        (Some(over), false) if was_there => format!("found at {begun}, over at {}", time(over)),
+        (None, false) => format!("since {begun}"),
+        (Some(over), false) => format!("from {begun} to {}, over", time(over)),
     };
     format!(" {severity}: {code}, {when}")
 }
