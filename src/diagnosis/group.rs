@@ -341,7 +341,11 @@ impl<'a> Group<'a> {
         self.findings.sort_by_key(|finding| {
             let standing = finding.standing.as_ref();
             let age = standing.map(|standing| standing.age(now).at_least);
-            (Reverse(age), finding.number)
+            // Of one age are those of which none is known: they were found in the order of a hash.
+            let place = standing.map(|standing| {
+                [standing.local, standing.remote].map(|end| (end.port(), end.addr()))
+            });
+            (Reverse(age), place, finding.number)
         });
     }
 }

@@ -349,3 +349,16 @@ fn rows_are_in_the_order_of_ports() {
         assert_eq!(rows, expected);
     });
 }
+
+/// Whoever misses no holder does not have to know that some process can't be looked into.
+#[test]
+fn lines_tell_of_processes_out_of_reach_only_where_a_holder_is_missed() {
+    in_fresh_netns("usage-reach", || {
+        let server = server();
+        let _pair = Pair::to(&server);
+        let output = run(&["--format", "text", "--duration", "1s"]);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.contains("sock_diag every"), "{said}");
+        assert!(!said.contains("can't be looked into"), "{said}");
+    });
+}
