@@ -63,6 +63,9 @@ impl WaitShow {
 
     /// The end, when this is it.
     fn decide(&mut self, known: &Known, now: Timestamp, is_over: bool) -> anyhow::Result<()> {
+        if is_over {
+            self.until.hurry();
+        }
         let progress = self.until.progress();
         let (ended, outcome) = match &progress {
             Progress::Failed(finding) => (Ended::Failed(finding), Outcome::Failed),
@@ -109,6 +112,7 @@ impl Show for WaitShow {
 
     fn settle(&mut self, known: &Known, now: Timestamp) -> anyhow::Result<Flow> {
         let begun = *self.begun.get_or_insert(now);
+        self.until.settle(known, now);
         let is_over = now.since(begun) >= self.timeout;
         if is_over && !self.until.has_looked() {
             if now.since(begun) >= self.timeout + FIRST_LOOK {
@@ -124,8 +128,12 @@ impl Show for WaitShow {
     }
 
     fn patience(&self, now: Timestamp) -> Duration {
+        let due = self
+            .until
+            .due()
+            .map_or(IDLE, |due| due.since(now).max(RETRY));
         match self.deadline() {
-            Some(end) if end > now => end.since(now).min(IDLE),
+            Some(end) if end > now => end.since(now).min(IDLE).min(due),
             _ => RETRY,
         }
     }
