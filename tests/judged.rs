@@ -257,15 +257,15 @@ fn a_finding_waits_for_its_holders_and_not_for_long() {
     for is_named in [true, false] {
         let mut fed = Fed::new("fin-wait-1", None, &["close-wait-unread"]);
         assert_eq!(fed.look(10, &[sample], &[]), Progress::Waiting);
-        assert_eq!(fed.look(31_000, &[], &[]), Progress::Waiting);
-        assert_eq!(fed.until.due(), Some(at(31_300)));
-        fed.until.settle(&fed.story.known, at(31_299));
+        assert_eq!(fed.look(30_050, &[], &[]), Progress::Waiting);
+        assert_eq!(fed.until.due(), Some(at(30_350)));
+        fed.until.settle(&fed.story.known, at(30_349));
         assert_eq!(fed.until.progress(), Progress::Waiting);
         let then = if is_named {
-            holder(&mut fed.story, 31_100);
-            at(31_100)
+            holder(&mut fed.story, 30_100);
+            at(30_100)
         } else {
-            at(31_300)
+            at(30_350)
         };
         fed.until.settle(&fed.story.known, then);
         let Progress::Failed(finding) = fed.until.progress() else {
