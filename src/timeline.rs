@@ -39,7 +39,7 @@ use crate::model::{
     SourceState, Timestamp,
 };
 use across::Offsets;
-pub use age::{Age, Precision};
+pub use age::{Age, Precision, sent_again_for};
 use book::Book;
 pub use cause::{Call, Cause, Mark, MarkKind, Process, Reason, Why};
 pub use change::{Came, Change, Found, SeenBeside, Transition};

@@ -249,6 +249,55 @@ fn a_state_counts_when_an_end_has_passed_it() {
     );
 }
 
+/// A finding that ends a wait names who holds the end, if that becomes known soon.
+#[test]
+fn a_finding_waits_for_its_holders_and_not_for_long() {
+    let (local, remote) = (endpoint("10.0.0.1", 80), endpoint("10.0.0.7", 40_000));
+    let sample = unread(sock(local, remote, TcpState::CloseWait), 5);
+    let holder = |story: &mut Story, ms| {
+        let fds = vec![9];
+        let program = program(812, "python3");
+        held(story, ms, &sample, vec![Holder { program, fds }]);
+    };
+    for is_named in [true, false] {
+        let mut fed = Fed::new("fin-wait-1", None, &["close-wait-unread"]);
+        assert_eq!(fed.look(10, &[sample], &[]), Progress::Waiting);
+        assert_eq!(fed.look(30_050, &[], &[]), Progress::Waiting);
+        assert_eq!(fed.until.due(), Some(at(30_350)));
+        fed.until.settle(&fed.story.known, at(30_349));
+        assert_eq!(fed.until.progress(), Progress::Waiting);
+        let then = if is_named {
+            holder(&mut fed.story, 30_100);
+            at(30_100)
+        } else {
+            at(30_350)
+        };
+        fed.until.settle(&fed.story.known, then);
+        let Progress::Failed(finding) = fed.until.progress() else {
+            panic!("{:?}", fed.until.progress());
+        };
+        let named = finding.standing.unwrap().holding.is_some();
+        assert_eq!(named, is_named);
+    }
+}
+
+/// What a SYN's retransmissions take is how old it is at least.
+#[test]
+fn a_syn_is_as_old_as_its_retransmissions_take() {
+    let (local, remote) = (endpoint("10.0.0.1", 40_000), endpoint("10.0.0.7", 80));
+    let mut sample = sock(local, remote, TcpState::SynSent);
+    sample.retransmits = 4;
+    sample.timer = Some(tcpwatch::model::Timer {
+        kind: tcpwatch::model::TimerKind::Retransmit,
+        deadline: at(20_500),
+    });
+    let mut story = Story::on_port("80");
+    story.look(20_000, &[sample], &[]);
+    let finding = story.known.diagnosis.findings().next().unwrap();
+    let age = finding.standing.as_ref().unwrap().age(at(20_100));
+    assert!(age.at_least >= Duration::from_secs(4), "{age:?}");
+}
+
 #[test]
 fn families_name_their_codes_and_nothing_else_does() {
     assert!("close-wait".parse::<FailOn>().is_ok());

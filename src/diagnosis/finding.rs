@@ -279,7 +279,9 @@ impl Standing {
             scope: track.id().scope,
             side,
             state,
-            since: since.map_or(When::Before(connection.opened()), |span| span.from),
+            since: since.map_or(When::Before(connection.opened()), |span| {
+                connection.since(side, span)
+            }),
             unread: track.beside().unread,
             holding: owners.holding().cloned(),
             owned: owners.into(),

@@ -129,7 +129,8 @@ impl Case<'_> {
     /// The latest moment at which the present state can have begun.
     pub(super) fn entered(&self) -> Timestamp {
         let span = self.track.spans().last();
-        span.map_or(self.at, |span| span.from.not_after())
+        let since = |span| self.connection.since(self.side, span).not_after();
+        span.map_or(self.at, since)
     }
 
     /// Whether it is as late as that, of what no look has to prove.

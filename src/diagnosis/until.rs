@@ -8,11 +8,15 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::str::FromStr;
+use std::time::Duration;
 
-use crate::diagnosis::finding::{Code, Finding, Severity, Subject};
+use crate::diagnosis::finding::{Code, Finding, Owned, Severity, Subject};
 use crate::diagnosis::{Known, News};
-use crate::model::{Body, Observation, TcpState};
+use crate::model::{Body, Descriptor, Observation, TcpState, Timestamp};
 use crate::timeline::{ConnId, Connection, Listener, Side, Tracker};
+
+/// A finding waits so long for who holds its end: they are looked for at once, and named with it.
+const NAMED_WITHIN: Duration = Duration::from_millis(300);
 
 type Fast = foldhash::fast::RandomState;
 
@@ -154,7 +158,22 @@ pub struct Until {
     reached: u64,
     /// Findings of a code that counts, which are too mild by now.
     mild: Vec<(Subject, Code)>,
+    /// One that counts, of an end whose holders are being looked for, and until when that may take.
+    unnamed: Option<(Box<Finding>, Timestamp)>,
     failed: Option<Box<Finding>>,
+}
+
+/// Whether it can still become known who holds the end.
+fn may_be_named(finding: &Finding, tracker: &Tracker) -> bool {
+    let is_unasked = finding
+        .standing
+        .as_ref()
+        .is_some_and(|standing| standing.owned == Owned::NotLooked);
+    let end = finding
+        .subject
+        .end()
+        .and_then(|(conn, side)| tracker.get(conn)?.end(side));
+    is_unasked && end.is_some_and(|track| track.beside().descriptor == Some(Descriptor::Held))
 }
 
 impl Until {
@@ -174,6 +193,7 @@ impl Until {
             ends: HashSet::default(),
             reached: 0,
             mild: Vec::new(),
+            unnamed: None,
             failed: None,
         }
     }
@@ -236,7 +256,8 @@ impl Until {
             }
         }
         self.note_listeners(tracker, choose);
-        self.note_findings(known, choose);
+        self.note_findings(observation.at, known, choose);
+        self.settle(known, observation.at);
         if self.matched.len() > 2 * tracker.connections().len() + 1024 {
             self.matched.retain(|conn| tracker.get(*conn).is_some());
             self.ends.retain(|(conn, _)| tracker.get(*conn).is_some());
@@ -289,8 +310,44 @@ impl Until {
         }
     }
 
-    fn note_findings(&mut self, known: &Known, choose: &impl Choose) {
-        if self.failed.is_some() {
+    /// Time has passed, though nothing was observed.
+    pub fn settle(&mut self, known: &Known, now: Timestamp) {
+        let Some((finding, due)) = self.unnamed.take() else {
+            return;
+        };
+        let newest = known.diagnosis.get(finding.number);
+        let finding = newest.map_or(finding, |newest| Box::new(newest.clone()));
+        if now >= due || finding.over.is_some() || !may_be_named(&finding, &known.tracker) {
+            self.failed = Some(finding);
+        } else {
+            self.unnamed = Some((finding, due));
+        }
+    }
+
+    /// When [`Until::settle`] has something to do at the latest.
+    pub fn due(&self) -> Option<Timestamp> {
+        self.unnamed.as_ref().map(|(_, due)| *due)
+    }
+
+    /// Nothing more is waited for: a finding that counts does so without a name.
+    pub fn hurry(&mut self) {
+        self.failed = self
+            .failed
+            .take()
+            .or(self.unnamed.take().map(|(finding, _)| finding));
+    }
+
+    fn fail(&mut self, finding: &Finding, (at, tracker): (Timestamp, &Tracker)) {
+        let finding = Box::new(finding.clone());
+        if may_be_named(&finding, tracker) {
+            self.unnamed = Some((finding, at.plus(NAMED_WITHIN)));
+        } else {
+            self.failed = Some(finding);
+        }
+    }
+
+    fn note_findings(&mut self, at: Timestamp, known: &Known, choose: &impl Choose) {
+        if self.failed.is_some() || self.unnamed.is_some() {
             return;
         }
         for news in known.news() {
@@ -299,7 +356,7 @@ impl Until {
                 continue;
             }
             if self.fail_on.is_met_by(finding) {
-                self.failed = Some(Box::new(Finding::clone(finding)));
+                self.fail(finding, (at, &known.tracker));
                 return;
             }
             self.mild.push((finding.subject, finding.code));
@@ -311,7 +368,7 @@ impl Until {
                 .of(subject)
                 .find(|known| known.code == *code);
             if let Some(finding) = finding.filter(|finding| self.fail_on.is_met_by(finding)) {
-                self.failed = Some(Box::new(finding.clone()));
+                self.fail(finding, (at, &known.tracker));
             }
             finding.is_some()
         });
@@ -322,6 +379,9 @@ impl Until {
     pub fn progress(&self) -> Progress {
         if let Some(finding) = &self.failed {
             return Progress::Failed(finding.clone());
+        }
+        if self.unnamed.is_some() {
+            return Progress::Waiting;
         }
         let is_reached = match self.target {
             Target::Closed => {

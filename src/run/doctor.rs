@@ -3,7 +3,7 @@
 //! The trap: time passes while the processes are looked into, and what has gone meanwhile has not
 //! grown old. So a second look follows, which confirms: what it does not show any more is not
 //! reported, and what came since the first one neither, as nobody has asked who holds it. It is also what
-//! tells a full accept queue from one full instant. With `--watch` all looks are taken in by one
+//! tells a full accept queue from one full instant, for which a third look may be needed. With `--watch` all looks are taken in by one
 //! [`Known`], so that what takes time is found as well.
 
 pub(super) mod beside;
@@ -136,7 +136,15 @@ impl<'a> Practice<'a> {
         if self.known.tracker.listeners().any(Listener::is_full) {
             wait_until(self.looked.plus(SECOND_LOOK));
         }
-        self.look_once()
+        self.look_once()?;
+        // One that only the last look shows full: one instant, or the beginning of more.
+        let looked = self.looked;
+        let is_new = |listener: &Listener| listener.full_since.is_some_and(|since| since > looked);
+        if self.known.tracker.listeners().any(is_new) {
+            wait_until(self.now.plus(SECOND_LOOK));
+            self.look_once()?;
+        }
+        Ok(())
     }
 
     fn look_once(&mut self) -> anyhow::Result<()> {

@@ -64,6 +64,9 @@ impl WaitShow {
 
     /// The end, when this is it.
     fn decide(&mut self, known: &Known, now: Timestamp, is_over: bool) -> anyhow::Result<()> {
+        if is_over {
+            self.until.hurry();
+        }
         let progress = self.until.progress();
         let unknown = self.unknown();
         if progress == Progress::Reached && self.until.target() == Target::Closed && unknown > 0 {
@@ -124,6 +127,7 @@ impl Show for WaitShow {
 
     fn settle(&mut self, known: &Known, now: Timestamp) -> anyhow::Result<Flow> {
         let begun = *self.begun.get_or_insert(now);
+        self.until.settle(known, now);
         let is_over = now.since(begun) >= self.timeout;
         if is_over && !self.until.has_looked() {
             if now.since(begun) >= self.timeout + FIRST_LOOK {
@@ -139,8 +143,12 @@ impl Show for WaitShow {
     }
 
     fn patience(&self, now: Timestamp) -> Duration {
+        let due = self
+            .until
+            .due()
+            .map_or(IDLE, |due| due.since(now).max(RETRY));
         match self.deadline() {
-            Some(end) if end > now => end.since(now).min(IDLE),
+            Some(end) if end > now => end.since(now).min(IDLE).min(due),
             _ => RETRY,
         }
     }

@@ -8,8 +8,8 @@
 
 use std::time::Duration;
 
-use crate::model::{Counters, TcpState, Timestamp};
-use crate::timeline::{Track, When};
+use crate::model::{Counters, Sample, TcpState, TimerKind, Timestamp};
+use crate::timeline::{Connection, Side, Span, Track, When};
 
 /// Two counters that were set by one segment are this close.
 const AT_ONCE: Duration = Duration::from_millis(50);
@@ -23,6 +23,10 @@ const ONE_SEGMENT: u64 = 1_400;
 const NO_DATA: u64 = 0;
 /// 10 ms: the coarsest jiffy (HZ=100), by which a counter may be off.
 const JIFFY: Duration = Duration::from_millis(10);
+/// `TCP_TIMEOUT_INIT`, include/net/tcp.h.
+const FIRST_OF_A_SYN: Duration = Duration::from_secs(1);
+/// `TCP_RTO_MIN`, include/net/tcp.h.
+const FIRST_OF_A_FIN: Duration = Duration::from_millis(200);
 /// Bounds that are closer are one time to whoever reads it.
 const EXACT: Duration = Duration::from_millis(200);
 
@@ -123,7 +127,71 @@ fn has_sent_at_most(counters: &Counters, bytes: u64) -> bool {
     counters.bytes_acked.is_some_and(|acked| acked <= bytes)
 }
 
+/// How long at least a SYN or FIN has been sent again and again, by how often: each time the kernel
+/// waits at least as long as before.
+///
+/// The trap: of a FIN behind data the count may have begun with the data, before the state.
+pub fn sent_again_for(sample: &Sample) -> Duration {
+    let times = u32::from(sample.retransmits);
+    match sample.state {
+        // The first ones may be evenly spaced (tcp_syn_linear_timeouts).
+        TcpState::SynSent => FIRST_OF_A_SYN * times,
+        _ => FIRST_OF_A_FIN * ((1_u32 << times.min(10)) - 1),
+    }
+}
+
+/// How long at least a state has lasted, by how often its SYN, or its FIN alone, was sent again.
+pub(super) fn by_count(sample: &Sample) -> Duration {
+    let kind = sample.timer.map(|timer| timer.kind);
+    let is_counted = match (sample.state, kind) {
+        (TcpState::SynSent, Some(TimerKind::Retransmit)) => true,
+        (
+            TcpState::FinWait1 | TcpState::LastAck,
+            Some(TimerKind::Retransmit | TimerKind::Probe),
+        ) => sample.unacked() == Some(0),
+        _ => false,
+    };
+    match is_counted {
+        true => sent_again_for(sample),
+        false => Duration::ZERO,
+    }
+}
+
+impl Connection {
+    /// Since when an end has been in the state of one of its spans, by what its other end on the
+    /// same host shows too: a CLOSE_WAIT is older than the FIN_WAIT2 that it has begun.
+    pub fn since(&self, side: Side, span: &Span) -> When {
+        let ends = self.end(side).zip(self.end(side.other()));
+        let Some((here, there)) = ends.filter(|_| span.state == TcpState::CloseWait) else {
+            return span.from;
+        };
+        let acknowledged = there
+            .spans()
+            .iter()
+            .find(|span| span.state == TcpState::FinWait2)
+            .filter(|_| here.id().scope.host == there.id().scope.host)
+            .map(|span| span.from.not_after().plus(JIFFY));
+        match (span.from, acknowledged) {
+            (When::Before(known), Some(at)) => When::Before(known.min(at)),
+            (When::Between(from, to), Some(at)) => When::Between(from, to.min(at).max(from)),
+            _ => span.from,
+        }
+    }
+}
+
 impl Track {
+    /// Takes in how long the state has lasted that was there when we came, by how often its SYN or
+    /// FIN was sent again.
+    pub(super) fn date_by_count(&mut self, seen: Timestamp) {
+        let lasted = by_count(&self.last);
+        if let [span] = self.spans.as_mut_slice()
+            && let When::Before(known) = span.from
+            && span.state == self.last.state
+        {
+            span.from = When::Before(known.min(seen.minus(lasted)));
+        }
+    }
+
     /// How long the span at `index` had lasted at `now`, or until it ended.
     pub fn age(&self, index: usize, now: Timestamp) -> Option<Age> {
         let span = self.spans.get(index)?;

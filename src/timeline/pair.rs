@@ -272,7 +272,7 @@ pub(super) fn found_since(
     const TIME_WAIT_LENGTH: std::time::Duration = std::time::Duration::from_secs(60);
     let remaining = match sample.timer {
         Some(timer) if sample.is_mini_socket() => timer.deadline.since(at),
-        _ => return When::Before(at),
+        _ => return When::Before(at.minus(crate::timeline::age::by_count(sample))),
     };
     let whole = match (sample.state, fin_timeout) {
         (TcpState::TimeWait, _) => TIME_WAIT_LENGTH,

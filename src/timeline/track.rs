@@ -356,6 +356,7 @@ impl Track {
         self.note_flow(&sample, seen);
         self.last = sample;
         self.last.id.cookie = cookie;
+        self.date_by_count(seen);
         self.eof_was_unread |= is_eof_unread(&sample);
         self.note_holder(sample.descriptor());
         self.beside = SeenBeside::from(&sample);

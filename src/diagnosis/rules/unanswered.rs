@@ -12,11 +12,10 @@ use crate::diagnosis::finding::{Code, Severity};
 use crate::diagnosis::rules::{Case, Drafts, Lasted};
 use crate::diagnosis::words;
 use crate::model::{Descriptor, TcpState, TimerKind, Timestamp};
+use crate::timeline::sent_again_for;
 
-/// `TCP_TIMEOUT_INIT`, include/net/tcp.h.
-const FIRST_OF_A_SYN: Duration = Duration::from_secs(1);
-/// `TCP_RTO_MIN`, include/net/tcp.h.
-const FIRST_OF_A_FIN: Duration = Duration::from_millis(200);
+/// What is shorter is not worth a word.
+const TELLING: Duration = Duration::from_secs(1);
 
 pub(super) fn check(case: &Case<'_>, drafts: &mut Drafts) -> Option<Timestamp> {
     if !is_silence(case) {
@@ -69,20 +68,10 @@ fn is_silence(case: &Case<'_>) -> bool {
 /// By the time that the state was entered, or by the number of times, whichever says more.
 fn long_enough(case: &Case<'_>) -> Lasted {
     let threshold = case.settings.unanswered;
-    if by_count(case) >= threshold {
+    if sent_again_for(case.track.last()) >= threshold {
         return Lasted::Since(case.entered().plus(threshold).min(case.at));
     }
     case.has_lasted(threshold)
-}
-
-/// At least so long it has been sent again so often.
-fn by_count(case: &Case<'_>) -> Duration {
-    let times = u32::from(case.track.last().retransmits);
-    match case.track.state() {
-        // The first ones may be evenly spaced (tcp_syn_linear_timeouts).
-        TcpState::SynSent => FIRST_OF_A_SYN * times,
-        _ => FIRST_OF_A_FIN * ((1_u32 << times.min(10)) - 1),
-    }
 }
 
 fn evidence(case: &Case<'_>) -> Vec<Cow<'static, str>> {
@@ -99,11 +88,18 @@ fn evidence(case: &Case<'_>) -> Vec<Cow<'static, str>> {
         .into(),
         false => format!("sent again {sent} without an answer").into(),
     }];
-    let bound = by_count(case);
-    if bound > FIRST_OF_A_SYN {
-        evidence.push(format!("so often takes at least {} s", bound.as_secs()).into());
+    let unacked = case.track.beside().unacked.filter(|unacked| *unacked > 0);
+    let bound = sent_again_for(case.track.last());
+    if bound > TELLING {
+        // What was sent before a FIN can have begun it.
+        let with_data = match unacked {
+            Some(_) => ", for the data before it perhaps",
+            None => "",
+        };
+        let least = bound.as_secs();
+        evidence.push(format!("so often takes at least {least} s{with_data}").into());
     }
-    if let Some(unacked) = case.track.beside().unacked.filter(|unacked| *unacked > 0) {
+    if let Some(unacked) = unacked {
         evidence.push(format!("{} before it not acknowledged", is_are(unacked)).into());
     }
     if case.track.beside().descriptor == Some(Descriptor::Gone) {

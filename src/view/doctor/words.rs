@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::diagnosis::finding::{Code, Owned, Subject};
 use crate::diagnosis::group::{Ages, Group, Party, Peer, Unread};
+use crate::view::duration;
 use crate::view::plain::plain;
 
 /// So many ranges of numbers are written out.
@@ -289,10 +290,14 @@ fn ages(ages: Ages) -> Option<String> {
             Some(format!("{} to {high} or longer", join(low)))
         }
         Some(most) => {
+            // One time is told as it is of each end.
+            if duration::brief(ages.youngest) == duration::brief(most) {
+                return Some(duration::brief(most));
+            }
             let high = coarse(most, true);
             // Rounded either way, one time must not look like two.
             if coarse(ages.youngest, true) == high || low == coarse(most, false) {
-                return Some(join(coarse(ages.oldest, false)));
+                return Some(join(low));
             }
             if ages.youngest < Duration::from_millis(1) {
                 return Some(format!("at most {}", join(high)));
@@ -353,6 +358,8 @@ mod tests {
         for (youngest, oldest, most, said) in [
             (180, 2460, Some(2460), "3 to 41 min"),
             (41, 41, Some(41), "41 s"),
+            (185, 185, Some(185), "3 min 5 s"),
+            (185, 190, Some(190), "3 min"),
             (30, 2460, Some(2460), "30 s to 41 min"),
             (180, 180, None, "at least 3 min"),
             (180, 8000, None, "3 min to 2 h or longer"),
@@ -361,6 +368,22 @@ mod tests {
             assert_eq!(of(youngest, oldest, most).as_deref(), Some(said));
         }
         assert_eq!(of(0, 0, None), None);
+        let (youngest, most) = (Duration::from_millis(47_600), Duration::from_millis(47_700));
+        let of_one = Ages {
+            youngest,
+            youngest_at_most: Some(most),
+            oldest: youngest,
+            oldest_at_most: Some(most),
+        };
+        let row = duration::age(crate::timeline::Age {
+            at_least: youngest,
+            at_most: Some(most),
+        });
+        assert_eq!(
+            ages(of_one),
+            Some(row),
+            "a group of one is as old as its row"
+        );
     }
 
     #[test]
