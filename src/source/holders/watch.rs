@@ -313,9 +313,9 @@ impl Rounds {
     }
 
     fn take(&mut self, scan: Scan, seen: Seen, begun: Timestamp, born: Option<Timestamp>) {
-        for (pid, _) in &scan.dirs {
-            // Who has opened one may open the next.
-            self.newest.remember(*pid);
+        for found in &scan.found {
+            // Who has opened one may open the next. A thread is no process to be looked into.
+            self.newest.remember(found.holder.program.id.pid);
         }
         self.book.take(scan, seen, begun, born);
     }

@@ -233,7 +233,8 @@ fn descriptors_or_why(group: &Group<'_>) -> String {
         }
         (Owned::Hidden, _) => "; their holders are not visible without CAP_SYS_PTRACE".to_owned(),
         (Owned::Nobody, _) => "; no process shows a descriptor (in flight over a UNIX socket, \
-                               registered in an io_uring, or the kernel's own)"
+                               registered in an io_uring, the kernel's own, or in a process that lets \
+                               nobody look)"
             .to_owned(),
         _ => String::new(),
     }
