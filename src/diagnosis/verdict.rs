@@ -212,10 +212,7 @@ fn alone(track: &Track, reset_counted: bool) -> (Code, Evidence) {
         TcpState::SynSent | TcpState::SynRecv => (Code::Unknown, NEVER_ESTABLISHED),
         TcpState::LastAck => (
             Code::Orderly,
-            Evidence::plain(
-                "LAST_ACK ended; the other end was not seen here, so its ACK is assumed (a reset \
-                 there is not counted)",
-            ),
+            Evidence::plain("LAST_ACK ended; the other end was not seen, so its ACK is assumed"),
         ),
         TcpState::FinWait2 if vanished_before_its_time(track) => (
             Code::Aborted,
@@ -243,10 +240,8 @@ const RETRANSMITTING: Evidence = Evidence::plain(
 const NEVER_ESTABLISHED: Evidence =
     Evidence::plain("it was last seen in the handshake: refused, timed out, reset, or given up");
 
-/// Its FIN, its data, or the probes of a shut window or of keepalive were sent again and again.
-///
-/// The trap: an end that gives up in ESTABLISHED or CLOSE_WAIT (keepalive, `TCP_USER_TIMEOUT`,
-/// `tcp_retries2`) counts as reset, as one does that was hit by a reset (`tcp_set_state`).
+/// Its FIN, data or probes were sent again and again. The trap: giving up in ESTABLISHED or
+/// CLOSE_WAIT (keepalive, `TCP_USER_TIMEOUT`) counts as a reset does (`tcp_set_state`).
 fn was_retransmitting(track: &Track) -> bool {
     let last = track.last();
     let may_give_up = matches!(last.state, TcpState::Established | TcpState::CloseWait);
