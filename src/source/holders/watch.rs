@@ -32,9 +32,9 @@ const AWAITED: Duration = Duration::from_secs(1);
 const ALL: Duration = Duration::from_secs(10);
 /// Questions that come in this time are answered by one look.
 const COLLECT: Duration = Duration::from_millis(5);
-/// All together take this part of a core, eight in a thousand: with what was saved, and with what
+/// All together take this part of a core, seven in a thousand: with what was saved, and with what
 /// one costly look overdraws, that stays below one in a hundred of any minute.
-const SHARE: u32 = 120;
+const SHARE: u32 = 140;
 /// After a round it rests this many times as long as that took of the processor. These and the
 /// next leave enough of the share for the look into all.
 const ROUND_SHARE: u32 = 1000;
