@@ -248,7 +248,12 @@ fn five_hundred_short_lives(source: &str, interval: &str) {
         let verdict = story.verdict(conn);
         assert_eq!(verdict["code"], "orderly", "{verdict}");
         assert_eq!(verdict["first_closer"], "a", "{verdict}");
-        assert_eq!(story.path(conn, "a").last(), Some(&"TIME_WAIT"));
+        // A look can skip a row, and the next one then finds a TIME_WAIT that is older than that look;
+        // and a late ACK between two sockets of one host can end one (docs/limits.md).
+        let mut opened = story.all("open");
+        let was_found = opened.any(|open| open["conn"] == conn && open["a_state"] == "TIME_WAIT");
+        let passed = story.path(conn, "a").contains(&"TIME_WAIT");
+        assert!(was_found || passed, "{:?}", story.path(conn, "a"));
     }
     assert_eq!(story.all("open").count(), 500);
 }
