@@ -16,7 +16,7 @@ mod told;
 pub mod until;
 pub mod verdict;
 pub mod watch;
-mod words;
+pub mod words;
 
 pub use causality::Clocks;
 pub use finding::{Finding, Severity, Subject};

@@ -125,7 +125,9 @@ impl Choose for Filter {
     }
 
     fn is_hidden(&self, connection: &Connection) -> bool {
-        may_be_theirs(self, connection, |track| track.owners() == Owners::Hidden)
+        may_be_theirs(self, connection, |track| {
+            !track.is_gone() && is_hidden(track)
+        })
     }
 
     fn wants_finding(&self, finding: &Finding, tracker: &Tracker) -> bool {
@@ -137,27 +139,30 @@ impl Choose for Filter {
     }
 }
 
-/// Whether `connection` can be of a process that is asked for, and nobody can tell: an end that is
-/// not gone is so.
+/// Whether `connection` can be of a process that is asked for, and nobody can tell: an end is so.
 fn may_be_theirs(filter: &Filter, connection: &Connection, is_so: impl Fn(&Track) -> bool) -> bool {
     let selection = &filter.selection;
     !selection.processes.is_any()
-        && connection
-            .visible()
-            .any(|(_, track)| !track.is_gone() && is_so(track))
+        && connection.visible().any(|(_, track)| is_so(track))
         && connection.is_selected_by(&selection.held_by_any())
         && !wants(filter, connection)
 }
 
 fn is_not_looked_into(track: &Track) -> bool {
-    track.beside().descriptor == Some(Descriptor::Held) && track.owners() == Owners::NotLooked
+    !track.is_gone()
+        && track.beside().descriptor == Some(Descriptor::Held)
+        && track.owners() == Owners::NotLooked
+}
+
+fn is_hidden(track: &Track) -> bool {
+    track.owners() == Owners::Hidden
 }
 
 /// Whether who asks for a process can't be told if this connection is its: who holds it is hidden,
 /// or could not be looked up.
 pub fn is_undecided(filter: &Filter, connection: &Connection) -> bool {
     may_be_theirs(filter, connection, |track| {
-        track.owners() == Owners::Hidden || is_not_looked_into(track)
+        !track.is_gone() && is_hidden(track) || is_not_looked_into(track)
     })
 }
 
@@ -178,10 +183,7 @@ pub fn is_undecided_listener(filter: &Filter, listener: &Listener, tracker: &Tra
 /// What to say to who asks for a process, where `connection` may be one of its and who holds it is
 /// hidden; `None` where it is not.
 pub fn hidden_holders(filter: &Filter, connection: &Connection) -> Option<&'static str> {
-    let may_be = connection.is_selected_by(&filter.selection.held_by_any());
-    let mut ends = connection.visible();
-    let is_hidden = ends.any(|(_, track)| track.owners() == Owners::Hidden);
-    (may_be && is_hidden && !wants(filter, connection)).then_some(
+    may_be_theirs(filter, connection, is_hidden).then_some(
         "--pid and --process: who holds the sockets of others is not visible without \
          CAP_SYS_PTRACE, so connections may be missing",
     )
@@ -190,11 +192,6 @@ pub fn hidden_holders(filter: &Filter, connection: &Connection) -> Option<&'stat
 /// How a connection ended; `None` of a multipath one (MPTCP), to which the rules don't apply.
 fn verdict(connection: &Connection) -> Option<Verdict> {
     (!connection.is_multipath()).then(|| judge(connection))
-}
-
-/// Whether both ends are on this host: one that was not seen is not hidden, it was gone already.
-fn is_local(connection: &Connection) -> bool {
-    connection.is_local()
 }
 
 /// What stands in its place.

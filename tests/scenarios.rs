@@ -193,19 +193,7 @@ fn check_shifted(file: &Path, scenario: &Scenario, shift: i64) {
         );
     }
     if let Some(asks) = &scenario.asks {
-        let asked: Vec<SockId> = run
-            .asks
-            .iter()
-            .filter_map(|ask| match ask {
-                Ask::Confirm(id) => Some(*id),
-                Ask::Follow(_)
-                | Ask::Leave(_)
-                | Ask::Holders(_)
-                | Ask::NoHolders(_)
-                | Ask::Info(_)
-                | Ask::Keyframe => None,
-            })
-            .collect();
+        let asked: Vec<SockId> = run.asks.iter().filter_map(Ask::to_confirm).collect();
         let expected: Vec<SockId> = asks.iter().map(|line| id(line)).collect();
         assert_eq!(asked, expected, "{name}: asks");
     }

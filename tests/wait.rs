@@ -10,7 +10,6 @@
 )]
 
 use std::io::Read;
-use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Child;
 use std::thread;
@@ -35,7 +34,7 @@ mod story;
 mod watcher;
 
 use sockets::{PATIENCE, Pair, port_of, server, while_nobody_closes};
-use watcher::{NOBODY, PROGRAM, program, run, run_to_end};
+use watcher::{PROGRAM, end, program, program_as_nobody, run, run_to_end};
 
 /// Runs the story in a fresh namespace.
 fn alone(story: impl FnOnce() + Send) {
@@ -75,8 +74,7 @@ impl Waiting {
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        end(&mut self.0);
     }
 }
 
@@ -329,9 +327,7 @@ fn an_ordinary_user_can_wait() {
         let port = port_of(&server).to_string();
         let _pair = Pair::to(&server);
         let arguments = ["wait", "--port", &port, "--until", "established"];
-        let mut command = program(&copy.program(), &arguments);
-        command.uid(NOBODY).gid(NOBODY).current_dir("/");
-        let output = run_to_end(command);
+        let output = run_to_end(program_as_nobody(&copy.program(), &arguments));
         let text = String::from_utf8(output.stdout).unwrap();
         assert_eq!(output.status.code(), Some(0), "{text}");
         assert!(text.contains("2 ends of port"), "{text}");
@@ -347,9 +343,7 @@ fn what_is_hidden_is_not_closed() {
         let own = std::process::id().to_string();
         let as_nobody = |arguments: &[&str]| {
             let all = [&["wait", "--until", "closed", "--timeout", "2s"], arguments].concat();
-            let mut command = program(&copy.program(), &all);
-            command.uid(NOBODY).gid(NOBODY).current_dir("/");
-            let output = run_to_end(command);
+            let output = run_to_end(program_as_nobody(&copy.program(), &all));
             let said = [output.stdout, output.stderr].map(|out| String::from_utf8(out).unwrap());
             (said.concat(), output.status.code())
         };

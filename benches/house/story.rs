@@ -4,8 +4,8 @@
 use std::net::Ipv4Addr;
 
 use tcpwatch::model::{
-    Answer, Ask, Body, Cookie, Endpoint, FourTuple, Look, Observation, Poll, Queues, Sample,
-    Shutdown, SockId, SourceName, TcpState, Timer, TimerKind, Timestamp,
+    Answer, Body, Cookie, Endpoint, FourTuple, Look, Observation, Poll, Queues, Sample, Shutdown,
+    SockId, SourceName, TcpState, Timer, TimerKind, Timestamp,
 };
 use tcpwatch::timeline::Tracker;
 
@@ -70,15 +70,7 @@ impl Story {
         }
         tracker
             .asks()
-            .filter_map(|ask| match ask {
-                Ask::Confirm(asked) => Some(asked),
-                Ask::Follow(_)
-                | Ask::Leave(_)
-                | Ask::Holders(_)
-                | Ask::NoHolders(_)
-                | Ask::Info(_)
-                | Ask::Keyframe => None,
-            })
+            .filter_map(|ask| ask.to_confirm())
             .map(|asked| {
                 let body = Body::Lookup {
                     asked,

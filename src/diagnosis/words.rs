@@ -3,7 +3,7 @@
 //! The trap: a process is called whatever it chose to be called, and a finding's words are printed
 //! as they are. So a name comes out of here with everything escaped that is not plainly text.
 
-use std::fmt::Write;
+use std::fmt::{Display, Write};
 
 use crate::model::Holder;
 use crate::model::event::Comm;
@@ -18,8 +18,8 @@ pub(super) fn bytes(count: u64) -> String {
 }
 
 /// `1 connection`, `12 connections`.
-pub(super) fn counted(count: u64, what: &str) -> String {
-    let plural = if count == 1 { "" } else { "s" };
+pub fn counted<N: Display + PartialEq + From<u8>>(count: N, what: &str) -> String {
+    let plural = if count == N::from(1) { "" } else { "s" };
     format!("{count} {what}{plural}")
 }
 

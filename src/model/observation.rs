@@ -315,3 +315,18 @@ pub enum Ask {
     /// all holders that are known.
     Keyframe,
 }
+
+impl Ask {
+    /// The socket of which it is asked whether it is still there; `None` of other questions.
+    pub const fn to_confirm(&self) -> Option<SockId> {
+        match self {
+            Self::Confirm(id) => Some(*id),
+            Self::Follow(_)
+            | Self::Leave(_)
+            | Self::Holders(_)
+            | Self::NoHolders(_)
+            | Self::Info(_)
+            | Self::Keyframe => None,
+        }
+    }
+}

@@ -9,7 +9,7 @@ use crate::run::complain;
 use crate::source::replay::{Recorded, Replay};
 use crate::timeline::Tracker;
 use crate::view::duration::brief;
-use crate::view::plain::plain;
+use crate::view::plain::{plain, quoted};
 use crate::view::report::ClockWord;
 
 /// What connections say of clocks while they are read once. A copy keeps nothing: places to go back
@@ -99,7 +99,7 @@ fn word(pair: &Pair, all: &[&Recorded]) -> Option<ClockWord> {
     let names = [name(first, all), name(second, all)];
     let words = Words {
         names: [&plain(&names[0]), &plain(&names[1])],
-        option: &typed(&names[1]),
+        option: &quoted(&plain(&names[1])),
         given,
         is_one_clock,
         brief,
@@ -128,26 +128,5 @@ fn name(one: &Recorded, all: &[&Recorded]) -> String {
     match one.files.first() {
         Some(file) if are_several || host.is_empty() => file.display().to_string(),
         _ => host.clone(),
-    }
-}
-
-/// As a shell takes it.
-fn typed(name: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-/:+@%,".contains(c);
-    if name.chars().all(is_plain) {
-        return name.to_owned();
-    }
-    format!("'{}'", plain(name).replace('\'', "'\\''"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_a_shell_would_take_for_something_else_is_quoted() {
-        assert_eq!(typed("db-1.example/b.jsonl"), "db-1.example/b.jsonl");
-        assert_eq!(typed("a b"), "'a b'");
-        assert_eq!(typed("it's"), "'it'\\''s'");
     }
 }

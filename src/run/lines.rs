@@ -285,16 +285,7 @@ impl LineShow {
 /// An opening in the states that the ends are in before `changes`, of which the first is about
 /// this connection.
 fn late_opening(changes: &[Change], connection: &Connection) -> Change {
-    let at = match &changes[0] {
-        Change::Opened { at, .. }
-        | Change::Joined { at, .. }
-        | Change::Held { at, .. }
-        | Change::Dated { at, .. }
-        | Change::Missed { at, .. }
-        | Change::Closed { at, .. } => *at,
-        Change::Marked { mark, .. } => mark.at,
-        Change::Moved { step, .. } => step.when.not_after(),
-    };
+    let at = changes[0].at();
     let leaves = |side: Side| {
         changes
             .iter()

@@ -11,7 +11,7 @@ use std::sync::mpsc::{Sender, SyncSender};
 
 use crate::cli::Live;
 use crate::diagnosis::Known;
-use crate::lab::judge::Conclusion;
+use crate::diagnosis::words::counted;
 use crate::model::{Ask, Body, Observation, Scope, SourceName, SourceState, Timestamp};
 use crate::record::recorder::{
     Ended, News, Plan, RecordError, Recorder, Summary, Surroundings, Target, sources,
@@ -187,16 +187,9 @@ fn summed_up(to: &str, summary: &Summary, is_whole: bool, seen: u64, losses: u64
     )
 }
 
-fn counted(count: u64, one: &str) -> String {
-    match count {
-        1 => format!("1 {one}"),
-        n => format!("{n} {one}s"),
-    }
-}
-
 fn files(summary: &Summary) -> String {
     let written = size(summary.bytes);
-    let begun = counted(summary.files.into(), "file");
+    let begun = counted(summary.files, "file");
     if summary.files_removed == 0 {
         return format!("{written} in {begun}");
     }
@@ -291,16 +284,6 @@ impl Show for NoShow {
             News::Failed(_) => self.has_failed = true,
             other => complain(&in_words(other)),
         }
-    }
-
-    fn conclusion(
-        &mut self,
-        _: &str,
-        _: &Conclusion,
-        _: &Known,
-        _: Timestamp,
-    ) -> anyhow::Result<()> {
-        Ok(())
     }
 
     fn conclude(&mut self) -> anyhow::Result<()> {

@@ -13,7 +13,6 @@ use anyhow::{Context, bail};
 use crate::cli::{Format, Wait};
 use crate::diagnosis::Known;
 use crate::diagnosis::until::{Progress, Target, Until};
-use crate::lab::judge::Conclusion;
 use crate::model::filter::Filter;
 use crate::model::{Body, Observation, SourceName, SourceState, Timestamp};
 use crate::run::live::{Flow, Show, watch_with};
@@ -151,16 +150,6 @@ impl Show for WaitShow {
             Some(end) if end > now => end.since(now).min(IDLE).min(due),
             _ => RETRY,
         }
-    }
-
-    fn conclusion(
-        &mut self,
-        _: &str,
-        _: &Conclusion,
-        _: &Known,
-        _: Timestamp,
-    ) -> anyhow::Result<()> {
-        Ok(())
     }
 
     fn conclude(&mut self) -> anyhow::Result<()> {

@@ -126,18 +126,7 @@ impl Feed {
     /// As [`Feed::look`].
     pub fn answer(&mut self, asks: &[Ask], out: &mut Vec<Observation>) -> Result<(), SourceError> {
         self.keyframe_asked |= asks.contains(&Ask::Keyframe);
-        let ids: Vec<SockId> = asks
-            .iter()
-            .filter_map(|ask| match ask {
-                Ask::Confirm(id) => Some(*id),
-                Ask::Follow(_)
-                | Ask::Leave(_)
-                | Ask::Holders(_)
-                | Ask::NoHolders(_)
-                | Ask::Info(_)
-                | Ask::Keyframe => None,
-            })
-            .collect();
+        let ids: Vec<SockId> = asks.iter().filter_map(Ask::to_confirm).collect();
         if ids.is_empty() {
             return Ok(());
         }

@@ -288,10 +288,8 @@ impl Replay {
         let Some(stream) = self.streams.get(self.told) else {
             return;
         };
-        for ask in asks {
-            if let Ask::Confirm(asked) = ask {
-                self.answers.extend(stream.gone(&asked));
-            }
+        for asked in asks.into_iter().filter_map(|ask| ask.to_confirm()) {
+            self.answers.extend(stream.gone(&asked));
         }
     }
 

@@ -175,15 +175,6 @@ impl Tracker {
         Owners::of(sets.unwrap_or_default(), true)
     }
 
-    /// Whether one of these processes listens there; any of them also when nobody is known to.
-    pub fn is_listened_by(&self, id: &SockId, wanted: &ProcessSet) -> bool {
-        let listener = self.listeners.get(id);
-        let mut holders = listener
-            .into_iter()
-            .flat_map(|it| self.owners_of(it).holders());
-        wanted.is_any() || holders.any(|holder| wanted.has(&holder.program))
-    }
-
     /// The listeners that a connection to `local` may have come from: those of its address, or when
     /// there is none, those of every address.
     pub fn listeners_of(

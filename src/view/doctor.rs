@@ -16,15 +16,15 @@ use crossterm::style::Stylize;
 
 use crate::diagnosis::finding::{Code, Finding, Severity};
 use crate::diagnosis::group::Group;
+use crate::diagnosis::words::counted;
 use crate::diagnosis::{Health, Unseen};
 use crate::model::Timestamp;
 use crate::model::filter::{Filter, Selection};
 use crate::timeline::ConnId;
 use crate::view::duration;
 use crate::view::palette::{ColorMode, painted};
-use crate::view::plain::plain;
+use crate::view::plain::{plain, quoted};
 pub use elsewhere::Elsewhere;
-pub(in crate::view) use words::count;
 pub use words::sentence;
 pub(in crate::view) use words::{peer, process};
 
@@ -89,7 +89,7 @@ impl<'a> Report<'a> {
             "" => String::new(),
             filter => format!(" of {filter}"),
         };
-        format!("{}{of}", words::count(self.connections, "connection"))
+        format!("{}{of}", counted(self.connections, "connection"))
     }
 
     /// What could not be seen, a sentence each.
@@ -105,21 +105,21 @@ impl<'a> Report<'a> {
             said.push(format!(
                 "{} more may be of the processes asked for: who holds them is not visible without \
                  CAP_SYS_PTRACE: run it as root, or as the user of the program",
-                words::count(self.undecided, "socket")
+                counted(self.undecided, "socket")
             ));
         }
         if hidden > 0 {
             said.push(format!(
                 "the holders of {} are not visible without CAP_SYS_PTRACE: run it as root, or as \
                  the user of the program",
-                words::count(hidden, "socket")
+                counted(hidden, "socket")
             ));
         }
         if silent > 0 {
             said.push(format!(
                 "{} did not answer for {} counters in time: whoever holds the lock does not give it \
                  back",
-                words::count(silent, "socket"),
+                counted(silent, "socket"),
                 if silent == 1 { "its" } else { "their" },
             ));
         }
@@ -127,7 +127,7 @@ impl<'a> Report<'a> {
             said.push(format!(
                 "the age of {} in CLOSE_WAIT or FIN_WAIT2 is not known, and may be above {}: \
                  --older-than 0s counts them, --watch waits until they are",
-                words::count(undated, "end"),
+                counted(undated, "end"),
                 duration::brief(self.older_than)
             ));
         }
@@ -154,8 +154,8 @@ impl<'a> Report<'a> {
         if groups == 0 {
             line(text, &self.no_trouble());
         } else {
-            let found = words::count(findings, "finding");
-            let of = words::count(groups, "group");
+            let found = counted(findings, "finding");
+            let of = counted(groups, "group");
             line(
                 text,
                 &format!("{found} in {of}, {} looked at", self.looked_at()),
@@ -168,7 +168,7 @@ impl<'a> Report<'a> {
     fn no_trouble(&self) -> String {
         let looked_at = self.looked_at();
         if self.undecided > 0 {
-            let more = words::count(self.undecided, "socket");
+            let more = counted(self.undecided, "socket");
             return format!("no trouble found in {looked_at}; {more} more may be of those");
         }
         match self.unseen.undated_close_wait {
@@ -187,7 +187,7 @@ impl<'a> Report<'a> {
             .map(Group::count)
             .sum();
         if milder > 0 {
-            let milder = words::count(milder, "finding");
+            let milder = counted(milder, "finding");
             let severity = self.severity.token();
             line(
                 text,
@@ -199,7 +199,7 @@ impl<'a> Report<'a> {
                 text,
                 &format!(
                     "{} in CLOSE_WAIT or FIN_WAIT2 for less than {} (--older-than)",
-                    words::count(self.unseen.younger, "connection"),
+                    counted(self.unseen.younger, "connection"),
                     duration::brief(self.older_than)
                 ),
             );
@@ -207,14 +207,14 @@ impl<'a> Report<'a> {
         for said in self.unseen_words() {
             line(text, &format!("not seen: {said}"));
         }
-        let counted = self.counted_elsewhere();
+        let of_what = self.counted_elsewhere();
         for found in self.elsewhere.iter().take(NAMESPACES) {
-            let said = found.words(&counted, &self.options_elsewhere());
+            let said = found.words(&of_what, &self.options_elsewhere());
             line(text, &format!("elsewhere: {said}"));
         }
         let more = self.elsewhere.len().saturating_sub(NAMESPACES);
         if more > 0 {
-            let more = words::count(more, "network namespace");
+            let more = counted(more, "network namespace");
             line(
                 text,
                 &format!("elsewhere: {more} more: --format json has all"),
@@ -262,7 +262,7 @@ impl<'a> Report<'a> {
     fn options_here(&self) -> String {
         let netns = self.netns.as_deref().map(|netns| {
             let netns = plain(netns);
-            format!(" --netns {}", options::quoted(&netns))
+            format!(" --netns {}", quoted(&netns))
         });
         netns.unwrap_or_default() + &options::of_filter(&self.filter)
     }
@@ -305,7 +305,7 @@ impl<'a> Report<'a> {
             false => String::new(),
         };
         let unread = match standing.unread {
-            Some(bytes) if bytes > 0 => format!(", {} unread", words::count(bytes, "byte")),
+            Some(bytes) if bytes > 0 => format!(", {} unread", counted(bytes, "byte")),
             _ => String::new(),
         };
         let fds = standing.owners().holders().first().map(|first| {

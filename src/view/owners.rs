@@ -12,6 +12,10 @@ const NAMED: usize = 4;
 /// So many characters of a command line are shown.
 const CMDLINE: usize = 80;
 
+/// Where a descriptor is that no process shows.
+pub(super) const ELSEWHERE: &str = "in flight over a UNIX socket, registered in an io_uring, the kernel's \
+                                    own, or in a process that lets nobody look";
+
 /// `python3[812]`.
 pub(super) fn process(holder: &Holder) -> String {
     let comm = holder.program.comm.text();
@@ -72,10 +76,7 @@ fn words_naming(owners: Owners<'_>, most: usize) -> Option<String> {
     Some(match owners {
         Owners::NotLooked => return None,
         Owners::Hidden => "its holder is not visible without CAP_SYS_PTRACE".to_owned(),
-        Owners::Nobody => "no process shows it (its descriptor is in flight over a UNIX socket, \
-                           registered in an io_uring, the kernel's own, or in a process that lets \
-                           nobody look)"
-            .to_owned(),
+        Owners::Nobody => format!("no process shows it (its descriptor is {ELSEWHERE})"),
         Owners::Now(holding) => {
             let partly = match holding.seen {
                 Seen::All => "",

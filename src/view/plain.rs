@@ -22,6 +22,16 @@ pub fn plain(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
+/// `word` as one word of a shell's: what a shell would take for something else is quoted. Not made
+/// harmless to a terminal.
+pub fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-,:/@%+".contains(c);
+    match word.chars().all(is_plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', r"'\''")),
+    }
+}
+
 /// Whether the character does something instead of being seen.
 pub(crate) fn acts(c: char) -> bool {
     c.is_control()
@@ -52,6 +62,13 @@ mod tests {
         ] {
             assert_eq!(plain(text), shown);
         }
+    }
+
+    #[test]
+    fn what_a_shell_would_take_for_something_else_is_quoted() {
+        assert_eq!(quoted("db-1.example/b.jsonl"), "db-1.example/b.jsonl");
+        assert_eq!(quoted("a b"), "'a b'");
+        assert_eq!(quoted("it's"), "'it'\\''s'");
     }
 
     #[test]

@@ -19,7 +19,7 @@ use crate::view::duration::{age as brief_age, brief, is_telling};
 use crate::view::palette::{ColorMode, painted};
 use crate::view::plain::plain;
 use crate::view::wall::WallClock;
-use crate::view::{MULTIPATH, is_local, owners, source, verdict};
+use crate::view::{MULTIPATH, owners, source, verdict};
 
 pub use list::{list, listeners};
 
@@ -104,7 +104,7 @@ impl Lines {
             None if connection.endpoint(side) == connection.endpoint(side.other()) => {
                 "itself".to_owned()
             }
-            None if is_local(connection) => "not seen".to_owned(),
+            None if connection.is_local() => "not seen".to_owned(),
             // On another host, in another namespace, or gone when we came.
             None => "not seen here".to_owned(),
             Some(found) if found.came == Came::Born => "new".to_owned(),

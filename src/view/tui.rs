@@ -56,7 +56,6 @@ use crate::diagnosis::{Diagnosis, Finding, Known, Severity};
 use crate::model::filter::Filter;
 use crate::model::{Observation, TcpState, Timestamp};
 use crate::timeline::{ConnId, Connection, Side, Tracker};
-use crate::view::is_local;
 use crate::view::palette::ColorMode;
 use axis::Zoom;
 use choice::{Chosen, Focus, Window};
@@ -442,7 +441,7 @@ fn draw_footer(buffer: &mut Buffer, area: Rect, view: &View<'_>, screen: Screen)
 /// What is printed in place of an end that no source shows: it is on another host, in another
 /// network namespace, or was gone when we came.
 fn not_visible(connection: &Connection) -> &'static str {
-    if is_local(connection) {
+    if connection.is_local() {
         "(not seen)"
     } else {
         "(not visible here)"

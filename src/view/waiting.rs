@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use crate::diagnosis::finding::Finding;
 use crate::diagnosis::until::{Target, Until};
+use crate::diagnosis::words::counted;
 use crate::model::Timestamp;
 use crate::timeline::{Connection, Side, Tracker};
-use crate::view::doctor::count;
 use crate::view::{duration, finding, owners};
 
 /// So many connections are named in the line.
@@ -52,7 +52,7 @@ pub fn unknown(number: usize) -> String {
         "{} {are} open of which it is not known whether {they} among those asked for: {their} \
          holders are not visible without CAP_SYS_PTRACE (run it as root, or as the user of the \
          program)",
-        count(number, "connection")
+        counted(number, "connection")
     )
 }
 
@@ -107,7 +107,7 @@ impl<'a> Waited<'a> {
             Target::Closed if seen == 1 => format!("the one connection{of} is closed"),
             Target::Closed => format!("all {seen} connections{of} are closed"),
             Target::State(state) => {
-                let ends = count(self.until.reached(), self.noun());
+                let ends = counted(self.until.reached(), self.noun());
                 format!("{ends}{of} reached {state}")
             }
         }
@@ -120,20 +120,20 @@ impl<'a> Waited<'a> {
                 let wanted = self.until.at_least().unwrap_or(0);
                 format!(
                     "{} seen{of}, of at least {wanted}",
-                    count(seen, "connection")
+                    counted(seen, "connection")
                 )
             }
             Target::Closed => {
                 let are = if open == 1 { "is" } else { "are" };
                 format!(
                     "{open} of {}{of} {are} not closed",
-                    count(seen, "connection")
+                    counted(seen, "connection")
                 )
             }
             Target::State(state) => {
                 let wanted = self.until.at_least().unwrap_or(1);
-                let ends = count(self.until.reached(), self.noun());
-                let seen = count(seen, "connection");
+                let ends = counted(self.until.reached(), self.noun());
+                let seen = counted(seen, "connection");
                 format!("{ends}{of} reached {state}, of at least {wanted}; {seen} seen")
             }
         }

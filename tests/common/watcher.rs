@@ -78,9 +78,7 @@ impl Watcher {
 
     /// Runs a copy of the program as an ordinary user.
     pub fn start_as_nobody(path: &Path, arguments: &[&str]) -> Self {
-        let mut command = program(path, arguments);
-        command.uid(NOBODY).gid(NOBODY).current_dir("/");
-        Self::spawn(command)
+        Self::spawn(program_as_nobody(path, arguments))
     }
 
     /// Runs this command, which becomes the program.
@@ -262,10 +260,22 @@ impl Watcher {
 
 impl Drop for Watcher {
     fn drop(&mut self) {
-        // Fails only when it has ended already; until it is waited for, its pid is no one else's.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        end(&mut self.child);
     }
+}
+
+/// Ends a process, whatever comes of that.
+pub fn end(child: &mut Child) {
+    // Fails only when it has ended already; until it is waited for, its pid is no one else's.
+    let _ = child.kill();
+    let _ = child.wait();
+}
+
+/// The program as an ordinary user runs it, from a copy that everybody may read.
+pub fn program_as_nobody(path: &Path, arguments: &[&str]) -> Command {
+    let mut command = program(path, arguments);
+    command.uid(NOBODY).gid(NOBODY).current_dir("/");
+    command
 }
 
 fn parsed(line: &str) -> Value {

@@ -2,7 +2,6 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::os::unix::process::CommandExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -13,7 +12,7 @@ use crate::copy::Copy;
 use tcpwatch::source::clock;
 
 use crate::sockets::{Pair, server, server_with_backlog};
-use crate::watcher::{NOBODY, program, run_to_end};
+use crate::watcher::{program_as_nobody, run_to_end};
 use crate::{Report, alone, own_pid, until_it_is_old};
 
 #[test]
@@ -143,9 +142,7 @@ fn a_healthy_server_under_load_has_no_trouble() {
 fn as_nobody(copy: &Copy, arguments: &[&str]) -> Report {
     let mut all = vec!["doctor", "--format", "json"];
     all.extend(arguments);
-    let mut command = program(&copy.program(), &all);
-    command.uid(NOBODY).gid(NOBODY).current_dir("/");
-    let output = run_to_end(command);
+    let output = run_to_end(program_as_nobody(&copy.program(), &all));
     let said = String::from_utf8_lossy(&output.stderr);
     Report {
         document: serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {said}")),

@@ -8,7 +8,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::sockets::{Pair, server, while_nobody_closes};
-use crate::watcher::{PROGRAM, program, run};
+use crate::watcher::{PROGRAM, end, program, run};
 use crate::{Report, alone, text_of};
 
 #[test]
@@ -85,8 +85,7 @@ struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        end(&mut self.0);
     }
 }
 

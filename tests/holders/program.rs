@@ -9,7 +9,7 @@ use crate::copy::Copy;
 use crate::holding::{Shell, alone};
 use crate::netns::in_fresh_netns;
 use crate::sockets::{Pair, port_of, server};
-use crate::watcher::{NOBODY, Watcher, program, run, run_to_end};
+use crate::watcher::{NOBODY, Watcher, program_as_nobody, run, run_to_end};
 
 fn me() -> u32 {
     std::process::id()
@@ -83,13 +83,8 @@ fn an_ordinary_user_is_told_what_is_not_visible() {
         std::os::unix::process::CommandExt::gid(&mut command, NOBODY);
         let shell = Shell::of(command, pair.server.as_ref().unwrap());
         let port = port_of(&server).to_string();
-        let as_nobody = |arguments: &[&str]| {
-            let mut command = program(&copy.program(), arguments);
-            std::os::unix::process::CommandExt::uid(&mut command, NOBODY);
-            std::os::unix::process::CommandExt::gid(&mut command, NOBODY);
-            command.current_dir("/");
-            run_to_end(command)
-        };
+        let as_nobody =
+            |arguments: &[&str]| run_to_end(program_as_nobody(&copy.program(), arguments));
         let list = listed(&as_nobody(&["list", "--port", &port, "--format", "json"]));
         let ends = &list["connections"][0];
         assert_eq!(ends["a"]["owners"], Value::Null, "hidden is not nobody");

@@ -1,7 +1,6 @@
 //! Who holds what is in the recording, and their command lines only when that was asked for.
 
 use std::os::fd::OwnedFd;
-use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
@@ -13,7 +12,7 @@ use tcpwatch::source::clock;
 use crate::copy::Copy;
 use crate::sockets::{PATIENCE, Pair, server, while_nobody_closes};
 use crate::tape::{Folder, Recording, Tape, in_netns, text};
-use crate::watcher::{NOBODY, PROGRAM, Watcher, program, run};
+use crate::watcher::{PROGRAM, Watcher, end, program, program_as_nobody, run};
 
 /// An argument that is nowhere else.
 const SECRET: &str = "86400.271828";
@@ -41,9 +40,7 @@ impl Keeper {
 
 impl Drop for Keeper {
     fn drop(&mut self) {
-        // Fails only when it has ended already; until it is waited for, its pid is no one else's.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        end(&mut self.0);
     }
 }
 
@@ -276,8 +273,7 @@ fn who_may_not_see_the_holders_is_told_so() {
             &["--pid", &ours, "--format", "text", "--duration", "1s"][..],
             &["list", "--pid", &ours],
         ] {
-            let mut command = program(&copy.program(), arguments);
-            command.uid(NOBODY).gid(NOBODY).current_dir("/");
+            let command = program_as_nobody(&copy.program(), arguments);
             let (_, out, complaints) = crate::tape::run(command);
             assert!(
                 complaints.contains("CAP_SYS_PTRACE, so connections may be missing"),

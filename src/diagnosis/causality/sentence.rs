@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::diagnosis::causality::offset::written;
 use crate::diagnosis::causality::{Breach, Finding, Pair};
+use crate::diagnosis::words as spelled;
 
 /// What a sentence needs beside what the connections say.
 pub struct Words<'a> {
@@ -172,8 +173,7 @@ impl Pair {
 }
 
 fn counted(connections: u64) -> String {
-    let s = if connections == 1 { "" } else { "s" };
-    format!("{connections} connection{s}")
+    spelled::counted(connections, "connection")
 }
 
 fn range(at_least: Option<i64>, at_most: Option<i64>, words: &Words<'_>) -> String {

@@ -79,7 +79,7 @@ fn evidence(case: &Case<'_>) -> Vec<Cow<'static, str>> {
     let is_probe = last
         .timer
         .is_some_and(|timer| timer.kind == TimerKind::Probe);
-    let sent = words::counted(last.retransmits.into(), "time");
+    let sent = words::counted(last.retransmits, "time");
     let mut evidence: Vec<Cow<'static, str>> = vec![match is_probe {
         true => format!(
             "its probe timer runs, {sent} without an answer: the FIN is still here, behind a shut \
@@ -137,7 +137,7 @@ fn its_listener(case: &Case<'_>) -> Option<Cow<'static, str>> {
     Some(
         format!(
             "a listener is there, {} in its accept queue{full}",
-            words::counted(listener.waiting.into(), "connection")
+            words::counted(listener.waiting, "connection")
         )
         .into(),
     )

@@ -58,13 +58,7 @@ pub(super) fn check(case: &Case<'_>, drafts: &mut Drafts) -> Option<Timestamp> {
     let mut evidence: Vec<Cow<'static, str>> =
         vec!["every look has shown the probe timer, and what waits has not become less".into()];
     if unanswered > 0 {
-        evidence.push(
-            format!(
-                "{} without an answer",
-                words::counted(unanswered.into(), "probe")
-            )
-            .into(),
-        );
+        evidence.push(format!("{} without an answer", words::counted(unanswered, "probe")).into());
     }
     if let Some(peer) = peer {
         let held = words::held_by(peer.owners());

@@ -1,9 +1,8 @@
 //! Other network namespaces that hold sockets of the ports: what is there, and how to look at it.
 
+use crate::diagnosis::words;
 use crate::model::TcpState;
-use crate::view::doctor::options::quoted;
-use crate::view::doctor::words::count;
-use crate::view::plain::plain;
+use crate::view::plain::{plain, quoted};
 
 /// A namespace that holds sockets of those that are looked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,7 +57,7 @@ impl Elsewhere {
         };
         let how = self.command(options);
         let how = how.map_or_else(String::new, |how| format!(": {how}"));
-        let sockets = count(self.sockets(), "socket");
+        let sockets = words::counted(self.sockets(), "socket");
         format!("{whose} has {sockets}{of}{waiting}{how}")
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::diagnosis::{Settings, Severity};
 use crate::model::filter::{Family, Filter, Network, ProcessName};
+use crate::view::plain::quoted;
 
 /// The filter's options, each with a space before it.
 pub(super) fn of_filter(filter: &Filter) -> String {
@@ -63,15 +64,6 @@ pub(super) fn of_thresholds(older_than: Duration, severity: Severity) -> String 
         said = format!("{said} --severity {}", severity.token());
     }
     said
-}
-
-/// One word of a shell.
-pub(super) fn quoted(word: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-,:/@%+".contains(c);
-    match word.chars().all(is_plain) {
-        true => word.to_owned(),
-        false => format!("'{}'", word.replace('\'', r"'\''")),
-    }
 }
 
 #[cfg(test)]

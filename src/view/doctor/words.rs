@@ -4,12 +4,13 @@
 //! and not closed; descriptors 9-65`. The trap: what is true of one end is not always true of all,
 //! so ages and bytes are told from the least to the most, and bounds stay bounds.
 
-use std::fmt::Display;
 use std::time::Duration;
 
 use crate::diagnosis::finding::{Code, Owned, Subject};
 use crate::diagnosis::group::{Ages, Group, Party, Peer, Unread};
+use crate::diagnosis::words::counted;
 use crate::view::duration;
+use crate::view::owners::ELSEWHERE;
 use crate::view::plain::plain;
 
 /// So many ranges of numbers are written out.
@@ -27,7 +28,7 @@ pub fn sentence(group: &Group<'_>) -> String {
         }
         (1, _) => one(group),
         (_, Some(Subject::Listener(_))) => {
-            let listeners = count(group.count(), "listener");
+            let listeners = counted(group.count(), "listener");
             format!("{listeners}{}: {}", at(&group.peer), first_clause(group))
         }
         _ => many(group),
@@ -50,7 +51,7 @@ fn one(group: &Group<'_>) -> String {
 fn many(group: &Group<'_>) -> String {
     let noun = match group.code {
         Code::RelayPairLeaked => format!("{} pairs of connections, the ones", group.count()),
-        _ => count(group.count(), "connection"),
+        _ => counted(group.count(), "connection"),
     };
     let state = in_state(group);
     format!("{noun} {}{state}, {}", peer(group), clause(group))
@@ -140,7 +141,7 @@ fn unread(unread: Option<Unread>) -> String {
     };
     format!(
         "with {} unread ({each}) and the end-of-file behind them",
-        count(sum, "byte")
+        counted(sum, "byte")
     )
 }
 
@@ -232,10 +233,7 @@ fn descriptors_or_why(group: &Group<'_>) -> String {
             "; its holder is not visible without CAP_SYS_PTRACE".to_owned()
         }
         (Owned::Hidden, _) => "; their holders are not visible without CAP_SYS_PTRACE".to_owned(),
-        (Owned::Nobody, _) => "; no process shows a descriptor (in flight over a UNIX socket, \
-                               registered in an io_uring, the kernel's own, or in a process that lets \
-                               nobody look)"
-            .to_owned(),
+        (Owned::Nobody, _) => format!("; no process shows a descriptor ({ELSEWHERE})"),
         _ => String::new(),
     }
 }
@@ -269,15 +267,6 @@ pub(super) fn holder(group: &Group<'_>, party: &Party) -> String {
     });
     let fds = descriptors(&party.fds);
     format!("{verb} {name}[{}]{user}, {fds}{cmdline}", program.id.pid)
-}
-
-/// `1 connection`, `57 connections`.
-pub(in crate::view) fn count<N: Display + PartialEq + From<u8>>(number: N, what: &str) -> String {
-    if number == N::from(1) {
-        format!("{number} {what}")
-    } else {
-        format!("{number} {what}s")
-    }
 }
 
 /// `41 s`, `3 to 41 min`, `at least 3 min`, `3 min to more than 2 h`; `None` when nothing is known.

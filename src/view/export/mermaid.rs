@@ -108,7 +108,7 @@ fn participants(connection: &Connection) -> String {
     for side in Side::BOTH {
         let end = connection.end(side);
         let who = match end {
-            None if crate::view::is_local(connection) => "<br/>not seen".to_owned(),
+            None if connection.is_local() => "<br/>not seen".to_owned(),
             None => "<br/>not seen here".to_owned(),
             Some(track) => {
                 holder(track).map_or_else(String::new, |by| format!("<br/>{}", escaped(&by)))

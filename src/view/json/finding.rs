@@ -13,6 +13,42 @@ use crate::view::json::bytes::Address;
 use crate::view::json::owners::OwnersInfo;
 use crate::view::json::{age_ns, known_how};
 
+/// What a finding is about.
+#[derive(Debug, Serialize)]
+struct About {
+    conn: Option<u64>,
+    end: Option<&'static str>,
+    /// The other connection of a pair.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    other_conn: Option<u64>,
+    /// As far as it is one address, or two, with ports.
+    local: Option<Address>,
+    remote: Option<Address>,
+}
+
+impl About {
+    fn of(finding: &Finding) -> Self {
+        let end = finding.subject.end();
+        let (local, remote) = match (&finding.subject, &finding.standing) {
+            (_, Some(standing)) => (Some(standing.local), Some(standing.remote)),
+            (Subject::Listener(id), None) => (Some(id.tuple.local), None),
+            (Subject::Destination { remote, .. }, None) => (None, Some(*remote)),
+            (Subject::End(..) | Subject::Pair { .. }, None) => (None, None),
+        };
+        let other_conn = match finding.subject {
+            Subject::Pair { fin_wait2, .. } => Some(fin_wait2.0.0),
+            _ => None,
+        };
+        Self {
+            conn: end.map(|(conn, _)| conn.0),
+            end: end.map(|(_, side)| Side::token(side)),
+            other_conn,
+            local: local.map(Address),
+            remote: remote.map(Address),
+        }
+    }
+}
+
 /// Something that was found, as it is at a moment.
 #[derive(Debug, Serialize)]
 pub(super) struct FindingLine<'a> {
@@ -20,13 +56,8 @@ pub(super) struct FindingLine<'a> {
     at_ns: u64,
     code: &'static str,
     severity: &'static str,
-    conn: Option<u64>,
-    end: Option<&'static str>,
-    /// The other connection of a pair.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    other_conn: Option<u64>,
-    local: Option<Address>,
-    remote: Option<Address>,
+    #[serde(flatten)]
+    about: About,
     state: Option<&'static str>,
     age_ns: Option<u64>,
     age_max_ns: Option<u64>,
@@ -44,17 +75,11 @@ impl<'a> FindingLine<'a> {
     pub(super) fn new(finding: &'a Finding, now: Timestamp) -> Self {
         let standing = finding.standing.as_ref();
         let age = standing.map(|standing| standing.age(now));
-        let end = finding.subject.end();
-        let (local, remote) = addresses(finding);
         Self {
             at_ns: finding.at.nanos(),
             code: finding.code.token(),
             severity: finding.severity.token(),
-            conn: end.map(|(conn, _)| conn.0),
-            end: end.map(|(_, side)| Side::token(side)),
-            other_conn: other_conn(finding),
-            local,
-            remote,
+            about: About::of(finding),
             state: standing.map(|standing| standing.state.name()),
             age_ns: age_ns(age),
             age_max_ns: age.and_then(|age| age.at_most).map(nanos_of),
@@ -69,52 +94,24 @@ impl<'a> FindingLine<'a> {
     }
 }
 
-/// Where it is, as far as that is two addresses with ports.
-fn addresses(finding: &Finding) -> (Option<Address>, Option<Address>) {
-    let (local, remote) = match (&finding.subject, &finding.standing) {
-        (_, Some(standing)) => (Some(standing.local), Some(standing.remote)),
-        (Subject::Listener(id), None) => (Some(id.tuple.local), None),
-        (Subject::Destination { remote, .. }, None) => (None, Some(*remote)),
-        (Subject::End(..) | Subject::Pair { .. }, None) => (None, None),
-    };
-    (local.map(Address), remote.map(Address))
-}
-
-const fn other_conn(finding: &Finding) -> Option<u64> {
-    match finding.subject {
-        Subject::Pair { fin_wait2, .. } => Some(fin_wait2.0.0),
-        _ => None,
-    }
-}
-
 /// Something that does not hold any more.
 #[derive(Debug, Serialize)]
 pub(super) struct OverLine {
     at_ns: Option<u64>,
     code: &'static str,
     severity: &'static str,
-    conn: Option<u64>,
-    end: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    other_conn: Option<u64>,
-    local: Option<Address>,
-    remote: Option<Address>,
+    #[serde(flatten)]
+    about: About,
     since_ns: u64,
 }
 
 impl OverLine {
     pub(super) fn new(finding: &Finding) -> Self {
-        let end = finding.subject.end();
-        let (local, remote) = addresses(finding);
         Self {
             at_ns: finding.over.map(Timestamp::nanos),
             code: finding.code.token(),
             severity: finding.severity.token(),
-            conn: end.map(|(conn, _)| conn.0),
-            end: end.map(|(_, side)| Side::token(side)),
-            other_conn: other_conn(finding),
-            local,
-            remote,
+            about: About::of(finding),
             since_ns: finding.at.nanos(),
         }
     }

@@ -404,7 +404,7 @@ fn queued_words(span: &Span, (unread, unacked): (Option<u32>, Option<u32>)) -> O
 fn unseen(connection: &Connection, side: Side) -> &'static str {
     if connection.endpoint(side) == connection.endpoint(side.other()) {
         "itself"
-    } else if crate::view::is_local(connection) {
+    } else if connection.is_local() {
         "not seen"
     } else {
         "not seen here"

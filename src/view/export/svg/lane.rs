@@ -158,7 +158,7 @@ impl Lane<'_> {
             let words = if connection.endpoint(self.side) == connection.endpoint(self.side.other())
             {
                 "itself"
-            } else if crate::view::is_local(connection) {
+            } else if connection.is_local() {
                 "not seen"
             } else {
                 "not seen here: another host, another namespace, or gone before"
