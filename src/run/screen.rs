@@ -90,7 +90,11 @@ impl Show for ScreenShow {
     fn input(&mut self, input: Input, known: &Known, now: Timestamp) -> anyhow::Result<Flow> {
         match self.app.update(input, known, now) {
             // Time travels in recordings only.
-            Reaction::Nothing | Reaction::Travel(_) => {}
+            Reaction::Nothing
+            | Reaction::Travel(_)
+            | Reaction::Copy(_)
+            | Reaction::Save(_)
+            | Reaction::Listen { .. } => {}
             Reaction::Redraw => self.is_stale = true,
             Reaction::Repaint => {
                 self.guard.repaint().context("clear the terminal")?;

@@ -33,21 +33,24 @@ mod header;
 mod heard;
 mod help;
 mod keys;
+mod ladder;
 mod lane;
 mod lanes;
 mod list;
 pub mod playback;
+mod scroll;
 mod sign;
 pub mod terminal;
 mod theme;
 mod waiting;
+mod whole;
 
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use ratatui::Frame;
 use ratatui::buffer::Buffer;
-use ratatui::crossterm::event::KeyEvent;
+use ratatui::crossterm::event::{KeyEvent, MouseEvent};
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
@@ -63,6 +66,7 @@ use fit::{cut, pad, shorten, shorten_both, wrap};
 pub use heard::Heard;
 use keys::{Action, Mode};
 use playback::{Playback, Prompt, Standing, Travel};
+use scroll::Scroll;
 use theme::Theme;
 
 /// What the screen is told by the terminal.
@@ -70,6 +74,8 @@ use theme::Theme;
 pub enum Input {
     /// A key was pressed.
     Key(KeyEvent),
+    /// The mouse was pressed, moved or turned.
+    Mouse(MouseEvent),
     /// The terminal has another size.
     Resize,
     /// We were stopped and go on: somebody else had the terminal.
@@ -91,6 +97,15 @@ pub enum Reaction {
     Suspend,
     /// The user wants to another moment of the recording.
     Travel(Travel),
+    /// This text is to be in the clipboard.
+    Copy(String),
+    /// The picture is to be written to a file: its name, as it was typed.
+    Save(String),
+    /// The mouse is to be listened to, or left to the terminal.
+    Listen {
+        /// Whether it is to be listened to.
+        to_mouse: bool,
+    },
     /// It is over.
     Quit,
 }
@@ -102,6 +117,8 @@ enum Screen {
     Main,
     /// The chosen connection has all the room.
     Whole,
+    /// The same, as an exchange between two ends.
+    Ladder,
     /// The findings have the list's place, and what is said of the chosen one the details'.
     Findings,
 }
@@ -134,6 +151,8 @@ pub struct App {
     list: Window,
     lanes: Window,
     found: findings::Choice,
+    /// Of the texts about one connection.
+    scroll: Scroll,
     zoom: Zoom,
     /// Rows of the list when it was last drawn.
     page: usize,
@@ -203,6 +222,7 @@ impl App {
             focus: Focus::Unset,
             list: Window::default(),
             found: findings::Choice::default(),
+            scroll: Scroll::default(),
             lanes: Window::default(),
             zoom: Zoom::default(),
             page: 1,
@@ -341,7 +361,7 @@ pub fn draw(frame: &mut Frame<'_>, app: &mut App, known: &Known, now: Timestamp)
         return;
     };
     let panes = match app.screen {
-        Screen::Whole => Panes::of_one(body),
+        Screen::Whole | Screen::Ladder => Panes::of_one(body),
         Screen::Main | Screen::Findings => Panes::of(body),
     };
     app.page = list::capacity(panes.list.height).max(1);
@@ -353,8 +373,14 @@ pub fn draw(frame: &mut Frame<'_>, app: &mut App, known: &Known, now: Timestamp)
         .lanes
         .rows(chosen, focus, lanes::capacity(panes.lanes.height));
     lanes::draw(buffer, panes.lanes, &view, app.zoom, &rows, Some(focus));
-    if let Some(connection) = view.picture.get(focus) {
-        details::draw(buffer, panes.details, &view, connection);
+    let Some(connection) = view.picture.get(focus) else {
+        return;
+    };
+    let (area, scroll) = (panes.details, &mut app.scroll);
+    match app.screen {
+        Screen::Whole => whole::draw(buffer, area, &view, connection, scroll),
+        Screen::Ladder => ladder::draw(buffer, area, &view, connection, scroll),
+        Screen::Main | Screen::Findings => details::draw(buffer, area, &view, connection),
     }
 }
 

@@ -18,6 +18,7 @@ impl App {
         match input {
             Input::TerminalGone => Reaction::Quit,
             Input::Resize => Reaction::Redraw,
+            Input::Mouse(_) => Reaction::Nothing,
             Input::Continued => Reaction::Repaint,
             Input::Key(key) if self.prompt.is_some() => self.type_time(&key),
             Input::Key(key) => match keys::action_of(&key, mode(self.playback.as_ref())) {
@@ -74,7 +75,7 @@ impl App {
         };
         let found = match self.screen {
             Screen::Findings => self.found.settle(chosen, &known.diagnosis),
-            Screen::Main | Screen::Whole => None,
+            Screen::Main | Screen::Whole | Screen::Ladder => None,
         };
         let of_found = found.and_then(|finding| finding.subject.end());
         let of_list = || self.focus.settle(chosen);
