@@ -100,6 +100,11 @@ pub struct Verdict {
     pub sentence: String,
 }
 
+/// How the connection ended, by the code alone.
+pub fn code(connection: &Connection) -> Code {
+    how_it_ended(connection).0
+}
+
 /// Judges a connection whose visible ends are all over.
 pub fn judge(connection: &Connection) -> Verdict {
     let (code, evidence) = how_it_ended(connection);

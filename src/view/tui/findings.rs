@@ -15,10 +15,9 @@ use crate::model::Timestamp;
 use crate::timeline::{Connection, Side};
 use crate::view::finding::{brief, sentence, since, was_there_before};
 use crate::view::plain::plain;
-use crate::view::tui::axis::Zoom;
-use crate::view::tui::choice::Chosen;
+use crate::view::tui::choice::{Chosen, Move};
 use crate::view::tui::fit::{wrap, wrap_behind};
-use crate::view::tui::keys::Action;
+use crate::view::tui::mouse::Places;
 use crate::view::tui::sign::of_severity;
 use crate::view::tui::{View, cut, lanes, list, pad};
 use crate::view::wants_finding;
@@ -49,31 +48,37 @@ impl Choice {
     /// Moves the choice by rows, or to an end.
     pub(super) fn choose<'a>(
         &mut self,
-        action: Action,
-        page: usize,
+        to: Move,
         shown: Chosen<'a>,
         diagnosis: &'a Diagnosis,
     ) -> Option<&'a Finding> {
         let now = Place::of(self.settle(shown, diagnosis)?);
         let wanted = |finding: &&Finding| wants_finding(shown.filter, finding, shown.tracker);
-        let passed = match action {
-            Action::Up => diagnosis.ranked(..now).rev().find(wanted),
-            Action::PageUp => diagnosis
-                .ranked(..now)
-                .rev()
-                .filter(wanted)
-                .take(page)
-                .last(),
-            Action::Down => diagnosis.ranked(now..).filter(wanted).nth(1),
-            Action::PageDown => diagnosis.ranked(now..).filter(wanted).take(page + 1).last(),
-            Action::First => diagnosis.ranked(..).find(wanted),
-            Action::Newest => diagnosis.ranked(..).rev().find(wanted),
-            _ => None,
+        let passed = match to {
+            Move::Up(by) => diagnosis.ranked(..now).rev().filter(wanted).take(by).last(),
+            Move::Down(by) => diagnosis.ranked(now..).filter(wanted).take(by + 1).last(),
+            Move::First => diagnosis.ranked(..).find(wanted),
+            Move::Last => diagnosis.ranked(..).rev().find(wanted),
         };
         if let Some(finding) = passed {
             self.chosen = Some(finding.number);
         }
         self.settle(shown, diagnosis)
+    }
+
+    /// Chooses a finding by its number.
+    pub(super) const fn put(&mut self, number: u64) {
+        self.chosen = Some(number);
+    }
+
+    /// Whether this one is chosen.
+    pub(super) fn is_on(&self, number: u64) -> bool {
+        self.chosen == Some(number)
+    }
+
+    /// The chosen one, `None` when none is.
+    pub(super) fn chosen<'a>(&self, diagnosis: &'a Diagnosis) -> Option<&'a Finding> {
+        diagnosis.get(self.chosen?)
     }
 
     /// At most `height` findings, the chosen one among them.
@@ -106,18 +111,18 @@ impl Choice {
     }
 }
 
-/// Draws the pane; says how many rows it has.
+/// Draws the pane.
 pub(super) fn draw(
     buffer: &mut Buffer,
     body: Rect,
     view: &View<'_>,
     shown: Chosen<'_>,
     choice: &mut Choice,
-    zoom: Zoom,
-) -> usize {
+    places: &mut Places,
+) {
     let Some(chosen) = choice.settle(shown, view.diagnosis) else {
         draw_none(buffer, body, view);
-        return 1;
+        return;
     };
     let connections: Vec<&Connection> = chosen
         .subject
@@ -137,10 +142,15 @@ pub(super) fn draw(
     );
     if panes[1].height > 0 {
         let focus = chosen.subject.end().map(|(conn, _)| conn);
-        lanes::draw(buffer, panes[1], view, zoom, &connections, focus);
+        lanes::draw(buffer, panes[1], view, &connections, focus);
     }
+    let conns = connections
+        .iter()
+        .map(|connection| connection.id())
+        .collect();
+    places.note(Rect::default(), Vec::new(), panes[1], conns);
+    places.note_findings(panes[0], rows.iter().map(|row| row.number).collect());
     draw_chosen(buffer, panes[2], view, chosen);
-    height
 }
 
 /// The rows, the lanes of what the chosen one is about, and what is said of it.
@@ -169,7 +179,7 @@ fn more(shown: Chosen<'_>, view: &View<'_>, rows: &[&Finding]) -> &'static str {
         .is_some_and(|first| view.diagnosis.ranked(..first).rev().any(|it| wanted(&it)));
     let below = place(rows.last())
         .is_some_and(|last| view.diagnosis.ranked(last..).skip(1).any(|it| wanted(&it)));
-    list::more_words(above, below)
+    list::more_words((above, below))
 }
 
 /// Columns of the sign, the number and the letter.

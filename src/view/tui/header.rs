@@ -79,6 +79,7 @@ fn first_line(buffer: &mut Buffer, area: Rect, view: &View<'_>, filter: &str) {
         Span::styled(" tcpwatch", view.theme.strong()),
         Span::raw(netns),
         Span::raw(format!("  {}", plain(what))),
+        Span::styled(arranged(view), view.theme.strong()),
     ]);
     let free = usize::from(area.width).saturating_sub(title.width());
     let mode = with_recording(mode, view, free);
@@ -93,6 +94,22 @@ fn first_line(buffer: &mut Buffer, area: Rect, view: &View<'_>, filter: &str) {
     }
     title.render(Rect::new(area.x, area.y, room, 1), buffer);
     buffer.set_stringn(area.x + room, area.y, &mode, mode_width.into(), style);
+}
+
+/// What was typed to choose among them, how many match, and by what they are grouped.
+fn arranged(view: &View<'_>) -> String {
+    let mut text = String::new();
+    if let Some(query) = view.rows.query() {
+        let (matched, unknown) = view.rows.counts();
+        text.push_str(&format!("  / {}: {matched}", plain(query.text())));
+        if unknown > 0 {
+            text.push_str(&format!(", not known of {unknown}"));
+        }
+    }
+    if let Some(by) = view.rows.grouped_by() {
+        text.push_str(&format!("  by {}", by.name()));
+    }
+    text
 }
 
 /// A namespace by its name, also where it was named by its path in the place of `ip netns`.
