@@ -59,6 +59,7 @@ use crate::diagnosis::{Diagnosis, Finding, Known, Severity};
 use crate::model::filter::Filter;
 use crate::model::{Observation, TcpState, Timestamp};
 use crate::timeline::{ConnId, Connection, Side, Tracker};
+use crate::view::Asked;
 use crate::view::palette::ColorMode;
 use axis::Zoom;
 use choice::{Chosen, Focus, Window};
@@ -189,6 +190,16 @@ impl View<'_> {
 
     const fn mode(&self) -> Mode {
         mode(self.playback)
+    }
+
+    /// A filter, asked of the picture.
+    const fn asked<'b>(&'b self, filter: &'b Filter) -> Asked<'b> {
+        Asked {
+            filter,
+            tracker: self.picture,
+            diagnosis: self.diagnosis,
+            at: self.at,
+        }
     }
 
     /// What was found of an end by the moment that is shown, and may be over.
@@ -349,8 +360,7 @@ pub fn draw(frame: &mut Frame<'_>, app: &mut App, known: &Known, now: Timestamp)
         return;
     }
     let chosen = Chosen {
-        tracker: view.picture,
-        filter: &app.filter,
+        asked: view.asked(&app.filter),
     };
     if app.screen == Screen::Findings {
         app.page = findings::draw(buffer, body, &view, chosen, &mut app.found, app.zoom);

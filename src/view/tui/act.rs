@@ -7,6 +7,7 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use crate::diagnosis::Known;
 use crate::model::Timestamp;
 use crate::timeline::ConnId;
+use crate::view::Asked;
 use crate::view::tui::choice::{Chosen, Focus};
 use crate::view::tui::keys::{self, Action};
 use crate::view::tui::playback::{Prompt, Travel};
@@ -40,7 +41,7 @@ impl App {
             Action::Back if self.is_helping => self.is_helping = false,
             Action::Back => self.screen = Screen::Main,
             Action::Findings => self.toggle(Screen::Findings),
-            Action::Enter if self.screen == Screen::Findings => self.go_to_the_found(known),
+            Action::Enter if self.screen == Screen::Findings => self.go_to_the_found(known, now),
             Action::Enter => self.toggle(Screen::Whole),
             Action::Pause if self.playback.is_some() => {
                 return Reaction::Travel(Travel::PlayOrPause);
@@ -54,11 +55,11 @@ impl App {
             | Action::PageUp
             | Action::PageDown
             | Action::First
-            | Action::Newest => self.choose(action, known),
+            | Action::Newest => self.choose(action, known, now),
             Action::Next => return Reaction::Travel(Travel::Next(None)),
             Action::Previous => return Reaction::Travel(Travel::Previous(None)),
-            Action::NextOfChosen => return self.travel(known, Travel::Next),
-            Action::PreviousOfChosen => return self.travel(known, Travel::Previous),
+            Action::NextOfChosen => return self.travel(known, now, Travel::Next),
+            Action::PreviousOfChosen => return self.travel(known, now, Travel::Previous),
             Action::Faster => return Reaction::Travel(Travel::Faster),
             Action::Slower => return Reaction::Travel(Travel::Slower),
             Action::Start => return Reaction::Travel(Travel::Start),
@@ -68,10 +69,14 @@ impl App {
     }
 
     /// To a moment of the chosen connection, if there is one. It stays the chosen one.
-    fn travel(&mut self, known: &Known, to: fn(Option<ConnId>) -> Travel) -> Reaction {
+    fn travel(
+        &mut self,
+        known: &Known,
+        now: Timestamp,
+        to: fn(Option<ConnId>) -> Travel,
+    ) -> Reaction {
         let chosen = Chosen {
-            tracker: &known.tracker,
-            filter: &self.filter,
+            asked: Asked::of(&self.filter, known, now),
         };
         let found = match self.screen {
             Screen::Findings => self.found.settle(chosen, &known.diagnosis),
@@ -118,11 +123,10 @@ impl App {
     }
 
     /// To the connection of the chosen finding; stays where it is about none.
-    fn go_to_the_found(&mut self, known: &Known) {
+    fn go_to_the_found(&mut self, known: &Known, now: Timestamp) {
         let picture = self.follow.picture(known);
         let chosen = Chosen {
-            tracker: &picture.tracker,
-            filter: &self.filter,
+            asked: Asked::of(&self.filter, picture, self.follow.at(now)),
         };
         let finding = self.found.settle(chosen, &picture.diagnosis);
         if let Some((conn, _)) = finding.and_then(|finding| finding.subject.end()) {
@@ -142,11 +146,10 @@ impl App {
     }
 
     /// Moves the choice, through the connections or the findings that are shown.
-    fn choose(&mut self, action: Action, known: &Known) {
+    fn choose(&mut self, action: Action, known: &Known, now: Timestamp) {
         let picture = self.follow.picture(known);
         let chosen = Chosen {
-            tracker: &picture.tracker,
-            filter: &self.filter,
+            asked: Asked::of(&self.filter, picture, self.follow.at(now)),
         };
         if self.screen == Screen::Findings {
             let found = self

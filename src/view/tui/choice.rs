@@ -4,30 +4,32 @@
 //! others come and go above it. Nothing here counts or walks all connections unless the user's
 //! filter chooses among them: there can be twenty thousand.
 
-use crate::model::filter::Filter;
-use crate::timeline::{ConnId, Connection, Tracker};
-use crate::view::wants;
+use crate::timeline::{ConnId, Connection};
+use crate::view::Asked;
 
 /// The connections that the user asked to see, in the order of the list.
 #[derive(Clone, Copy)]
 pub(super) struct Chosen<'a> {
-    pub(super) tracker: &'a Tracker,
-    pub(super) filter: &'a Filter,
+    pub(super) asked: Asked<'a>,
 }
 
 impl<'a> Chosen<'a> {
     fn wants(self) -> impl Fn(&&'a Connection) -> bool {
-        move |connection| wants(self.filter, connection)
+        move |connection| self.asked.wants(connection)
     }
 
     /// From `id` on, itself included.
     pub(super) fn from(self, id: ConnId) -> impl Iterator<Item = &'a Connection> {
-        self.tracker.connections_in(id..).filter(self.wants())
+        self.asked.tracker.connections_in(id..).filter(self.wants())
     }
 
     /// From the one before `id` upwards.
     pub(super) fn above(self, id: ConnId) -> impl Iterator<Item = &'a Connection> {
-        self.tracker.connections_in(..id).rev().filter(self.wants())
+        self.asked
+            .tracker
+            .connections_in(..id)
+            .rev()
+            .filter(self.wants())
     }
 
     /// From the one after `id` on.
@@ -40,7 +42,7 @@ impl<'a> Chosen<'a> {
     }
 
     fn newest(self) -> Option<ConnId> {
-        let all = self.tracker.connections_in(..).rev();
+        let all = self.asked.tracker.connections_in(..).rev();
         all.filter(self.wants()).map(Connection::id).next()
     }
 

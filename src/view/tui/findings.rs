@@ -21,7 +21,6 @@ use crate::view::tui::fit::{wrap, wrap_behind};
 use crate::view::tui::keys::Action;
 use crate::view::tui::sign::of_severity;
 use crate::view::tui::{View, cut, lanes, list, pad};
-use crate::view::wants_finding;
 
 /// Which finding is chosen, and which part of them is in sight.
 #[derive(Clone, Copy, Debug, Default)]
@@ -37,7 +36,7 @@ impl Choice {
         shown: Chosen<'a>,
         diagnosis: &'a Diagnosis,
     ) -> Option<&'a Finding> {
-        let wanted = |finding: &&Finding| wants_finding(shown.filter, finding, shown.tracker);
+        let wanted = |finding: &&Finding| shown.asked.wants_finding(finding);
         let kept = self.chosen.and_then(|number| diagnosis.get(number));
         let finding = kept
             .filter(wanted)
@@ -55,7 +54,7 @@ impl Choice {
         diagnosis: &'a Diagnosis,
     ) -> Option<&'a Finding> {
         let now = Place::of(self.settle(shown, diagnosis)?);
-        let wanted = |finding: &&Finding| wants_finding(shown.filter, finding, shown.tracker);
+        let wanted = |finding: &&Finding| shown.asked.wants_finding(finding);
         let passed = match action {
             Action::Up => diagnosis.ranked(..now).rev().find(wanted),
             Action::PageUp => diagnosis
@@ -84,7 +83,7 @@ impl Choice {
         chosen: &Finding,
         height: usize,
     ) -> Vec<&'a Finding> {
-        let wanted = |finding: &&Finding| wants_finding(shown.filter, finding, shown.tracker);
+        let wanted = |finding: &&Finding| shown.asked.wants_finding(finding);
         let here = Place::of(chosen);
         let top = self.top.unwrap_or(here).min(here);
         let below = diagnosis.ranked(top..).filter(wanted);
@@ -163,7 +162,7 @@ fn panes(body: Rect, connections: usize) -> [Rect; 3] {
 
 /// Which way the findings go on.
 fn more(shown: Chosen<'_>, view: &View<'_>, rows: &[&Finding]) -> &'static str {
-    let wanted = |finding: &&Finding| wants_finding(shown.filter, finding, shown.tracker);
+    let wanted = |finding: &&Finding| shown.asked.wants_finding(finding);
     let place = |finding: Option<&&Finding>| finding.map(|finding| Place::of(finding));
     let above = place(rows.first())
         .is_some_and(|first| view.diagnosis.ranked(..first).rev().any(|it| wanted(&it)));
