@@ -4,14 +4,16 @@ use ratatui::crossterm::event::KeyEvent;
 
 use crate::diagnosis::Known;
 use crate::model::Timestamp;
+use crate::model::filter::Filter;
 use crate::timeline::{ConnId, Connection};
+use crate::view::Asked;
 use crate::view::tui::choice::{Chosen, Move};
 use crate::view::tui::keys::{self, Action, Shown};
 use crate::view::tui::playback::Travel;
 use crate::view::tui::prompt::{Prompt, Typed, Wanted};
 use crate::view::tui::query::{Query, Truth};
 use crate::view::tui::rows::group::GroupBy;
-use crate::view::tui::rows::{Of, Row};
+use crate::view::tui::rows::{Row, Rows};
 use crate::view::tui::viewport::{Way, steps_of};
 use crate::view::tui::{App, Follow, Input, Reaction, Screen, copied, mode};
 
@@ -55,7 +57,7 @@ impl App {
             Action::Show(shown) => self.show(shown),
             Action::NextScreen => self.screen = self.screen.next(),
             Action::PreviousScreen => self.screen = self.screen.next().next().next(),
-            Action::Enter => self.enter(known),
+            Action::Enter => self.enter(known, now),
             Action::Pause if self.playback.is_some() => {
                 return Reaction::Travel(Travel::PlayOrPause);
             }
@@ -77,7 +79,7 @@ impl App {
             | Action::HalfPageUp
             | Action::HalfPageDown
             | Action::First
-            | Action::Last => self.go(action, known),
+            | Action::Last => self.go(action, known, now),
             Action::Filter
             | Action::Search
             | Action::NextMatch
@@ -133,10 +135,10 @@ impl App {
 
     /// More about the chosen row: a group opens, a connection has all the room, and from a finding it
     /// goes to what it is about.
-    fn enter(&mut self, known: &Known) {
-        match (self.screen, self.focus(known)) {
+    fn enter(&mut self, known: &Known, now: Timestamp) {
+        match (self.screen, self.focus(known, now)) {
             (Screen::Findings, _) => {
-                if let Some(conn) = self.target(known) {
+                if let Some(conn) = self.target(known, now) {
                     self.choice.put(Row::Conn(conn));
                     self.screen = Screen::Main;
                 }
@@ -158,37 +160,29 @@ impl App {
     }
 
     /// The chosen row.
-    fn focus(&mut self, known: &Known) -> Option<Row> {
-        let picture = self.follow.picture(known);
-        let chosen = Chosen {
-            tracker: &picture.tracker,
-            filter: &self.filter,
-        };
+    fn focus(&mut self, known: &Known, now: Timestamp) -> Option<Row> {
+        let chosen = chosen(&self.follow, &self.filter, &self.rows, (known, now));
         self.choice.settle(chosen, &self.rows)
     }
 
     /// The connection that keys are about: the chosen one, the first of the chosen group, or that of
     /// the chosen finding.
-    fn target(&mut self, known: &Known) -> Option<ConnId> {
+    fn target(&mut self, known: &Known, now: Timestamp) -> Option<ConnId> {
         if self.screen == Screen::Findings {
-            let picture = self.follow.picture(known);
-            let chosen = Chosen {
-                tracker: &picture.tracker,
-                filter: &self.filter,
-            };
-            let finding = self.found.settle(chosen, &picture.diagnosis);
+            let chosen = chosen(&self.follow, &self.filter, &self.rows, (known, now));
+            let finding = self.found.settle(chosen);
             return finding
                 .and_then(|finding| finding.subject.end())
                 .map(|(conn, _)| conn);
         }
-        match self.focus(known)? {
+        match self.focus(known, now)? {
             Row::Conn(id) => Some(id),
             Row::Group(key) => self.rows.group(&key)?.members.first().copied(),
         }
     }
 
     /// Moves the choice, or what is in sight of a long text.
-    fn go(&mut self, action: Action, known: &Known) {
+    fn go(&mut self, action: Action, known: &Known, now: Timestamp) {
         if self.is_helping {
             return scroll(&mut self.help, action);
         }
@@ -211,18 +205,14 @@ impl App {
             Action::First => Move::First,
             _ => Move::Last,
         };
-        self.choose(to, known);
+        self.choose(to, known, now);
     }
 
     /// Moves the choice, through the connections or the findings that are shown.
-    pub(super) fn choose(&mut self, to: Move, known: &Known) {
-        let picture = self.follow.picture(known);
-        let chosen = Chosen {
-            tracker: &picture.tracker,
-            filter: &self.filter,
-        };
+    pub(super) fn choose(&mut self, to: Move, known: &Known, now: Timestamp) {
+        let chosen = chosen(&self.follow, &self.filter, &self.rows, (known, now));
         if self.screen == Screen::Findings {
-            let found = self.found.choose(to, chosen, &picture.diagnosis);
+            let found = self.found.choose(to, chosen);
             if let Some((conn, _)) = found.and_then(|finding| finding.subject.end()) {
                 self.choice.put(Row::Conn(conn));
             }
@@ -241,7 +231,7 @@ impl App {
             (Action::Next, true) => Travel::Next(None),
             (Action::Previous, true) => Travel::Previous(None),
             (_, true) => {
-                let Some(id) = self.target(known) else {
+                let Some(id) = self.target(known, now) else {
                     return Reaction::Nothing;
                 };
                 // It stays the chosen one.
@@ -258,7 +248,7 @@ impl App {
 
     /// The cursor to a step of the chosen connection, or of those in sight.
     fn jump(&mut self, action: Action, known: &Known, now: Timestamp) -> Reaction {
-        let Some(target) = self.target(known) else {
+        let Some(target) = self.target(known, now) else {
             return Reaction::Nothing;
         };
         let (way, of) = match action {
@@ -283,7 +273,7 @@ impl App {
 
     /// Another part of time.
     fn look(&mut self, action: Action, known: &Known, now: Timestamp) -> Reaction {
-        let target = self.target(known);
+        let target = self.target(known, now);
         let (picture, at) = (self.follow.picture(known), self.follow.at(now));
         let chosen = target.and_then(|id| picture.tracker.get(id));
         let viewport = &mut self.viewport;
@@ -305,7 +295,7 @@ impl App {
     /// Other rows, in another order.
     fn arrange(&mut self, action: Action, known: &Known, now: Timestamp) -> Reaction {
         // Who arranges rows looks at one of them: it stays the chosen one.
-        if let Some(row) = self.focus(known) {
+        if let Some(row) = self.focus(known, now) {
             self.choice.put(row);
         }
         let sort = self.rows.sort();
@@ -351,20 +341,11 @@ impl App {
         let Some(search) = &self.search else {
             return self.ask_for(Wanted::Search, String::new());
         };
-        let picture = self.follow.picture(known);
-        let chosen = Chosen {
-            tracker: &picture.tracker,
-            filter: &self.filter,
-        };
-        let of = Of {
-            chosen,
-            diagnosis: &picture.diagnosis,
-            at: self.follow.at(now),
-            moved: picture.moved(),
-        };
+        let chosen = chosen(&self.follow, &self.filter, &self.rows, (known, now));
         let matches = |id: &ConnId| {
-            let connection = chosen.tracker.get(*id);
-            connection.is_some_and(|connection| search.truth(connection, of) == Truth::Yes)
+            let connection = chosen.asked.tracker.get(*id);
+            connection
+                .is_some_and(|connection| search.truth(connection, chosen.asked) == Truth::Yes)
         };
         let all: Vec<ConnId> = match self.rows.are_plain() {
             true => chosen.from(ConnId(0)).map(Connection::id).collect(),
@@ -402,7 +383,7 @@ impl App {
     }
 
     fn copy(&mut self, known: &Known, now: Timestamp) -> Reaction {
-        let target = self.target(known);
+        let target = self.target(known, now);
         let (picture, at) = (self.follow.picture(known), self.follow.at(now));
         let found = match self.screen {
             Screen::Findings => self.found.chosen(&picture.diagnosis),
@@ -459,7 +440,7 @@ impl App {
                 query
             }
             Err(error) => {
-                prompt.refuse(error.at, error.text);
+                prompt.refuse(Some(error.at), error.text);
                 None
             }
         }
@@ -490,6 +471,19 @@ impl App {
             Wanted::Filter | Wanted::Time | Wanted::Name => {}
         }
         Reaction::Redraw
+    }
+}
+
+/// The connections of the picture that the user asked to see.
+fn chosen<'a>(
+    follow: &'a Follow,
+    filter: &'a Filter,
+    rows: &'a Rows,
+    (known, now): (&'a Known, Timestamp),
+) -> Chosen<'a> {
+    Chosen {
+        asked: Asked::of(filter, follow.picture(known), follow.at(now)),
+        query: rows.query(),
     }
 }
 

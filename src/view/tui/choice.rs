@@ -5,33 +5,43 @@
 
 mod by_number;
 
-use crate::diagnosis::{Diagnosis, Severity};
-use crate::model::filter::Filter;
-use crate::timeline::{ConnId, Connection, Side, Tracker};
+use crate::diagnosis::{Diagnosis, Finding, Severity};
+use crate::timeline::{ConnId, Connection, Side};
+use crate::view::Asked;
+use crate::view::tui::query::Query;
 use crate::view::tui::rows::{Row, Rows};
-use crate::view::wants;
 use by_number::Window;
 
 /// The connections that the user asked to see, in the order of their numbers.
 #[derive(Clone, Copy)]
 pub(super) struct Chosen<'a> {
-    pub(super) tracker: &'a Tracker,
-    pub(super) filter: &'a Filter,
+    pub(super) asked: Asked<'a>,
+    /// What was typed to choose among them; rows know it by themselves, findings don't.
+    pub(super) query: Option<&'a Query>,
 }
 
 impl<'a> Chosen<'a> {
+    pub(super) fn wants_finding(self, finding: &Finding) -> bool {
+        let is_typed = |query: &Query| query.wants_finding(finding, self.asked);
+        self.asked.wants_finding(finding) && self.query.is_none_or(is_typed)
+    }
+
     fn wants(self) -> impl Fn(&&'a Connection) -> bool {
-        move |connection| wants(self.filter, connection)
+        move |connection| self.asked.wants(connection)
     }
 
     /// From `id` on, itself included.
     pub(super) fn from(self, id: ConnId) -> impl Iterator<Item = &'a Connection> {
-        self.tracker.connections_in(id..).filter(self.wants())
+        self.asked.tracker.connections_in(id..).filter(self.wants())
     }
 
     /// From the one before `id` upwards.
     pub(super) fn above(self, id: ConnId) -> impl Iterator<Item = &'a Connection> {
-        self.tracker.connections_in(..id).rev().filter(self.wants())
+        self.asked
+            .tracker
+            .connections_in(..id)
+            .rev()
+            .filter(self.wants())
     }
 
     /// From the one after `id` on.
@@ -44,7 +54,7 @@ impl<'a> Chosen<'a> {
     }
 
     fn newest(self) -> Option<ConnId> {
-        let all = self.tracker.connections_in(..).rev();
+        let all = self.asked.tracker.connections_in(..).rev();
         all.filter(self.wants()).map(Connection::id).next()
     }
 

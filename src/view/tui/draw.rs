@@ -10,7 +10,9 @@ use ratatui::widgets::Widget;
 
 use crate::diagnosis::{Diagnosis, Finding, Known, Severity};
 use crate::model::Timestamp;
+use crate::model::filter::Filter;
 use crate::timeline::{ConnId, Connection, Side, Tracker};
+use crate::view::Asked;
 use crate::view::tui::choice::{Choice, Chosen, Pane, goes_on, worst_of};
 use crate::view::tui::keys::{Action, Hint, Mode, Shown};
 use crate::view::tui::playback::{Playback, Standing};
@@ -54,6 +56,16 @@ impl View<'_> {
         mode(self.playback)
     }
 
+    /// A filter, asked of the picture.
+    pub(super) const fn asked<'b>(&'b self, filter: &'b Filter) -> Asked<'b> {
+        Asked {
+            filter,
+            tracker: self.picture,
+            diagnosis: self.diagnosis,
+            at: self.at,
+        }
+    }
+
     /// What was found of an end by the moment that is shown, and may be over.
     pub(super) fn findings_of(&self, conn: ConnId, side: Side) -> impl Iterator<Item = &Finding> {
         let all = self.diagnosis.about(conn);
@@ -80,18 +92,19 @@ pub fn draw(frame: &mut Frame<'_>, app: &mut App, known: &Known, now: Timestamp)
         return;
     }
     let picture = app.follow.picture(known);
-    let chosen = Chosen {
-        tracker: &picture.tracker,
-        filter: &app.filter,
-    };
     let at = app.follow.at(now);
-    let of = Of {
-        chosen,
+    let asked = Asked {
+        filter: &app.filter,
+        tracker: &picture.tracker,
         diagnosis: &picture.diagnosis,
         at,
-        moved: picture.moved(),
     };
-    app.rows.refresh(of, app.choice.conn());
+    let moved = picture.moved();
+    app.rows.refresh(Of { asked, moved }, app.choice.conn());
+    let chosen = Chosen {
+        asked,
+        query: app.rows.query(),
+    };
     app.viewport.drawn(lanes::axis_width(area.width));
     let view = View {
         picture: &picture.tracker,
@@ -155,13 +168,13 @@ pub fn draw(frame: &mut Frame<'_>, app: &mut App, known: &Known, now: Timestamp)
     let shown = in_lanes(&mut app.choice, &app.rows, chosen, focus, height);
     let connections: Vec<&Connection> = shown
         .iter()
-        .filter_map(|&id| chosen.tracker.get(id))
+        .filter_map(|&id| picture.tracker.get(id))
         .collect();
     let first = focus.conn().or_else(|| shown.first().copied());
     lanes::draw(buffer, panes.lanes, &view, &connections, focus.conn());
     app.places.note(panes.list, rows, panes.lanes, shown);
     app.places.details = panes.details;
-    let Some(connection) = first.and_then(|id| chosen.tracker.get(id)) else {
+    let Some(connection) = first.and_then(|id| picture.tracker.get(id)) else {
         return;
     };
     let area = cursor::draw(buffer, panes.details, &view, connection);

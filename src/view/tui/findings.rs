@@ -20,7 +20,6 @@ use crate::view::tui::fit::{wrap, wrap_behind};
 use crate::view::tui::mouse::Places;
 use crate::view::tui::sign::of_severity;
 use crate::view::tui::{View, cut, lanes, list, pad};
-use crate::view::wants_finding;
 
 /// Which finding is chosen, and which part of them is in sight.
 #[derive(Clone, Copy, Debug, Default)]
@@ -31,12 +30,9 @@ pub(super) struct Choice {
 
 impl Choice {
     /// The chosen finding; the worst, when none was chosen yet or that one is forgotten.
-    pub(super) fn settle<'a>(
-        &mut self,
-        shown: Chosen<'a>,
-        diagnosis: &'a Diagnosis,
-    ) -> Option<&'a Finding> {
-        let wanted = |finding: &&Finding| wants_finding(shown.filter, finding, shown.tracker);
+    pub(super) fn settle<'a>(&mut self, shown: Chosen<'a>) -> Option<&'a Finding> {
+        let diagnosis = shown.asked.diagnosis;
+        let wanted = |finding: &&Finding| shown.wants_finding(finding);
         let kept = self.chosen.and_then(|number| diagnosis.get(number));
         let finding = kept
             .filter(wanted)
@@ -46,14 +42,10 @@ impl Choice {
     }
 
     /// Moves the choice by rows, or to an end.
-    pub(super) fn choose<'a>(
-        &mut self,
-        to: Move,
-        shown: Chosen<'a>,
-        diagnosis: &'a Diagnosis,
-    ) -> Option<&'a Finding> {
-        let now = Place::of(self.settle(shown, diagnosis)?);
-        let wanted = |finding: &&Finding| wants_finding(shown.filter, finding, shown.tracker);
+    pub(super) fn choose<'a>(&mut self, to: Move, shown: Chosen<'a>) -> Option<&'a Finding> {
+        let diagnosis = shown.asked.diagnosis;
+        let now = Place::of(self.settle(shown)?);
+        let wanted = |finding: &&Finding| shown.wants_finding(finding);
         let passed = match to {
             Move::Up(by) => diagnosis.ranked(..now).rev().filter(wanted).take(by).last(),
             Move::Down(by) => diagnosis.ranked(now..).filter(wanted).take(by + 1).last(),
@@ -63,7 +55,7 @@ impl Choice {
         if let Some(finding) = passed {
             self.chosen = Some(finding.number);
         }
-        self.settle(shown, diagnosis)
+        self.settle(shown)
     }
 
     /// Chooses a finding by its number.
@@ -89,7 +81,7 @@ impl Choice {
         chosen: &Finding,
         height: usize,
     ) -> Vec<&'a Finding> {
-        let wanted = |finding: &&Finding| wants_finding(shown.filter, finding, shown.tracker);
+        let wanted = |finding: &&Finding| shown.wants_finding(finding);
         let here = Place::of(chosen);
         let top = self.top.unwrap_or(here).min(here);
         let below = diagnosis.ranked(top..).filter(wanted);
@@ -120,7 +112,7 @@ pub(super) fn draw(
     choice: &mut Choice,
     places: &mut Places,
 ) {
-    let Some(chosen) = choice.settle(shown, view.diagnosis) else {
+    let Some(chosen) = choice.settle(shown) else {
         draw_none(buffer, body, view);
         return;
     };
@@ -173,7 +165,7 @@ fn panes(body: Rect, connections: usize) -> [Rect; 3] {
 
 /// Which way the findings go on.
 fn more(shown: Chosen<'_>, view: &View<'_>, rows: &[&Finding]) -> &'static str {
-    let wanted = |finding: &&Finding| wants_finding(shown.filter, finding, shown.tracker);
+    let wanted = |finding: &&Finding| shown.wants_finding(finding);
     let place = |finding: Option<&&Finding>| finding.map(|finding| Place::of(finding));
     let above = place(rows.first())
         .is_some_and(|first| view.diagnosis.ranked(..first).rev().any(|it| wanted(&it)));

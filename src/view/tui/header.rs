@@ -22,7 +22,7 @@ use crate::view::tui::View;
 use crate::view::tui::playback::{self, corner, draw_bar};
 use crate::view::tui::sign::word_of;
 use crate::view::tui::theme::Theme;
-use crate::view::{duration, owners, wants_finding};
+use crate::view::{duration, owners};
 
 /// Draws as many of the three lines as there is room for; the middle one goes first.
 pub(super) fn draw(
@@ -281,7 +281,7 @@ fn counted(view: &View<'_>, filter: &Filter) -> ([usize; 3], Option<Severity>) {
         if index == MOST {
             return (counts, Some(finding.severity));
         }
-        if wants_finding(filter, finding, view.picture) {
+        if view.asked(filter).wants_finding(finding) {
             counts[finding.severity as usize] += 1;
         }
     }

@@ -250,7 +250,7 @@ fn row_line(
     if connection.closed().is_some() {
         let code = match connection.is_multipath() {
             true => "MPTCP",
-            false => verdict::code(connection).token(),
+            false => verdict::code_of(connection).token(),
         };
         spans.push(Span::raw(format!(" {}", pad(code, columns.verdict))));
     }

@@ -206,7 +206,7 @@ impl App {
             true => Move::Up(TURN),
             false => Move::Down(TURN),
         };
-        self.choose(to, known);
+        self.choose(to, known, now);
         Reaction::Redraw
     }
 }

@@ -12,10 +12,11 @@ pub(super) mod sort;
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use crate::diagnosis::{Diagnosis, Severity};
+use crate::diagnosis::Severity;
 use crate::model::Timestamp;
 use crate::timeline::{ConnId, Connection};
-use crate::view::tui::choice::{Chosen, worst_of};
+use crate::view::Asked;
+use crate::view::tui::choice::worst_of;
 use crate::view::tui::query::{Query, Truth};
 use group::{GroupBy, Key};
 use sort::{Column, Sort};
@@ -49,9 +50,7 @@ pub(super) struct Group {
 /// What the rows are made of.
 #[derive(Clone, Copy)]
 pub(super) struct Of<'a> {
-    pub(super) chosen: Chosen<'a>,
-    pub(super) diagnosis: &'a Diagnosis,
-    pub(super) at: Timestamp,
+    pub(super) asked: Asked<'a>,
     /// How much had been taken in by then.
     pub(super) moved: u64,
 }
@@ -165,8 +164,9 @@ impl Rows {
         let count = u32::try_from(self.places.len()).unwrap_or(u32::MAX);
         let period = PERIOD.max(PERIOD_EACH.saturating_mul(count));
         let counts_time = self.query.as_ref().is_some_and(Query::depends_on_time);
-        let is_other = moved != of.moved || (counts_time && at != of.at);
-        self.is_asked || (is_other && at.distance(of.at) >= period)
+        let now = of.asked.at;
+        let is_other = moved != of.moved || (counts_time && at != now);
+        self.is_asked || (is_other && at.distance(now) >= period)
     }
 
     fn make(&mut self, of: Of<'_>, kept: Option<ConnId>) {
@@ -174,7 +174,7 @@ impl Rows {
         let kept = kept.filter(|id| !self.is_asked && self.places.contains_key(id));
         let mut all = self.matching(of, kept);
         if self.is_asked || self.made.is_none() || self.sort.column == Column::Number {
-            self.sort.order(&mut all, of.diagnosis, of.at);
+            self.sort.order(&mut all, of.asked);
         } else {
             all = self.in_their_places(all, of);
         }
@@ -183,7 +183,7 @@ impl Rows {
         self.places
             .extend(places.map(|(place, connection)| (connection.id(), place)));
         self.gather(&all, of);
-        self.made = Some((of.at, of.moved));
+        self.made = Some((of.asked.at, of.moved));
         self.is_asked = false;
         self.lay_out();
     }
@@ -191,8 +191,10 @@ impl Rows {
     fn matching<'a>(&mut self, of: Of<'a>, kept: Option<ConnId>) -> Vec<&'a Connection> {
         let (mut matched, mut unknown) = (0, 0);
         let query = self.query.as_ref();
-        let all = of.chosen.from(ConnId(0)).filter(|connection| {
-            let truth = query.map_or(Truth::Yes, |query| query.truth(connection, of));
+        let wanted = of.asked.tracker.connections();
+        let wanted = wanted.filter(|connection| of.asked.wants(connection));
+        let all = wanted.filter(|connection| {
+            let truth = query.map_or(Truth::Yes, |query| query.truth(connection, of.asked));
             matched += usize::from(truth == Truth::Yes);
             unknown += usize::from(truth == Truth::Unknown);
             truth == Truth::Yes || kept == Some(connection.id())
@@ -213,7 +215,7 @@ impl Rows {
             }
         }
         there.sort_unstable_by_key(|&(place, _)| place);
-        self.sort.order(&mut new, of.diagnosis, of.at);
+        self.sort.order(&mut new, of.asked);
         let there = there.into_iter().map(|(_, connection)| connection);
         there.chain(new).collect()
     }
@@ -235,7 +237,7 @@ impl Rows {
         let mut places: HashMap<Key, usize, foldhash::fast::RandomState> =
             keys.map(|(place, group)| (group.key, place)).collect();
         for connection in all {
-            let key = Key::of(by, connection, of.diagnosis);
+            let key = Key::of(by, connection, of.asked.diagnosis);
             let place = *places.entry(key).or_insert_with(|| {
                 self.groups.push(Group {
                     key,
@@ -248,7 +250,7 @@ impl Rows {
             group.members.push(connection.id());
             group.worst = group
                 .worst
-                .max(worst_of(of.diagnosis, connection.id(), None));
+                .max(worst_of(of.asked.diagnosis, connection.id(), None));
         }
         self.groups.retain(|group| !group.members.is_empty());
         if self.is_asked || self.made.is_none() {

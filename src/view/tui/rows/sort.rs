@@ -6,10 +6,11 @@
 use std::cmp::{Ordering, Reverse};
 use std::net::IpAddr;
 
-use crate::diagnosis::{Diagnosis, verdict};
+use crate::diagnosis::verdict;
 use crate::model::time::nanos_of;
 use crate::model::{Endpoint, Timestamp};
 use crate::timeline::{Connection, Side, Track};
+use crate::view::Asked;
 
 /// What rows are sorted by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -110,12 +111,7 @@ impl Sort {
     }
 
     /// Sorts connections as they are at a moment; equal ones by their numbers.
-    pub(super) fn order(
-        self,
-        connections: &mut Vec<&Connection>,
-        diagnosis: &Diagnosis,
-        at: Timestamp,
-    ) {
+    pub(super) fn order(self, connections: &mut Vec<&Connection>, asked: Asked<'_>) {
         let falls = self.falls();
         if self.column == Column::Number {
             connections.sort_unstable_by_key(|connection| connection.id());
@@ -126,7 +122,7 @@ impl Sort {
         }
         let mut placed: Vec<(Option<Place>, &Connection)> = connections
             .drain(..)
-            .map(|connection| (self.place(connection, diagnosis, at), connection))
+            .map(|connection| (self.place(connection, asked), connection))
             .collect();
         placed.sort_unstable_by(|(a, one), (b, other)| {
             let order = match (a, b) {
@@ -141,19 +137,19 @@ impl Sort {
         connections.extend(placed.into_iter().map(|(_, connection)| connection));
     }
 
-    fn place(self, connection: &Connection, diagnosis: &Diagnosis, at: Timestamp) -> Option<Place> {
+    fn place(self, connection: &Connection, asked: Asked<'_>) -> Option<Place> {
         let of = |side: Side| connection.end(side);
         match self.column {
             Column::Number => Some((0, connection.id().0)),
             Column::Found => {
-                let all = diagnosis.about(connection.id());
+                let all = asked.diagnosis.about(connection.id());
                 let holding = all.filter(|finding| finding.over.is_none());
                 let worst = holding.map(|finding| finding.severity).max()?;
                 Some((0, worst as u64))
             }
             Column::Address(side) => Some(address(connection.endpoint(side))),
             Column::State(side) => Some((0, of(side)?.state() as u64)),
-            Column::Age(side) => Some((0, age(of(side)?, at)?)),
+            Column::Age(side) => Some((0, age(of(side)?, asked.at)?)),
             Column::Unread => {
                 let unread = connection.visible();
                 let most = unread
@@ -164,7 +160,7 @@ impl Sort {
             Column::Owner(side) => owner(of(side)?),
             Column::Verdict => {
                 let is_told = connection.closed().is_some() && !connection.is_multipath();
-                is_told.then(|| (0, verdict::code(connection) as u64))
+                is_told.then(|| (0, verdict::code_of(connection) as u64))
             }
         }
     }
