@@ -5,6 +5,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may fail loudly")]
 
+#[path = "screens/arranged.rs"]
+mod arranged;
 #[path = "common/build.rs"]
 mod build;
 #[path = "screens/found.rs"]

@@ -13,7 +13,7 @@ use crate::view::tui::playback::Travel;
 use crate::view::tui::prompt::{Prompt, Typed, Wanted};
 use crate::view::tui::query::{Query, Truth};
 use crate::view::tui::rows::group::GroupBy;
-use crate::view::tui::rows::{Row, Rows};
+use crate::view::tui::rows::{Of, Row, Rows};
 use crate::view::tui::viewport::{Way, steps_of};
 use crate::view::tui::{App, Follow, Input, Reaction, Screen, copied, mode};
 
@@ -24,7 +24,11 @@ impl App {
     /// Takes in what came from the terminal.
     pub fn update(&mut self, input: Input, known: &Known, now: Timestamp) -> Reaction {
         let was_said = match input {
-            Input::Key(_) | Input::Mouse(_) => self.said.take().is_some(),
+            Input::Key(_) | Input::Mouse(_) => {
+                // Keys can come faster than pictures: what the last one asked for is there for this.
+                self.refresh(known, now);
+                self.said.take().is_some()
+            }
             Input::Resize | Input::Continued | Input::TerminalGone => false,
         };
         let reaction = match input {
@@ -42,6 +46,15 @@ impl App {
             Reaction::Nothing if was_said => Reaction::Redraw,
             other => other,
         }
+    }
+
+    fn refresh(&mut self, known: &Known, now: Timestamp) {
+        let picture = self.follow.picture(known);
+        let of = Of {
+            asked: Asked::of(&self.filter, picture, self.follow.at(now)),
+            moved: picture.moved(),
+        };
+        self.rows.refresh(of, self.choice.conn());
     }
 
     pub(super) fn act(&mut self, action: Action, known: &Known, now: Timestamp) -> Reaction {
@@ -282,10 +295,10 @@ impl App {
             (Action::ZoomOut, _) => viewport.zoom_out(at),
             (Action::CursorLeft, _) => viewport.move_cursor(Way::Back, at, chosen),
             (Action::CursorRight, _) => viewport.move_cursor(Way::On, at, chosen),
-            (Action::PanLeft, _) => viewport.pan(Way::Back, at),
-            (Action::PanRight, _) => viewport.pan(Way::On, at),
+            (Action::PanLeft, _) => viewport.pan(Way::Back, at, chosen),
+            (Action::PanRight, _) => viewport.pan(Way::On, at, chosen),
             (Action::Follow, _) => viewport.follow(),
-            (Action::Scale, _) => viewport.toggle_scale(),
+            (Action::Scale, _) => viewport.toggle_scale(at, chosen),
             (Action::Fit, Some(chosen)) => viewport.fit(chosen, at),
             _ => return Reaction::Nothing,
         }
