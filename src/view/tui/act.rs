@@ -49,6 +49,8 @@ impl App {
             Action::GoTo => self.prompt = Some(Prompt::default()),
             Action::ZoomIn => self.zoom = self.zoom.closer(),
             Action::ZoomOut => self.zoom = self.zoom.farther(),
+            Action::PageUp if self.screen == Screen::Whole => self.scroll.page_up(),
+            Action::PageDown if self.screen == Screen::Whole => self.scroll.page_down(),
             Action::Up
             | Action::Down
             | Action::PageUp

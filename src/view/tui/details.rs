@@ -1,7 +1,7 @@
 //! The details of the chosen connection: how its ends stand, or how it ended, and every step of
 //! both in the order of time.
 
-mod history;
+pub(super) mod history;
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -49,7 +49,7 @@ const ROOMY: usize = 11;
 /// So many holders of an end have one.
 const HOLDERS: usize = 4;
 
-fn title(connection: &Connection, width: u16) -> Line<'static> {
+pub(super) fn title(connection: &Connection, width: u16) -> Line<'static> {
     let multipath = if connection.is_multipath() {
         " (MPTCP)"
     } else {
@@ -177,7 +177,7 @@ fn end_lines(
 }
 
 /// `head`, and behind it `text` in as many lines as it needs, below each other at `indent`.
-fn flow(mut head: Vec<Span<'static>>, text: &str, indent: usize, width: u16) -> Vec<Line<'static>> {
+pub(super) fn flow(mut head: Vec<Span<'static>>, text: &str, indent: usize, width: u16) -> Vec<Line<'static>> {
     let width = usize::from(width);
     let taken: usize = head.iter().map(Span::width).sum();
     let (first, rest) = (width.saturating_sub(taken), width.saturating_sub(indent));
