@@ -5,8 +5,8 @@
 //! jumps when it comes. The trap: a text as long as this may not be put into words ten times a
 //! second, so a part first says how high it is, and only those in sight are made.
 
-mod ends;
 mod ending;
+mod ends;
 mod holders;
 
 use ratatui::buffer::Buffer;

@@ -210,7 +210,10 @@ fn flowing(
 }
 
 /// Steps, marks and notes in the order of time.
-pub(in crate::view::tui) fn history<'a>(connection: &'a Connection, view: &View<'a>) -> Vec<Entry<'a>> {
+pub(in crate::view::tui) fn history<'a>(
+    connection: &'a Connection,
+    view: &View<'a>,
+) -> Vec<Entry<'a>> {
     let mut entries = Vec::new();
     for (side, track) in connection.visible() {
         let known = track.span_at(view.at).map_or(0, |last| last + 1);
@@ -337,8 +340,11 @@ fn notes(span: &track::Span, from: Option<TcpState>, words: Words) -> Vec<String
     };
     let holder = holder(span, width).map(str::to_owned);
     let mut notes = vec![match words {
-        Words::ForRoom(_) => certainty,
-        Words::InFull => format!("{certainty} ({})", span.source),
+        // Nothing but an event is exact.
+        Words::InFull if span.certainty != Certainty::Exact => {
+            format!("{certainty} ({})", span.source)
+        }
+        _ => certainty,
     }];
     match (width, span.certainty) {
         (100.., _) => notes.extend(cause.into_iter().chain(holder)),

@@ -16,11 +16,7 @@ use crate::view::{MULTIPATH, duration, standing, verdict};
 const LEAST: usize = 2;
 
 /// The verdict, or how it stands.
-pub(super) fn sentence(
-    connection: &Connection,
-    view: &View<'_>,
-    width: u16,
-) -> Vec<Line<'static>> {
+pub(super) fn sentence(connection: &Connection, view: &View<'_>, width: u16) -> Vec<Line<'static>> {
     let open = || standing::sentence(connection, view.at);
     let text = match verdict(connection).filter(|_| connection.closed().is_some()) {
         Some(verdict) => format!("{}: {}", verdict.code.token(), verdict.sentence),
@@ -50,7 +46,7 @@ pub(super) fn lines(connection: &Connection, view: &View<'_>, width: u16) -> Vec
         lines.extend(row(label, Value::from(text), width));
     };
     add("verdict", of(|verdict| verdict.code.token().to_owned()));
-    add("first closer", of(first_closer));
+    add("closer", of(first_closer));
     add("after FIN", of(half_close));
     add("lost", of(lost));
     for (side, track) in connection.visible() {

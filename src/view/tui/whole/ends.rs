@@ -38,11 +38,12 @@ enum Row {
     Place,
     Cgroup,
     Bytes,
+    Counted,
     TcpInfo,
 }
 
 impl Row {
-    const ALL: [Self; 18] = [
+    const ALL: [Self; 19] = [
         Self::State,
         Self::Since,
         Self::Cause,
@@ -60,6 +61,7 @@ impl Row {
         Self::Place,
         Self::Cgroup,
         Self::Bytes,
+        Self::Counted,
         Self::TcpInfo,
     ];
 
@@ -82,6 +84,7 @@ impl Row {
             Self::Place => "netns",
             Self::Cgroup => "cgroup",
             Self::Bytes => "bytes",
+            Self::Counted => "counted",
             Self::TcpInfo => "tcp_info",
         }
     }
@@ -116,12 +119,7 @@ pub(super) fn lines(connection: &Connection, view: &View<'_>, width: u16) -> Vec
 }
 
 /// ` A 127.0.0.1:37834`
-fn heading(
-    connection: &Connection,
-    side: Side,
-    view: &View<'_>,
-    width: u16,
-) -> Vec<Line<'static>> {
+fn heading(connection: &Connection, side: Side, view: &View<'_>, width: u16) -> Vec<Line<'static>> {
     let text = format!("{} {}", letter(side), connection.endpoint(side));
     let lines = wrap(&text, usize::from(width.saturating_sub(2)).max(1));
     let styled = |line| Line::styled(format!(" {line}"), view.theme.strong());
@@ -213,20 +211,14 @@ impl<'a> End<'a> {
                 Some(cookie) => format!("{cookie:?}"),
                 None => format!("{UNKNOWN} (/proc shows none)"),
             },
-            Row::Inode => match last.inode {
-                Some(inode) => inode.to_string(),
-                None => format!("{UNKNOWN} (no file)"),
-            },
+            Row::Inode => self.inode(),
             Row::User => last.uid.map_or_else(unknown, |uid| format!("uid {uid}")),
             Row::Place => self.place(),
             Row::Cgroup => last.cgroup.map_or_else(unknown, |id| format!("id {id}")),
             Row::Bytes => self.bytes(),
+            Row::Counted => self.counted(),
             Row::TcpInfo => self.tcp_info(),
         })
-    }
-
-    fn is_gone(&self) -> bool {
-        self.state == TcpState::Close
     }
 
     /// `FIN_WAIT2 for 12 s`
@@ -283,6 +275,18 @@ impl<'a> End<'a> {
         }
     }
 
+    /// A row without one has no file; an event does not say.
+    fn inode(&self) -> String {
+        let descriptor = self.track.descriptor_in(self.state);
+        match (self.track.last().inode, descriptor) {
+            (Some(inode), _) => inode.to_string(),
+            (None, Some(Descriptor::Gone | Descriptor::NotAccepted)) => {
+                format!("{UNKNOWN} (no file)")
+            }
+            (None, _) => unknown(),
+        }
+    }
+
     /// The first one; all of them are named below.
     fn holders(&self) -> String {
         let owners = self.track.owners();
@@ -295,11 +299,14 @@ impl<'a> End<'a> {
     }
 
     fn timer(&self) -> String {
-        if self.is_gone() {
+        if self.state == TcpState::Close {
             return unknown();
         }
-        let Some(timer) = self.track.last().timer else {
-            return "none runs".to_owned();
+        let timer = match (self.track.last().timer, self.state) {
+            (Some(timer), _) => timer,
+            // It has one, and no look has shown it.
+            (None, TcpState::TimeWait) => return unknown(),
+            (None, _) => return "none runs".to_owned(),
         };
         let left = timer.deadline.since(self.view.at);
         match left.is_zero() {
@@ -320,7 +327,8 @@ impl<'a> End<'a> {
             (count, 0, _) => count.to_string(),
             (count, ..) => format!("at least {count}"),
         };
-        format!("{unanswered} unanswered, in all {in_all}")
+        let last = self.last();
+        format!("{last}{unanswered} unanswered, in all {in_all}")
     }
 
     fn has_events(&self) -> bool {
@@ -331,18 +339,34 @@ impl<'a> End<'a> {
     /// Data alone: what a FIN or SYN counts is taken off.
     fn queues(&self) -> String {
         let beside = self.track.beside();
-        let (Some(unread), Some(unacked)) = (beside.unread, beside.unacked) else {
+        let last = self.last();
+        let (false, Some(unread), Some(unacked)) =
+            (self.is_mini_socket(), beside.unread, beside.unacked)
+        else {
             return format!("{UNKNOWN} (a mini-socket has none)");
         };
-        let last = if self.is_gone() { "last: " } else { "" };
         format!("{last}{unread} unread, {unacked} not acknowledged")
     }
 
+    /// What is shown of a socket that is gone was so in its last moment.
+    const fn last(&self) -> &'static str {
+        match self.state {
+            TcpState::Close => "last: ",
+            _ => "",
+        }
+    }
+
+    fn is_mini_socket(&self) -> bool {
+        self.state == TcpState::TimeWait || self.track.last().is_mini_socket()
+    }
+
+    /// In sequence numbers, a FIN or SYN being one; of what has no queues it shows two zeros.
     fn as_shown(&self) -> String {
-        match self.track.last().queues {
-            Queues::Stream { receive, send } => format!("Recv-Q {receive}, Send-Q {send}"),
-            Queues::Accept { waiting, .. } => format!("Recv-Q {waiting}"),
-            Queues::Absent => unknown(),
+        match (self.state, self.track.last().queues) {
+            (TcpState::Close, _) => format!("{UNKNOWN} (in no table)"),
+            (TcpState::TimeWait, _) | (_, Queues::Absent) => "Recv-Q 0, Send-Q 0".to_owned(),
+            (_, Queues::Stream { receive, send }) => format!("Recv-Q {receive}, Send-Q {send}"),
+            (_, Queues::Accept { waiting, .. }) => format!("Recv-Q {waiting}"),
         }
     }
 
@@ -367,12 +391,15 @@ impl<'a> End<'a> {
         };
         let kind = match self.state {
             TcpState::Close => "none any more",
-            TcpState::TimeWait => "mini-socket",
-            _ if last.is_mini_socket() => "mini-socket",
+            _ if self.is_mini_socket() => "mini-socket",
             TcpState::SynRecv => "request socket",
             _ => "full socket",
         };
-        let subflow = if last.multipath { ", MPTCP subflow" } else { "" };
+        let subflow = if last.multipath {
+            ", MPTCP subflow"
+        } else {
+            ""
+        };
         format!("{family}, {kind}{subflow}")
     }
 
@@ -386,7 +413,6 @@ impl<'a> End<'a> {
         }
     }
 
-    /// As the kernel counts: a SYN and a FIN are one byte each.
     fn bytes(&self) -> String {
         let Some(carried) = self.track.carried() else {
             return match self.has_events() {
@@ -396,14 +422,21 @@ impl<'a> End<'a> {
         };
         let count = |count: Option<u64>| count.map_or_else(unknown, |count| count.to_string());
         let (received, acked) = (count(carried.received), count(carried.acked));
-        let time = self.view.heard.time(carried.at);
-        let (time, source) = (time.trim(), carried.source);
-        format!("{received} received, {acked} acknowledged, SYN and FIN counted; {source} at {time}")
+        format!("{received} received, {acked} acknowledged")
+    }
+
+    /// When the bytes were counted, and how: as the kernel does.
+    fn counted(&self) -> String {
+        self.track.carried().map_or_else(unknown, |carried| {
+            let time = self.view.heard.time(carried.at);
+            let (time, source) = (time.trim(), carried.source);
+            format!("{time}, by {source} (SYN and FIN: 1 each)")
+        })
     }
 
     fn tcp_info(&self) -> String {
         let Some(told) = self.track.told() else {
-            return format!("{UNKNOWN} (asked of what is found half closed)");
+            return format!("{UNKNOWN} (asked only of ends found half closed)");
         };
         let counters = &told.counters;
         let [sent, received, acked] = [

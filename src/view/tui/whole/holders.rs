@@ -27,7 +27,10 @@ pub(super) fn summary(
     let text = match track.owners() {
         Owners::Now(set) => format!("held by {}", processes(set.holders.len())),
         Owners::Before(set) => {
-            format!("was held by {}, now by nobody", processes(set.holders.len()))
+            format!(
+                "was held by {}, now by nobody",
+                processes(set.holders.len())
+            )
         }
         Owners::Nobody | Owners::Hidden => {
             owners::words(track.owners()).unwrap_or_else(|| super::UNKNOWN.to_owned())
@@ -61,7 +64,9 @@ fn not_looked(track: &Track, view: &View<'_>) -> String {
     match (source, track.beside().descriptor) {
         (Some(SourceState::Off { why }), _) => format!("- (nobody looks: {})", plain(why)),
         (_, Some(Descriptor::NotAccepted)) => "- (no program has accepted it)".to_owned(),
-        (_, Some(Descriptor::Gone)) => "- (its descriptor was gone when it was found)".to_owned(),
+        (_, Some(Descriptor::Gone)) => {
+            "- (nobody looked before its descriptor was gone)".to_owned()
+        }
         _ => "- (nobody has looked)".to_owned(),
     }
 }
