@@ -23,7 +23,7 @@ pub(super) fn process(holder: &Holder) -> String {
 }
 
 /// `fd 3`, `fds 3,4`.
-pub(super) fn descriptors(fds: &[u32]) -> String {
+fn descriptors(fds: &[u32]) -> String {
     let named: Vec<String> = fds.iter().take(NAMED).map(u32::to_string).collect();
     let (word, more) = match fds.len() {
         0 | 1 => ("fd", String::new()),

@@ -256,3 +256,17 @@ fn the_text_is_paged_and_the_choice_is_not() {
     story.press(KeyCode::PageUp, 3000);
     assert_eq!(story.screen(80, 24, 3000).to_string(), top);
 }
+
+#[test]
+fn it_is_drawn_in_every_size() {
+    let mut story = aborted();
+    story.press(KeyCode::Enter, 6000);
+    for width in [40, 41, 67, 109, 110, 111] {
+        for height in [10, 15, 16, 31] {
+            story.press(KeyCode::PageDown, 6000);
+            let screen = story.screen(width, height, 6000).to_string();
+            assert!(screen.contains(" connection 1"), "{screen}");
+        }
+        story.press(KeyCode::PageUp, 6000);
+    }
+}

@@ -48,7 +48,10 @@ pub(super) fn draw(
     let window = scroll.window_from_begin(total, usize::from(area.height - 1));
     let bar = Rect::new(area.x, area.y, area.width, 1);
     buffer.set_style(bar, view.theme.bar());
-    let place = place(window.start, window.end, total);
+    let mut place = place(window.start, window.end, total);
+    if area.width >= ROOMY && !place.is_empty() {
+        place.push_str(": PgUp PgDn ");
+    }
     let room = area.width.saturating_sub(width_of(&place));
     title(connection, room).render(bar, buffer);
     Line::raw(place).right_aligned().render(bar, buffer);
@@ -69,11 +72,14 @@ pub(super) fn draw(
     }
 }
 
-/// Which lines are in sight, and the keys to the others; nothing when all are.
+/// From here on there is room for the keys beside the place.
+const ROOMY: u16 = 100;
+
+/// Which lines are in sight; nothing when all are.
 fn place(first: usize, end: usize, total: usize) -> String {
     match first == 0 && end == total {
         true => String::new(),
-        false => format!(" {}-{end} of {total}: PgUp PgDn ", first + 1),
+        false => format!(" {}-{end} of {total}", first + 1),
     }
 }
 

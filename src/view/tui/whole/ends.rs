@@ -327,8 +327,11 @@ impl<'a> End<'a> {
             (count, 0, _) => count.to_string(),
             (count, ..) => format!("at least {count}"),
         };
-        let last = self.last();
-        format!("{last}{unanswered} unanswered, in all {in_all}")
+        match self.state {
+            // The last look may have been long before.
+            TcpState::Close => format!("in all {in_all}"),
+            _ => format!("{unanswered} unanswered, in all {in_all}"),
+        }
     }
 
     fn has_events(&self) -> bool {
@@ -339,21 +342,17 @@ impl<'a> End<'a> {
     /// Data alone: what a FIN or SYN counts is taken off.
     fn queues(&self) -> String {
         let beside = self.track.beside();
-        let last = self.last();
         let (false, Some(unread), Some(unacked)) =
             (self.is_mini_socket(), beside.unread, beside.unacked)
         else {
             return format!("{UNKNOWN} (a mini-socket has none)");
         };
-        format!("{last}{unread} unread, {unacked} not acknowledged")
-    }
-
-    /// What is shown of a socket that is gone was so in its last moment.
-    const fn last(&self) -> &'static str {
-        match self.state {
+        // What is shown of a socket that is gone was so in its last moment.
+        let last = match self.state {
             TcpState::Close => "last: ",
             _ => "",
-        }
+        };
+        format!("{last}{unread} unread, {unacked} not acknowledged")
     }
 
     fn is_mini_socket(&self) -> bool {

@@ -6,7 +6,7 @@
 use ratatui::text::Line;
 
 use crate::model::{Descriptor, Holder, Seen, SourceName, SourceState};
-use crate::timeline::{Owners, Side, Track};
+use crate::timeline::{Certainty, Owners, Side, Track};
 use crate::view::cause::certainty;
 use crate::view::owners;
 use crate::view::plain::plain;
@@ -38,7 +38,6 @@ pub(super) fn summary(
         Owners::NotLooked => not_looked(track, view),
     };
     let since = track.owners().holding().map_or_else(String::new, |set| {
-        use crate::timeline::Certainty;
         let time = view.heard.time(set.from.not_after());
         let bounds = certainty(Certainty::Sampled, set.from);
         format!(", seen since {} ({bounds})", time.trim())
@@ -71,22 +70,32 @@ fn not_looked(track: &Track, view: &View<'_>) -> String {
     }
 }
 
+/// A text that is broken wherever the pane ends, at its indent.
+fn broken(text: &str, indent: usize, width: u16) -> Vec<Line<'static>> {
+    let all: Vec<char> = text.chars().collect();
+    let parts = all.chunks(room(indent, width));
+    let line = |part: &[char]| {
+        let part: String = part.iter().collect();
+        Line::raw(format!("{:indent$}{part}", ""))
+    };
+    parts.map(line).collect()
+}
+
+fn room(indent: usize, width: u16) -> usize {
+    usize::from(width).saturating_sub(indent).max(1)
+}
+
 pub(super) fn height(holder: &Holder, width: u16) -> usize {
-    let room = usize::from(width).saturating_sub(DEEPER).max(1);
-    let cmdline = holder.program.cmdline.as_deref();
-    1 + cmdline.map_or(0, |line| plain(line).chars().count().div_ceil(room))
+    let cmdline = holder.program.cmdline.as_deref().unwrap_or_default();
+    let of = |text: &str, indent| text.chars().count().div_ceil(room(indent, width));
+    of(&who(holder), INDENT) + of(&plain(cmdline), DEEPER)
 }
 
 /// `python3[812] fds 3,4, user app (1000), parent 1`, and its command line.
 pub(super) fn lines(holder: &Holder, width: u16) -> Vec<Line<'static>> {
-    let mut lines = vec![Line::raw(format!("{:INDENT$}{}", "", who(holder)))];
-    let room = usize::from(width).saturating_sub(DEEPER).max(1);
     let cmdline = holder.program.cmdline.as_deref().unwrap_or_default();
-    let all: Vec<char> = plain(cmdline).chars().collect();
-    lines.extend(all.chunks(room).map(|part| {
-        let part: String = part.iter().collect();
-        Line::raw(format!("{:DEEPER$}{part}", ""))
-    }));
+    let mut lines = broken(&who(holder), INDENT, width);
+    lines.extend(broken(&plain(cmdline), DEEPER, width));
     lines
 }
 
@@ -102,6 +111,8 @@ fn who(holder: &Holder) -> String {
         Some(parent) => format!(", parent {parent}"),
         None => String::new(),
     };
-    let descriptors = owners::descriptors(&holder.fds);
-    format!("{} {descriptors}{user}{parent}", owners::process(holder))
+    let word = if holder.fds.len() > 1 { "fds" } else { "fd" };
+    let fds: Vec<String> = holder.fds.iter().map(u32::to_string).collect();
+    let process = owners::process(holder);
+    format!("{process} {word} {}{user}{parent}", fds.join(","))
 }
