@@ -17,7 +17,7 @@ use ratatui::widgets::Widget;
 
 use crate::diagnosis::{Finding, Place};
 use crate::model::{Holder, Timestamp};
-use crate::timeline::{Connection, Side};
+use crate::timeline::{Connection, Side, Track};
 use crate::view::finding::sentence;
 use crate::view::plain::plain;
 use crate::view::tui::details::history::{Entry, history};
@@ -221,7 +221,7 @@ fn finding_lines(
 
 /// What has happened and is not kept: there was too much of it.
 fn not_kept(connection: &Connection, width: u16) -> Vec<Line<'static>> {
-    let of = |(side, track): (Side, &crate::timeline::Track)| {
+    let of = |(side, track): (Side, &Track)| {
         let counts = [
             (track.marks_dropped(), "older marks"),
             (track.holdings_dropped(), "sets of holders"),
