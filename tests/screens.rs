@@ -13,6 +13,8 @@ mod build;
 mod found;
 #[path = "common/tape.rs"]
 mod tape;
+#[path = "screens/whole.rs"]
+mod whole;
 
 use std::sync::Arc;
 use std::time::Duration;

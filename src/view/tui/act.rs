@@ -14,6 +14,7 @@ use crate::view::tui::prompt::{Prompt, Typed, Wanted};
 use crate::view::tui::query::{Query, Truth};
 use crate::view::tui::rows::group::GroupBy;
 use crate::view::tui::rows::{Of, Row, Rows};
+use crate::view::tui::scroll::Scroll;
 use crate::view::tui::viewport::{Way, steps_of};
 use crate::view::tui::{App, Follow, Input, Reaction, Screen, copied, mode};
 
@@ -31,6 +32,7 @@ impl App {
             }
             Input::Resize | Input::Continued | Input::TerminalGone => false,
         };
+        let before = (self.screen, self.choice.row());
         let reaction = match input {
             Input::TerminalGone => Reaction::Quit,
             Input::Resize => Reaction::Redraw,
@@ -42,6 +44,10 @@ impl App {
                 None => Reaction::Nothing,
             },
         };
+        if before != (self.screen, self.choice.row()) {
+            // Another text begins where texts begin.
+            self.scroll = Scroll::default();
+        }
         match reaction {
             Reaction::Nothing if was_said => Reaction::Redraw,
             other => other,
@@ -500,7 +506,7 @@ fn chosen<'a>(
     }
 }
 
-fn scroll(text: &mut crate::view::tui::Scroll, action: Action) {
+fn scroll(text: &mut Scroll, action: Action) {
     let page = text.page();
     match action {
         Action::Up => text.up(1),
@@ -510,6 +516,6 @@ fn scroll(text: &mut crate::view::tui::Scroll, action: Action) {
         Action::HalfPageUp => text.up(page.div_ceil(2)),
         Action::HalfPageDown => text.down(page.div_ceil(2)),
         Action::First => text.up(usize::MAX),
-        _ => text.down(usize::MAX / 2),
+        _ => text.down(usize::MAX),
     }
 }

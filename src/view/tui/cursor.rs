@@ -128,7 +128,11 @@ fn apart(connection: &Connection, cursor: Timestamp) -> Option<String> {
     let told = |first: char, second: char, (least, most): (Duration, Duration)| match () {
         () if least == most => format!("{second} {} behind {first}", brief(most)),
         () if least.is_zero() => format!("{second} behind {first}, by {}", at_most(most)),
-        () => format!("{second} {} to {} behind {first}", brief(least), brief(most)),
+        () => format!(
+            "{second} {} to {} behind {first}",
+            brief(least),
+            brief(most)
+        ),
     };
     let distance = |first: (Timestamp, Timestamp), second: (Timestamp, Timestamp)| {
         (second.0.since(first.1), second.1.since(first.0))
