@@ -3,6 +3,7 @@
 mod cause;
 pub mod doctor;
 pub mod duration;
+mod exchange;
 pub mod export;
 mod finding;
 #[cfg(test)]

@@ -9,6 +9,8 @@
 mod build;
 #[path = "screens/found.rs"]
 mod found;
+#[path = "screens/ladder.rs"]
+mod ladder;
 #[path = "common/tape.rs"]
 mod tape;
 

@@ -42,6 +42,9 @@ impl App {
             Action::Findings => self.toggle(Screen::Findings),
             Action::Enter if self.screen == Screen::Findings => self.go_to_the_found(known),
             Action::Enter => self.toggle(Screen::Whole),
+            Action::Ladder => self.toggle(Screen::Ladder),
+            Action::PageUp if self.screen == Screen::Ladder => self.scroll.page_up(),
+            Action::PageDown if self.screen == Screen::Ladder => self.scroll.page_down(),
             Action::Pause if self.playback.is_some() => {
                 return Reaction::Travel(Travel::PlayOrPause);
             }

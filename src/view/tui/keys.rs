@@ -33,6 +33,7 @@ pub(super) enum Action {
     GoTo,
     Findings,
     Enter,
+    Ladder,
 }
 
 impl Action {
@@ -57,7 +58,8 @@ impl Action {
             | Self::End
             | Self::GoTo
             | Self::Findings
-            | Self::Enter => true,
+            | Self::Enter
+            | Self::Ladder => true,
             Self::Quit | Self::Pause | Self::Help | Self::Back | Self::Repaint | Self::Suspend => {
                 false
             }
@@ -96,7 +98,7 @@ const fn char(c: char) -> Key {
     Key::Plain(KeyCode::Char(c))
 }
 
-const BINDINGS: [Binding; 28] = [
+const BINDINGS: [Binding; 29] = [
     Binding {
         keys: &[char('q'), Key::Control('c')],
         only: None,
@@ -271,6 +273,14 @@ const BINDINGS: [Binding; 28] = [
         shown: "Enter",
         action: Action::Enter,
         help: "more about it, or go to it",
+        hint: None,
+    },
+    Binding {
+        keys: &[char('3')],
+        only: None,
+        shown: "3",
+        action: Action::Ladder,
+        help: "the exchange, as a ladder",
         hint: None,
     },
     Binding {
