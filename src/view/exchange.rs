@@ -427,3 +427,148 @@ const fn rank_of(state: TcpState, before: Option<TcpState>) -> u8 {
         (TcpState::Close | TcpState::Listen, _) => 19,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::SourceName;
+    use crate::timeline::Why;
+    use crate::view::fixture::{at, connection, tracker};
+
+    const fn span(state: TcpState, from: When) -> Span {
+        Span {
+            state,
+            from,
+            certainty: Certainty::Sampled,
+            source: SourceName::SockDiag,
+            descriptor: None,
+            entry: None,
+            why: Why {
+                cause: Cause::Unknown,
+                call: None,
+                reason: None,
+                signal: None,
+                by: None,
+            },
+        }
+    }
+
+    const fn entered(side: Side, before: TcpState, span: &Span, index: usize) -> Entered<'_> {
+        Entered {
+            side,
+            span,
+            before: Some(before),
+            index,
+        }
+    }
+
+    fn with_nothing<'a>(connection: &'a Connection) -> Exchange<'a> {
+        Exchange {
+            connection,
+            items: Vec::new(),
+        }
+    }
+
+    /// What both ends sent again, in a row and with a state in between.
+    #[test]
+    fn what_is_sent_again_while_nothing_moves_is_one_item() {
+        let tracker = tracker();
+        let mut exchange = with_nothing(connection(&tracker));
+        let closing = span(TcpState::FinWait1, When::At(at(35)));
+        let again = |from, micros| Again {
+            from,
+            first: at(micros),
+            last: at(micros),
+            times: 1,
+        };
+        for (from, micros) in [
+            (Side::A, 10),
+            (Side::B, 15),
+            (Side::A, 20),
+            (Side::A, 30),
+            (Side::A, 40),
+        ] {
+            let what = What::Again(again(from, micros));
+            exchange.push(at(micros), When::At(at(micros)), 12, what);
+        }
+        let state = entered(Side::A, TcpState::Established, &closing, 1);
+        exchange.push(at(35), closing.from, 10, What::State(state));
+        exchange.sort();
+        let told: Vec<(Side, u64)> = exchange
+            .items()
+            .iter()
+            .filter_map(|item| match item.what {
+                What::Again(again) => Some((again.from, again.times)),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(told, [(Side::A, 3), (Side::B, 1), (Side::A, 1)]);
+    }
+
+    #[test]
+    fn of_two_ends_in_one_look_only_cause_tells_the_order() {
+        let tracker = tracker();
+        let within = When::Between(at(0), at(100));
+        let [a, b, after] = [
+            span(TcpState::FinWait2, within),
+            span(TcpState::LastAck, within),
+            span(TcpState::TimeWait, within),
+        ];
+        let mut exchange = with_nothing(connection(&tracker));
+        for (side, before, span) in [
+            (Side::A, TcpState::FinWait1, &a),
+            (Side::B, TcpState::CloseWait, &b),
+            (Side::A, TcpState::FinWait2, &after),
+        ] {
+            let state = entered(side, before, span, 1);
+            let rank = rank_of(span.state, state.before);
+            exchange.push(at(100), within, rank, What::State(state));
+        }
+        exchange.sort();
+        let unknown: Vec<bool> = (0..3)
+            .map(|index| exchange.may_be_before_the_one_above(index))
+            .collect();
+        // B may have sent its FIN before A heard of its own; and TIME_WAIT comes by B's FIN.
+        assert_eq!(unknown, [false, true, false]);
+    }
+
+    #[test]
+    fn one_call_can_be_two_steps_and_each_is_taken_once() {
+        let tracker = tracker();
+        let mut exchange = with_nothing(connection(&tracker));
+        let closed = Span {
+            why: Why::from(Cause::Close),
+            ..span(TcpState::FinWait1, When::At(at(10)))
+        };
+        let waits = span(TcpState::FinWait2, When::At(at(20)));
+        for (before, span) in [
+            (TcpState::Established, &closed),
+            (TcpState::FinWait1, &waits),
+        ] {
+            let state = entered(Side::B, before, span, 1);
+            exchange.push(span.from.not_after(), span.from, 10, What::State(state));
+        }
+        let exchange = exchange.numbered();
+        let steps: Vec<Vec<u8>> = exchange
+            .items()
+            .iter()
+            .map(|item| item.steps.numbers().collect())
+            .collect();
+        assert_eq!(steps, [vec![1, 6], vec![]]);
+    }
+
+    #[test]
+    fn a_wait_has_the_bounds_of_what_stands_around_it() {
+        let tracker = tracker();
+        let exchange = Exchange::of(connection(&tracker), at(0), std::iter::empty());
+        let items = exchange.waiting(at(5_000_000)).items;
+        let Some(What::Wait(wait)) = items.last().map(|item| item.what) else {
+            panic!("{items:?}");
+        };
+        assert!(wait.goes_on);
+        assert_eq!(wait.state(Side::A), Some(TcpState::Established));
+        // It was open when we came: nobody knows for how long.
+        assert_eq!(wait.lasted.at_least.as_secs(), 5);
+        assert_eq!(wait.lasted.at_most, None);
+    }
+}

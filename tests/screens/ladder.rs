@@ -254,7 +254,7 @@ fn a_copy_in_a_child() {
     story.look(2000, &[a, b], &[]);
     let parent = holder("python3", (4711, 1), &[7]);
     let child = holder("python3", (4712, 4711), &[7]);
-    story.held(2100, b, &[parent.clone()]);
+    story.held(2100, b, std::slice::from_ref(&parent));
     story.held(2600, b, &[parent, child.clone()]);
     story.held(4000, b, &[child]);
     let waits = let_go(in_state(a, TcpState::FinWait2));

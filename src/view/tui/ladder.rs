@@ -12,6 +12,7 @@
 //! two rows is not known it says so.
 
 mod columns;
+mod row;
 mod rows;
 mod words;
 
@@ -27,7 +28,8 @@ use crate::view::tui::fit::{cut, shorten, wrap};
 use crate::view::tui::scroll::Scroll;
 use crate::view::tui::{View, not_visible};
 use columns::Columns;
-use rows::{Row, rows};
+use row::Row;
+use rows::rows;
 
 /// In a pane of so many lines there is room for what the signs mean.
 const ROOMY: u16 = 20;
