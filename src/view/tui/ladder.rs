@@ -21,6 +21,7 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
 
+use crate::model::Timestamp;
 use crate::timeline::{Connection, Side};
 use crate::view::exchange::{Exchange, Note};
 use crate::view::owners;
@@ -30,9 +31,6 @@ use crate::view::tui::{View, not_visible};
 use columns::Columns;
 use row::Row;
 use rows::rows;
-
-/// In a pane of so many lines there is room for what the signs mean.
-const ROOMY: u16 = 20;
 
 /// Draws the pane.
 pub(super) fn draw(
@@ -79,7 +77,7 @@ fn exchange<'a>(connection: &'a Connection, view: &View<'a>) -> Exchange<'a> {
         text: &note.text,
     });
     let findings = view.diagnosis.about(connection.id());
-    Exchange::of(connection, Default::default(), findings)
+    Exchange::of(connection, Timestamp::default(), findings)
         .with_notes(notes)
         .known_at(view.at)
         .numbered()
@@ -98,7 +96,7 @@ fn title(connection: &Connection, rows: &[Row], view: &View<'_>, width: u16) -> 
 /// Which ends they are, above their lifelines.
 fn ends(connection: &Connection, view: &View<'_>, columns: &Columns) -> Vec<Line<'static>> {
     let name = |side: Side| {
-        let room = columns.name().saturating_sub(2);
+        let room = columns.name() + columns.middle / 2 - 3;
         let address = connection.endpoint(side).to_string();
         format!("{} {}", side.letter(), shorten(&address, room))
     };
@@ -106,14 +104,15 @@ fn ends(connection: &Connection, view: &View<'_>, columns: &Columns) -> Vec<Line
         None => not_visible(connection).to_owned(),
         Some(track) => owners::brief(track.owners()).unwrap_or_default(),
     };
+    // Above the times there is room for A, and B begins before its lifeline where it has to.
     let line = |[a, b]: [String; 2], style| {
-        let (width, indent) = (columns.name(), columns.indent());
-        let a = format!("{:indent$}{:>width$}", "", cut(&a, width));
-        let between = " ".repeat(columns.middle);
-        Line::from(Span::styled(
-            format!("{a}{between}{}", cut(&b, width)),
-            style,
-        ))
+        let of_a = columns.indent() + columns.name();
+        let a = cut(&a, of_a - 1);
+        let b = cut(&b, columns.width.saturating_sub(of_a + 2));
+        let begin = of_a + columns.middle;
+        let begin = begin.min(columns.width.saturating_sub(b.chars().count()));
+        let between = " ".repeat(begin.saturating_sub(of_a));
+        Line::from(Span::styled(format!("{a:>of_a$}{between}{b}"), style))
     };
     let mut lines = vec![line(Side::BOTH.map(name), view.theme.strong())];
     let who = Side::BOTH.map(who);
@@ -123,62 +122,68 @@ fn ends(connection: &Connection, view: &View<'_>, columns: &Columns) -> Vec<Line
     lines
 }
 
-/// What the arrows are, and what the signs mean that are there.
+/// What the arrows are, and what the signs mean that are there, as far as there is room.
 fn foot(rows: &[Row], area: Rect, view: &View<'_>) -> Vec<Line<'static>> {
+    /// Of so many lines of the pane one is for it.
+    const SHARE: usize = 8;
     let width = usize::from(area.width).saturating_sub(1);
-    let has = |is: fn(&Row) -> bool| rows.iter().any(is);
-    let base = match area.width {
-        ..46 => "No packet captured: states prove them.",
-        _ => "No packet was captured: states prove these.",
+    let most = (usize::from(area.height) / SHARE).max(1);
+    let mut text = match area.width {
+        ..46 => "No packet captured: states prove them.".to_owned(),
+        _ => "No packet was captured: states prove these.".to_owned(),
     };
-    let is_roomy = area.height >= ROOMY && area.width >= 60;
-    let signs = [
-        (
-            has(Row::is_unseen),
-            "( ): not seen",
-            "Dashed, in ( ): from a state that no look has shown.",
-        ),
-        (
-            has(|row| row.is_order_unknown),
-            "?: order not known",
-            "?: it may have been before the row above.",
-        ),
-        (
-            is_roomy && has(Row::is_implied),
-            "",
-            "Implied: what an end that is not visible must have sent.",
-        ),
-        (
-            is_roomy && has(|row| row.time.contains('\u{2264}')),
-            "",
-            "\u{2264}: between two looks.",
-        ),
-        (
-            is_roomy && has(|row| !row.steps.is_empty()),
-            "",
-            "Steps of a graceful shutdown: 1 shutdown(write) at one end, 2 its FIN has come to the \
-             other, which reads until 0, 3 and 4 the same the other way, 5 and 6 both close.",
-        ),
-        (
-            is_roomy && has(|row| row.steps.starts_with("1+6")),
-            "",
-            "1+6: closed at once, so it can't take an answer.",
-        ),
-    ];
-    let mut text = base.to_owned();
-    for (_, short, long) in signs.into_iter().filter(|(is_there, ..)| *is_there) {
-        if is_roomy {
-            text = format!("{text} {long}");
-        } else if text.chars().count() + 2 + short.chars().count() <= width {
-            text = format!("{text}  {short}");
+    for sign in SIGNS.iter().filter(|sign| rows.iter().any(sign.is_on)) {
+        let with = |words: &str| format!("{text} {words}");
+        let fits = |text: &String| wrap(text, width).len() <= most;
+        let both = [sign.long, sign.short].map(with);
+        if let Some(longer) = both.into_iter().find(fits) {
+            text = longer;
         }
     }
-    let lines = if is_roomy {
-        wrap(&text, width)
-    } else {
-        vec![cut(&text, width)]
-    };
+    let mut lines = wrap(&text, width);
+    lines.truncate(most);
     let quiet = view.theme.quiet();
     let styled = |line| Line::styled(format!(" {line}"), quiet);
     lines.into_iter().map(styled).collect()
 }
+
+/// What has to be explained where it is there, in a sentence and in few words.
+struct Sign {
+    is_on: fn(&Row) -> bool,
+    long: &'static str,
+    short: &'static str,
+}
+
+const SIGNS: [Sign; 6] = [
+    Sign {
+        is_on: Row::is_unseen,
+        long: "Dashed, in ( ): from a state that no look has shown.",
+        short: "( ): not seen.",
+    },
+    Sign {
+        is_on: |row| row.is_order_unknown,
+        long: "?: it may have been before the row above.",
+        short: "?: order not known.",
+    },
+    Sign {
+        is_on: |row| !row.steps.is_empty(),
+        long: "Steps of a graceful shutdown: 1 shutdown(write) at one end, 2 its FIN has come to the \
+               other, which reads until 0, 3 and 4 the same the other way, 5 and 6 both close.",
+        short: "1-6: steps of a graceful shutdown.",
+    },
+    Sign {
+        is_on: |row| row.steps.starts_with("1+6"),
+        long: "1+6: closed at once, so it can't take an answer.",
+        short: "1+6: closed at once.",
+    },
+    Sign {
+        is_on: Row::is_implied,
+        long: "Implied: what an end that is not visible must have sent.",
+        short: "",
+    },
+    Sign {
+        is_on: |row| row.time.contains('\u{2264}'),
+        long: "\u{2264}: between two looks.",
+        short: "",
+    },
+];
