@@ -9,6 +9,8 @@
 mod build;
 #[path = "screens/found.rs"]
 mod found;
+#[path = "screens/lanes.rs"]
+mod lanes;
 #[path = "common/tape.rs"]
 mod tape;
 

@@ -31,7 +31,7 @@ pub struct Level {
     /// moment.
     pub merged: u32,
     /// A state that shows no queues lay before it.
-    after_gap: bool,
+    pub after_gap: bool,
 }
 
 /// What an observation shows of both queues.
