@@ -1,14 +1,20 @@
 //! What a lane shows: what is queued over time, the call behind a step, and what is not certain.
 
+use std::sync::Arc;
+
+use jiff::tz::TimeZone;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use tcpwatch::model::event::{File, What};
 use tcpwatch::model::{Queues, Sample, Shutdown, TcpState};
-use tcpwatch::timeline::{ConnId, Side};
+use tcpwatch::record::Bytes;
+use tcpwatch::run::replay::player::{Player, World};
+use tcpwatch::source::replay::{Input as Taped, Options, Replay};
+use tcpwatch::timeline::{ConnId, Level, Side, Tracker};
 use tcpwatch::view::tui::draw;
 
 use crate::build::{Story, in_state, killed, let_go, mini, moment, process, step, unread};
-use crate::{at, closed_by_events, loopback, opened_by_events, waiting_server};
+use crate::{at, closed_by_events, loopback, opened_by_events, tape, waiting_server};
 
 fn snapshot(name: &str, story: &mut Story, ms: u64) {
     for (width, height) in [(80, 24), (120, 40), (200, 60)] {
@@ -75,6 +81,43 @@ fn levels_are_what_was_observed() {
     // A level is not claimed beyond the look that showed it last.
     let second = connection.end(Side::B).unwrap().levels().nth(1).unwrap();
     assert_eq!((second.from, second.to), (at(3000), Some(at(3900))));
+}
+
+/// The levels of A and B of the first connection.
+fn levels_of(tracker: &Tracker) -> Vec<Level> {
+    let connection = tracker.get(ConnId(1)).unwrap();
+    let levels = connection.visible().flat_map(|(_, track)| track.levels());
+    levels.copied().collect()
+}
+
+#[test]
+fn a_replay_has_the_same_levels_wherever_it_goes() {
+    let [a, b] = tape::open(1);
+    let mut observations = vec![tape::look(1000, true, &[a, b], &[])];
+    observations.extend((2..500u32).map(|n| {
+        let changed = [queued(a, 0, n % 7 * 1000), queued(b, n * n, 0)];
+        tape::look(u64::from(n) * 1000, false, &[], &changed)
+    }));
+    let mut tracker = Tracker::default();
+    for observation in &observations {
+        tracker.ingest(observation);
+    }
+    let live = levels_of(&tracker);
+    assert!(live.iter().any(|level| level.merged > 1), "it was thinned");
+
+    let bytes = tape::written(&tape::header("one", 0, 0), &observations, true);
+    let name = "tape".into();
+    let bytes: Arc<dyn Bytes> = Arc::new(bytes);
+    let replay = Replay::open(vec![Taped { name, bytes }], &Options::default()).unwrap();
+    let mut player = Player::new(World::new(replay, TimeZone::UTC)).unwrap();
+    assert!(player.read_on(100_000).unwrap());
+    let end = player.end();
+    player.seek(end).unwrap();
+    assert_eq!(levels_of(&player.world().known().tracker), live);
+    player.seek(tape::at(100)).unwrap();
+    assert!(levels_of(&player.world().known().tracker).len() < live.len());
+    player.seek(end).unwrap();
+    assert_eq!(levels_of(&player.world().known().tracker), live);
 }
 
 #[test]
