@@ -205,6 +205,23 @@ fn bounds_as_wide_as_the_sight() {
     snapshot("lanes_bounds_near", &mut story, 9090);
 }
 
+/// Resets, sent again, close(), shutdown(), exit, freed, no answer, copies, bars: whatever a lane can
+/// show stands in the help.
+#[test]
+fn the_help_has_every_sign() {
+    let mut story = Story::on_port("50008").running();
+    story.type_keys("?", 1000);
+    for (width, height) in [(80, 24), (120, 40), (200, 60)] {
+        let help = story.screen(width, height, 1000).to_string();
+        for sign in "|\u{2021}\u{ab}\u{2573}\u{2591}\u{25b2}\u{25bc}\u{2191}\u{a2}\u{a7}\u{2020}\
+                     \u{25cb}?\u{2295}\u{2296}\u{2297}\u{2581}\u{2588}\u{2594}\u{2580}"
+            .chars()
+        {
+            assert!(help.contains(sign), "{sign} at {width}");
+        }
+    }
+}
+
 #[test]
 fn every_lane_is_as_wide_as_its_pane() {
     let mut story = slow_reader();
