@@ -23,9 +23,9 @@ use std::ops::RangeInclusive;
 
 use crate::diagnosis::Severity;
 use crate::model::{Descriptor, TcpState, Timestamp};
-use crate::timeline::{Certainty, Level, Span, Track, When};
+use crate::timeline::{Cause, Certainty, Level, Span, Track, When};
 use crate::view::tui::axis::Axis;
-use crate::view::tui::sign::{SEVERAL, Sign, of_call, together};
+use crate::view::tui::sign::{SEVERAL, Sign, is_call, of_call, together};
 
 pub(super) use bars::{UNACKED, UNREAD};
 
@@ -153,6 +153,11 @@ fn lasts(span: &Span) -> bool {
     span.certainty != Certainty::Inferred || matches!(span.from, When::At(_))
 }
 
+/// Whether the state is the peer's acknowledgement of our FIN, and nothing more.
+fn is_answer(span: &Span) -> bool {
+    span.state == TcpState::FinWait2 && span.why.cause == Cause::AckReceived
+}
+
 /// The moment up to which the span is proven to have held.
 fn end_of(spans: &[Span], index: usize, at: Timestamp) -> Timestamp {
     spans.get(index + 1).map_or(at, |next| {
@@ -191,6 +196,10 @@ impl<'a> Lane<'a> {
             cells: vec![blank; width],
             layers: vec![Layer::Blank; width],
         }
+    }
+
+    fn is_step(&self, column: i64) -> bool {
+        self.layer(column) == Some(Layer::Step)
     }
 
     fn column(&self, at: Timestamp) -> i64 {
@@ -258,23 +267,28 @@ impl<'a> Lane<'a> {
     }
 
     /// The mark of a step in its cell. States that were passed unseen on the way belong to it, and
-    /// the call that began it is its mark.
+    /// the call that began it is its mark, also when the peer's acknowledgement of our FIN falls
+    /// into the same cell: that follows from the call.
     fn step(&mut self, together: &[Span]) {
-        let Some(seen) = together.last() else {
+        let Some((seen, before)) = together.split_last() else {
             return;
         };
         let column = self.column(seen.from.not_after());
-        let is_one = together.len() == 1 || matches!(seen.from, When::Between(..));
+        let below = self.cell(column).filter(|_| self.is_step(column));
         let call = together.iter().find_map(|span| of_call(span.why.call?));
-        let mark = match (seen.from, self.layer(column)) {
+        let is_one = matches!(seen.from, When::Between(..)) || before.is_empty();
+        let mark = match (seen.from, below, call) {
             _ if seen.state == TcpState::Close => GONE,
-            (When::Before(_), _) => EARLIER,
-            (_, Some(Layer::Step)) => STEPS,
-            _ => match call.filter(|_| is_one) {
-                Some(call) => call,
-                None if together.len() > 1 => STEPS,
-                None => STEP,
-            },
+            (When::Before(_), ..) => EARLIER,
+            (_, Some(below), _) if before.is_empty() && is_answer(seen) => {
+                match is_call(below.glyph) {
+                    true => below.glyph,
+                    false => STEPS,
+                }
+            }
+            (_, None, Some(call)) if is_one => call,
+            (_, None, _) if before.is_empty() => STEP,
+            _ => STEPS,
         };
         let kind = match seen.certainty {
             Certainty::Inferred => Kind::Unsure,

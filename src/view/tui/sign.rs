@@ -63,6 +63,11 @@ pub(super) const fn of_call(call: Call) -> Option<char> {
     }
 }
 
+/// Whether it is the mark of a step by a call.
+pub(super) const fn is_call(glyph: char) -> bool {
+    matches!(glyph, CLOSE_CALL | SHUTDOWN | ENDED)
+}
+
 /// Something at a moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Sign {

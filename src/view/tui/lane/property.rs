@@ -77,6 +77,10 @@ fn spans_of(steps: &[Step], ends: bool) -> Vec<Span> {
             entry: None,
             why: Why {
                 call: step.call,
+                cause: match step.call {
+                    Some(_) => Cause::Unknown,
+                    None => Cause::AckReceived,
+                },
                 ..Why::default()
             },
         };

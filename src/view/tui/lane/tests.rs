@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::model::SourceName;
-use crate::timeline::{Call, Cause, Why};
+use crate::timeline::{Call, Why};
 use crate::view::fixture::at;
 use crate::view::tui::axis::Zoom;
 use crate::view::tui::sign::{CLOSE_CALL, FREED, RESET_RECEIVED, RESET_SENT, RETRANSMIT};
@@ -235,6 +235,18 @@ fn the_call_stands_for_what_was_passed_unseen_behind_it() {
         exact(TcpState::FinWait2, 403),
     ];
     assert_eq!(lane(&spans, &[]).chars().nth(19), Some(STEPS));
+    // But the acknowledgement of the FIN is what the call leads to.
+    let mut acknowledged = exact(TcpState::FinWait2, 403);
+    acknowledged.why.cause = Cause::AckReceived;
+    let answered = [spans[0], spans[1], acknowledged];
+    assert_eq!(lane(&answered, &[]).chars().nth(19), Some(CLOSE_CALL));
+    let over = [
+        spans[0],
+        spans[1],
+        acknowledged,
+        exact(TcpState::TimeWait, 404),
+    ];
+    assert_eq!(lane(&over, &[]).chars().nth(19), Some(STEPS));
     let at_once = [spans[0], spans[1], exact(TcpState::FinWait2, 402)];
     assert_eq!(lane(&at_once, &[]).chars().nth(19), Some(STEPS));
 }
