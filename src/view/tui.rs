@@ -24,11 +24,13 @@
 //! sight may cost anything: there can be twenty thousand connections.
 
 mod act;
+mod ascii;
 mod axis;
 mod choice;
 mod details;
 mod findings;
 mod fit;
+mod footer;
 mod header;
 mod heard;
 mod help;
@@ -37,6 +39,7 @@ mod ladder;
 mod lane;
 mod lanes;
 mod list;
+mod looks;
 pub mod playback;
 mod scroll;
 mod sign;
@@ -52,22 +55,23 @@ use ratatui::Frame;
 use ratatui::buffer::Buffer;
 use ratatui::crossterm::event::{KeyEvent, MouseEvent};
 use ratatui::layout::{Constraint, Layout, Rect};
-use ratatui::text::{Line, Span};
+use ratatui::text::Line;
 use ratatui::widgets::Widget;
 
 use crate::diagnosis::{Diagnosis, Finding, Known, Severity};
 use crate::model::filter::Filter;
 use crate::model::{Observation, TcpState, Timestamp};
 use crate::timeline::{ConnId, Connection, Side, Tracker};
-use crate::view::palette::ColorMode;
+use crate::view::palette::{Background, ColorMode};
 use axis::Zoom;
 use choice::{Chosen, Focus, Window};
 use fit::{cut, pad, shorten, shorten_both, wrap};
 pub use heard::Heard;
-use keys::{Action, Mode};
+use keys::Mode;
 use playback::{Playback, Prompt, Standing, Travel};
 use scroll::Scroll;
 use theme::Theme;
+pub use theme::{Glyphs, Looks};
 
 /// What the screen is told by the terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +82,8 @@ pub enum Input {
     Mouse(MouseEvent),
     /// The terminal has another size.
     Resize,
+    /// The terminal says what it writes on.
+    Background(Background),
     /// We were stopped and go on: somebody else had the terminal.
     Continued,
     /// The terminal is gone, or can't be read any more.
@@ -142,6 +148,7 @@ pub struct App {
     /// The namespace that is looked into, as the user named it.
     netns: Option<String>,
     theme: Theme,
+    has_chosen_background: bool,
     heard: Heard,
     screen: Screen,
     /// The help covers the screen.
@@ -159,6 +166,8 @@ pub struct App {
     /// Where the replay stands; `None` when it is the present that is shown.
     playback: Option<Playback>,
     prompt: Option<Prompt>,
+    /// Said in place of the last line, until the next key.
+    said: Option<String>,
 }
 
 /// One picture: what it is made of.
@@ -214,7 +223,12 @@ impl App {
             filter_text: filter.to_string(),
             filter,
             netns: None,
-            theme: Theme::new(color),
+            theme: Theme::new(Looks {
+                colors: color.into(),
+                background: Background::Dark,
+                glyphs: Glyphs::Unicode,
+            }),
+            has_chosen_background: false,
             heard: Heard::new(zone),
             screen: Screen::Main,
             is_helping: false,
@@ -228,6 +242,7 @@ impl App {
             page: 1,
             playback: None,
             prompt: None,
+            said: None,
         }
     }
 
@@ -313,7 +328,13 @@ const LEAST: (u16, u16) = (40, 10);
 /// of the list is in sight.
 pub fn draw(frame: &mut Frame<'_>, app: &mut App, known: &Known, now: Timestamp) {
     let area = frame.area();
-    let buffer = frame.buffer_mut();
+    paint(frame.buffer_mut(), area, app, known, now);
+    if app.theme.looks.glyphs == Glyphs::Ascii {
+        ascii::spell(frame.buffer_mut());
+    }
+}
+
+fn paint(buffer: &mut Buffer, area: Rect, app: &mut App, known: &Known, now: Timestamp) {
     if area.width < LEAST.0 || area.height < LEAST.1 {
         draw_too_small(buffer, area);
         return;
@@ -342,7 +363,7 @@ pub fn draw(frame: &mut Frame<'_>, app: &mut App, known: &Known, now: Timestamp)
         Some(prompt) => prompt
             .line(app.theme.strong(), app.theme.alert())
             .render(foot, buffer),
-        None => draw_footer(buffer, foot, &view, app.screen),
+        None => footer::draw(buffer, foot, &view, app.screen, app.said.as_deref()),
     }
     if app.is_helping {
         help::draw(buffer, body, &view);
@@ -436,32 +457,6 @@ fn draw_too_small(buffer: &mut Buffer, area: Rect) {
     for (y, line) in (area.y..area.bottom()).zip(lines) {
         Line::raw(line).render(Rect::new(area.x, y, area.width, 1), buffer);
     }
-}
-
-fn draw_footer(buffer: &mut Buffer, area: Rect, view: &View<'_>, screen: Screen) {
-    let hints = keys::bindings(view.mode()).filter_map(|binding| match (binding.action, screen) {
-        (Action::Findings, Screen::Findings) => Some(("f", "back")),
-        (Action::Enter, Screen::Findings) => Some(("Enter", "go to it")),
-        (Action::Enter, Screen::Whole) => Some(("Enter", "back")),
-        _ => binding.hint,
-    });
-    let mut hints: Vec<(&str, &str)> = hints.collect();
-    let width = |hints: &[(&str, &str)]| -> usize {
-        let widths = hints
-            .iter()
-            .map(|(key, does)| key.chars().count() + does.len() + 3);
-        widths.sum()
-    };
-    // The last one names the help, which has them all.
-    while hints.len() > 1 && width(&hints) > usize::from(area.width) {
-        hints.remove(hints.len() - 2);
-    }
-    let mut spans = Vec::new();
-    for (key, does) in hints {
-        spans.push(Span::styled(format!(" {key}"), view.theme.strong()));
-        spans.push(Span::raw(format!(" {does} ")));
-    }
-    Line::from(spans).render(area, buffer);
 }
 
 /// What is printed in place of an end that no source shows: it is on another host, in another

@@ -15,9 +15,22 @@ use crate::view::tui::{App, Follow, Input, Reaction, Screen, mode};
 impl App {
     /// Takes in what came from the terminal.
     pub fn update(&mut self, input: Input, known: &Known, now: Timestamp) -> Reaction {
+        let had_said = self.has_heard_out(input);
+        let reaction = self.answer(input, known, now);
+        match reaction {
+            Reaction::Nothing if had_said => Reaction::Redraw,
+            reaction => reaction,
+        }
+    }
+
+    fn answer(&mut self, input: Input, known: &Known, now: Timestamp) -> Reaction {
         match input {
             Input::TerminalGone => Reaction::Quit,
             Input::Resize => Reaction::Redraw,
+            Input::Background(found) => {
+                self.hear_of_background(found);
+                Reaction::Redraw
+            }
             Input::Mouse(_) => Reaction::Nothing,
             Input::Continued => Reaction::Repaint,
             Input::Key(key) if self.prompt.is_some() => self.type_time(&key),
