@@ -99,7 +99,7 @@ const fn shades(state: TcpState) -> Option<(u8, u8)> {
         TcpState::Established => (123, 62),
         TcpState::FinWait1 => (220, 130),
         TcpState::FinWait2 => (100, 232),
-        TcpState::Closing => (174, 52),
+        TcpState::Closing => (174, 95),
         TcpState::CloseWait => (198, 161),
         TcpState::LastAck => (165, 53),
         TcpState::TimeWait => (147, 93),
@@ -125,16 +125,15 @@ pub const fn severity_on_screen(
 }
 
 /// The colour of a state: what waits for a local program stands out (CLOSE_WAIT), what the kernel
-/// settles alone does not. CLOSE and LISTEN have the terminal's own.
+/// settles alone does not. The others have the terminal's own: green would be yellow to many.
 pub const fn color(state: TcpState) -> Option<Color> {
     Some(match state {
         TcpState::Established => Color::Cyan,
-        TcpState::SynSent | TcpState::SynRecv => Color::Green,
         TcpState::FinWait1 | TcpState::FinWait2 => Color::Yellow,
         TcpState::Closing => Color::LightYellow,
         TcpState::CloseWait | TcpState::LastAck => Color::Magenta,
         TcpState::TimeWait => Color::LightBlue,
-        TcpState::Close | TcpState::Listen => return None,
+        TcpState::SynSent | TcpState::SynRecv | TcpState::Close | TcpState::Listen => return None,
     })
 }
 
@@ -240,7 +239,6 @@ mod tests {
             (None, Background::Light) => [0, 0, 0],
             (Some(color), _) => match color {
                 Color::Red => [205, 0, 0],
-                Color::Green => [0, 205, 0],
                 Color::Yellow => [205, 205, 0],
                 Color::Magenta => [205, 0, 205],
                 Color::Cyan => [0, 205, 205],
