@@ -81,10 +81,8 @@ const fn color_on_light(state: TcpState) -> Option<Color> {
     Some(match state {
         TcpState::Established => Color::Blue,
         TcpState::CloseWait | TcpState::LastAck => Color::Magenta,
-        TcpState::TimeWait => Color::DarkGray,
-        TcpState::SynSent
-        | TcpState::SynRecv
-        | TcpState::FinWait1
+        TcpState::SynSent | TcpState::SynRecv | TcpState::TimeWait => Color::DarkGray,
+        TcpState::FinWait1
         | TcpState::FinWait2
         | TcpState::Closing
         | TcpState::Close
