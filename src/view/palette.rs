@@ -80,13 +80,12 @@ pub const fn on_screen(state: TcpState, colors: Colors, on: Background) -> Optio
 const fn color_on_light(state: TcpState) -> Option<Color> {
     Some(match state {
         TcpState::Established => Color::Blue,
-        TcpState::CloseWait | TcpState::LastAck => Color::Magenta,
+        // Of the ends of one connection, one closing never meets one that waits for close().
+        TcpState::CloseWait | TcpState::LastAck | TcpState::Closing => Color::Magenta,
         TcpState::SynSent | TcpState::SynRecv | TcpState::TimeWait => Color::DarkGray,
-        TcpState::FinWait1
-        | TcpState::FinWait2
-        | TcpState::Closing
-        | TcpState::Close
-        | TcpState::Listen => return None,
+        TcpState::FinWait1 | TcpState::FinWait2 | TcpState::Close | TcpState::Listen => {
+            return None;
+        }
     })
 }
 
