@@ -149,6 +149,7 @@ pub struct App {
     netns: Option<String>,
     theme: Theme,
     has_chosen_background: bool,
+    is_mouse_heard: bool,
     heard: Heard,
     screen: Screen,
     /// The help covers the screen.
@@ -229,6 +230,7 @@ impl App {
                 glyphs: Glyphs::Unicode,
             }),
             has_chosen_background: false,
+            is_mouse_heard: true,
             heard: Heard::new(zone),
             screen: Screen::Main,
             is_helping: false,

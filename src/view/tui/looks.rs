@@ -31,6 +31,11 @@ impl App {
         }
     }
 
+    /// Whether the mouse is heard at first.
+    pub const fn hear_mouse(&mut self, is_heard: bool) {
+        self.is_mouse_heard = is_heard;
+    }
+
     /// Says this in place of the last line, until the next key.
     pub fn say(&mut self, text: String) {
         self.said = Some(text);
