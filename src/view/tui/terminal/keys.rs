@@ -1,7 +1,10 @@
 //! The thread that reads keys, the mouse, and what the terminal answers.
 //!
-//! The trap: when the terminal dies, the event reader spins for ever: it is asked only after `poll`
-//! said that the terminal lives.
+//! The traps. When the terminal dies, the event reader spins for ever: it is asked only after `poll`
+//! said that the terminal lives. And crossterm has two readers: the one that it takes by itself loses
+//! a key that comes together with another size, and does not see it before the next one (its epoll
+//! is edge-triggered, and it looks at one of two files). So the other one is compiled in (the feature
+//! `use-dev-tty`), which has its own trap: asked without any time, it looks at nothing.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -14,6 +17,9 @@ use rustix::io::Errno;
 use super::answer::{Heard, Listener};
 use super::{AWAITED, TICK};
 use crate::view::tui::Input;
+
+/// Time for a look at what is there; more than the scheduler mostly takes away in the middle of it.
+const A_LOOK: Duration = Duration::from_millis(5);
 
 /// Starts the thread that reads the keys. It ends when the terminal is gone, which it says, or
 /// when `tell` says that nobody listens. It is never joined: nothing can wake it.
@@ -47,7 +53,7 @@ fn read_keys(tell: &impl Fn(Input) -> bool) -> io::Result<()> {
                     .map(Input::Key),
             );
         }
-        while event::poll(Duration::ZERO)? {
+        while event::poll(A_LOOK)? {
             let Some(input) = wanted(event::read()?) else {
                 continue;
             };
