@@ -97,9 +97,12 @@ impl Awaited {
     }
 }
 
+/// What sends a frame.
+type Sender = fn(&[u8]) -> io::Result<()>;
+
 /// The terminal, ours as long as this lives.
 pub struct Guard {
-    terminal: Terminal<CrosstermBackend<FrameBuffer<fn(&[u8]) -> io::Result<()>>>>,
+    terminal: Terminal<CrosstermBackend<FrameBuffer<Sender>>>,
 }
 
 impl Guard {
@@ -107,7 +110,7 @@ impl Guard {
     /// program: without one of its threads, a picture would show the past as the present.
     pub fn enter() -> io::Result<Self> {
         end_on_panic();
-        let buffer = FrameBuffer::new(send as fn(&[u8]) -> io::Result<()>);
+        let buffer = FrameBuffer::new(send as Sender);
         let terminal = Terminal::new(CrosstermBackend::new(buffer))?;
         take()?;
         Ok(Self { terminal })
