@@ -262,6 +262,8 @@ fn what_is_copied_goes_through_the_terminal() {
         let setup = Setup::helper_test(name).env(COPY, "1").env(variable, "1");
         let mut console = setup.start();
         assert_eq!(console.status(), 0, "{console}");
+        // Said after all else.
+        console.wait_for("test result: ok");
         console.assert_given_back();
         let sent = sent(&console);
         let (_, rest) = sent.split_once("\x1b[?1006h").unwrap();
