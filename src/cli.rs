@@ -8,6 +8,7 @@ mod doctor;
 mod filter;
 mod hints;
 mod lab;
+mod looks;
 mod netns;
 mod record;
 mod refusal;
@@ -28,6 +29,8 @@ use crate::cli::doctor::DoctorArgs;
 use crate::cli::filter::FilterArgs;
 use crate::cli::lab::LabArgs;
 pub use crate::cli::lab::{Lab, LabAddresses};
+use crate::cli::looks::LooksArgs;
+pub use crate::cli::looks::OnScreen;
 use crate::cli::netns::NetnsArgs;
 use crate::cli::record::{BesideArgs, RecordArgs};
 pub use crate::cli::refusal::Refusal;
@@ -101,6 +104,8 @@ struct WatchArgs {
     /// The screen, lines, or JSON (default: the screen on a terminal, else lines)
     #[arg(long, value_enum)]
     format: Option<Format>,
+    #[command(flatten)]
+    looks: LooksArgs,
 }
 
 #[derive(Debug, Args)]
@@ -214,6 +219,8 @@ pub struct Live {
     pub format: Format,
     /// Whether to use colour.
     pub color: ColorMode,
+    /// How the screen begins.
+    pub screen: OnScreen,
     /// Where to record it.
     pub record: Option<Plan>,
 }
@@ -297,6 +304,7 @@ fn live(
     Ok(Live {
         record,
         settings: args.threshold.settings(),
+        screen: args.looks.settle(source.color()),
         ..settled(filter, args.look, choice, format, source.color())
     })
 }
@@ -334,6 +342,7 @@ fn settled(
         duration: args.duration,
         format,
         color,
+        screen: OnScreen::default(),
         record: None,
     }
 }

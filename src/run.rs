@@ -19,6 +19,7 @@ pub mod replay;
 mod report;
 mod screen;
 mod signals;
+mod terminal;
 mod wait;
 
 use std::io::{self, Write};

@@ -6,7 +6,6 @@
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
-use anyhow::Context;
 use jiff::tz::TimeZone;
 
 use crate::cli::Live;
@@ -16,18 +15,17 @@ use crate::model::{Body, Observation, SourceName, Timestamp};
 use crate::record::recorder::News;
 use crate::run::live::{Flow, Message, Show};
 use crate::run::record::in_words;
-use crate::view::tui::terminal::{Guard, spawn_keys};
-use crate::view::tui::{App, Input, Reaction, draw};
+use crate::run::terminal::{FRAME, Left, Stage};
+use crate::view::tui::terminal::restore;
+use crate::view::tui::{App, Input};
 
-/// Frames are at least this far apart.
-const FRAME: Duration = Duration::from_millis(50);
 /// How often the picture moves by itself: ages count up, the axis scrolls.
 const TICK: Duration = Duration::from_millis(200);
 
 /// The screen.
 pub(super) struct ScreenShow {
     app: App,
-    guard: Guard,
+    stage: Stage,
     drawn: Option<Timestamp>,
     is_stale: bool,
 }
@@ -48,13 +46,11 @@ impl ScreenShow {
         if let Some(span) = span {
             app.show_span(span);
         }
-        let guard = Guard::enter()
-            .context("take the terminal for the screen (--format text needs no terminal)")?;
-        spawn_keys(move |input| to_main.send(Message::Input(input)).is_ok())
-            .context("start the thread of the keys")?;
+        let tell = move |input| to_main.send(Message::Input(input)).is_ok();
+        let stage = Stage::take(&mut app, config.screen, tell)?;
         Ok(Self {
             app,
-            guard,
+            stage,
             drawn: None,
             is_stale: true,
         })
@@ -77,10 +73,7 @@ impl Show for ScreenShow {
 
     fn settle(&mut self, known: &Known, now: Timestamp) -> anyhow::Result<Flow> {
         if self.is_due(now) {
-            let app = &mut self.app;
-            self.guard
-                .draw(|frame| draw(frame, app, known, now))
-                .context("draw on the terminal")?;
+            self.stage.draw(&mut self.app, known, now)?;
             self.drawn = Some(now);
             self.is_stale = false;
         }
@@ -88,23 +81,12 @@ impl Show for ScreenShow {
     }
 
     fn input(&mut self, input: Input, known: &Known, now: Timestamp) -> anyhow::Result<Flow> {
-        match self.app.update(input, known, now) {
+        let reaction = self.app.update(input, known, now);
+        match self.stage.carry_out(&mut self.app, reaction)? {
             // Time travels in recordings only.
-            Reaction::Nothing
-            | Reaction::Travel(_)
-            | Reaction::Copy(_)
-            | Reaction::Save(_)
-            | Reaction::Listen { .. } => {}
-            Reaction::Redraw => self.is_stale = true,
-            Reaction::Repaint => {
-                self.guard.repaint().context("clear the terminal")?;
-                self.is_stale = true;
-            }
-            Reaction::Suspend => {
-                self.guard.suspend().context("suspend")?;
-                self.is_stale = true;
-            }
-            Reaction::Quit => return Ok(Flow::End),
+            Left::Nothing | Left::Travel(_) | Left::Save(_) => {}
+            Left::Redraw | Left::Resumed => self.is_stale = true,
+            Left::Quit => return Ok(Flow::End),
         }
         Ok(Flow::On)
     }
@@ -147,7 +129,7 @@ impl Show for ScreenShow {
     }
 
     fn conclude(&mut self) -> anyhow::Result<()> {
-        crate::view::tui::terminal::restore();
+        restore();
         Ok(())
     }
 }

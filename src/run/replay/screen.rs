@@ -16,14 +16,13 @@ use crate::run::clocks::{complain_of, contradiction};
 use crate::run::live::Flow;
 use crate::run::replay::player::{Player, Stops, World};
 use crate::run::replay::{News, filter, until};
+use crate::run::terminal::{FRAME, Left, Stage};
 use crate::source::clock;
 use crate::source::replay::{Ending, Recorded, Replay};
 use crate::view::tui::playback::{End, Finale, Playback, Speed, Standing, Travel};
-use crate::view::tui::terminal::{Guard, restore, spawn_keys};
-use crate::view::tui::{App, Input, Reaction, draw};
+use crate::view::tui::terminal::restore;
+use crate::view::tui::{App, Input};
 
-/// Frames are at least this far apart.
-const FRAME: Duration = Duration::from_millis(50);
 /// Observations taken in between two looks at the keys.
 const GULP: usize = 20_000;
 /// So much time is in sight, unless the recording is shorter.
@@ -45,15 +44,13 @@ pub(super) fn show(
     if let Some(until) = until {
         player.end_at(until);
     }
-    let app = App::new(wanted.clone(), config.color, zone.clone());
-    let guard = Guard::enter()
-        .context("take the terminal for the screen (--format text needs no terminal)")?;
-    spawn_keys(move |key| to_main.send(News::Key(key)).is_ok())
-        .context("start the thread of the keys")?;
+    let mut app = App::new(wanted.clone(), config.color, zone.clone());
+    let tell = move |key| to_main.send(News::Key(key)).is_ok();
+    let stage = Stage::take(&mut app, config.screen, tell)?;
     let mut screen = Screen {
         player,
         app,
-        guard,
+        stage,
         zone,
         stops: Stops::All(wanted),
         speed: config.speed,
@@ -75,7 +72,7 @@ pub(super) fn show(
 struct Screen {
     player: Player,
     app: App,
-    guard: Guard,
+    stage: Stage,
     zone: TimeZone,
     stops: Stops,
     speed: Speed,
@@ -188,9 +185,7 @@ impl Screen {
         let (app, world) = (&mut self.app, self.player.world());
         app.show_moment(playback, world.heard().clone());
         let (known, position) = (world.known(), self.player.position());
-        self.guard
-            .draw(|frame| draw(frame, app, known, position))
-            .context("draw on the terminal")?;
+        self.stage.draw(app, known, position)?;
         self.drawn = Some(now);
         self.is_stale = false;
         Ok(())
@@ -245,21 +240,16 @@ impl Screen {
     fn input(&mut self, input: Input) -> anyhow::Result<Flow> {
         let position = self.player.position();
         let known = self.player.world().known();
-        match self.app.update(input, known, position) {
-            Reaction::Nothing | Reaction::Copy(_) | Reaction::Save(_) | Reaction::Listen { .. } => {
-            }
-            Reaction::Redraw => self.is_stale = true,
-            Reaction::Repaint => {
-                self.guard.repaint().context("clear the terminal")?;
-                self.is_stale = true;
-            }
-            Reaction::Suspend => {
-                self.guard.suspend().context("suspend")?;
+        let reaction = self.app.update(input, known, position);
+        match self.stage.carry_out(&mut self.app, reaction)? {
+            Left::Nothing | Left::Save(_) => {}
+            Left::Redraw => self.is_stale = true,
+            Left::Resumed => {
                 self.moved = clock::now();
                 self.is_stale = true;
             }
-            Reaction::Quit => return Ok(Flow::End),
-            Reaction::Travel(travel) => {
+            Left::Quit => return Ok(Flow::End),
+            Left::Travel(travel) => {
                 if self.is_read {
                     self.travel(travel)?;
                 }
