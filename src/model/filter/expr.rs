@@ -224,6 +224,12 @@ impl Expr {
         }
     }
 
+    /// All of these; `None` of none.
+    pub fn all(terms: Vec<Term>) -> Option<Self> {
+        let nodes: Vec<Node> = terms.into_iter().map(Node::Term).collect();
+        (!nodes.is_empty()).then(|| Self::of(Node::all(nodes)))
+    }
+
     /// Whether it is so of a connection, for which `ask` says of each end whether a term is. No
     /// term is asked more than once.
     pub fn truth(&self, ask: &impl Fn(&Term) -> [Truth; 2]) -> Truth {
