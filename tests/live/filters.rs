@@ -222,7 +222,7 @@ fn a_list_is_chosen_by_state_queue_and_process() {
             rows
         };
         let (one, other) = (one.a.to_string(), other.a.to_string());
-        assert_eq!(list("state close-wait"), [one.clone()]);
+        assert_eq!(list("state close-wait"), std::slice::from_ref(&one));
         assert_eq!(list("not state close-wait"), [other]);
         assert_eq!(list(&format!("close-wait and pid {me}")), [one]);
         assert!(list("unread > 0").is_empty());

@@ -8,6 +8,7 @@
 //! `not X` always shows what `X` hides, but for what nobody can tell, which neither of them shows.
 
 mod error;
+mod field;
 mod lex;
 mod near;
 mod parse;
