@@ -76,6 +76,13 @@ impl<'a> Asked<'a> {
         })
     }
 
+    /// Whether the expression is what can't tell, of a connection that is wanted but for that.
+    pub fn expression_is_unsure(self, connection: &Connection) -> bool {
+        self.filter.expr.is_some()
+            && connection.is_selected_by(&self.filter.selection)
+            && self.truth(connection) == Truth::Unknown
+    }
+
     /// Whether it is wanted, where who holds an end of which `is_so` is true can be anybody.
     fn truth_where(self, connection: &Connection, is_so: impl Fn(&Track) -> bool) -> Truth {
         let selection = &self.filter.selection;
