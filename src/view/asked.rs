@@ -38,12 +38,6 @@ impl<'a> Asked<'a> {
         }
     }
 
-    /// The same of another filter.
-    #[must_use]
-    pub const fn with(self, filter: &'a Filter) -> Self {
-        Self { filter, ..self }
-    }
-
     /// Whether the connection is one that the filter asks for. Live, the sources have asked for
     /// ports and hosts already; a recording holds what was asked for then.
     pub fn wants(self, connection: &Connection) -> bool {
@@ -269,8 +263,13 @@ impl Choose for Asked<'_> {
     }
 
     fn may_want(&self, connection: &Connection) -> bool {
+        let is_not_looked = || {
+            connection
+                .visible()
+                .any(|(_, track)| is_not_looked_into(track))
+        };
         self.truth_where(connection, is_not_looked_into) == Truth::Unknown
-            && !self.is_hidden(connection)
+            && (is_not_looked() || !self.is_hidden(connection))
     }
 
     fn is_hidden(&self, connection: &Connection) -> bool {
