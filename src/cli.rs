@@ -9,6 +9,7 @@ mod filter;
 mod hints;
 mod lab;
 mod netns;
+mod packaging;
 mod record;
 mod refusal;
 mod replay;
@@ -20,7 +21,8 @@ pub mod when;
 use std::io::IsTerminal;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 
 use crate::cli::choices::{EventsArg, SourceArg, SourceArgs, ThresholdArgs};
 pub use crate::cli::doctor::Doctor;
@@ -87,6 +89,14 @@ enum Command {
     Export(ExportArgs),
     /// A recording on the same screen, with time travel
     Replay(ReplayArgs),
+    /// Completions of the command line, for a shell to load
+    Completions {
+        /// Which shell
+        #[arg(value_enum)]
+        shell: Shell,
+    },
+    /// The manual page, for man(1)
+    Man,
     #[command(hide = true)]
     LabActor { role: String },
 }
@@ -135,11 +145,11 @@ struct LookArgs {
 struct ListArgs {
     #[command(flatten)]
     filter: FilterArgs,
+    #[command(flatten)]
+    source: SourceArgs,
     /// A table, or a JSON document
     #[arg(long, value_enum, default_value_t = ListFormat::Text)]
     format: ListFormat,
-    #[command(flatten)]
-    source: SourceArgs,
     #[command(flatten)]
     netns: NetnsArgs,
 }
@@ -236,7 +246,8 @@ pub struct List {
 /// Reads the command line.
 ///
 /// # Errors
-/// A line for standard error, or the text of `--help` and `--version` for standard output.
+/// A line for standard error, or for standard output the text that was asked for: `--help`,
+/// `--version`, completions, the manual page.
 pub fn parse<I, T>(arguments: I) -> Result<Config, Refusal>
 where
     I: IntoIterator<Item = T>,
@@ -274,6 +285,11 @@ where
         Some(Command::Report(args)) => Ok(Config::Report(args.settle()?)),
         Some(Command::Export(args)) => Ok(Config::Export(args.settle()?)),
         Some(Command::Replay(args)) => Ok(Config::Replay(args.settle()?)),
+        Some(Command::Completions { shell }) => Err(Refusal::Text(packaging::completions(
+            &Cli::command(),
+            shell,
+        ))),
+        Some(Command::Man) => Err(Refusal::Text(packaging::manual(Cli::command()))),
         Some(Command::LabActor { role }) => Ok(Config::LabActor(role)),
     }
 }
@@ -387,7 +403,6 @@ mod tests {
 
     #[test]
     fn the_command_line_is_consistent() {
-        use clap::CommandFactory;
         Cli::command().debug_assert();
     }
 

@@ -246,10 +246,8 @@ impl Screen {
         let position = self.player.position();
         let known = self.player.world().known();
         match self.app.update(input, known, position) {
-            Reaction::Nothing
-            | Reaction::Copy(_)
-            | Reaction::Save(_)
-            | Reaction::Listen { .. } => {}
+            Reaction::Nothing | Reaction::Copy(_) | Reaction::Save(_) | Reaction::Listen { .. } => {
+            }
             Reaction::Redraw => self.is_stale = true,
             Reaction::Repaint => {
                 self.guard.repaint().context("clear the terminal")?;
