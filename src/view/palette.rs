@@ -17,6 +17,16 @@ pub enum ColorMode {
     Off,
 }
 
+/// What is written on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Background {
+    /// Dark, as most are.
+    #[default]
+    Dark,
+    /// Light.
+    Light,
+}
+
 /// The colour of a state: what waits for a local program stands out (CLOSE_WAIT), what the kernel
 /// settles alone does not. CLOSE and LISTEN have the terminal's own.
 pub const fn color(state: TcpState) -> Option<Color> {
