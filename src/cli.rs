@@ -5,8 +5,10 @@
 
 mod choices;
 mod doctor;
+pub(crate) mod export;
 mod filter;
 mod hints;
+mod keys;
 mod lab;
 mod netns;
 mod packaging;
@@ -27,6 +29,8 @@ use clap_complete::Shell;
 use crate::cli::choices::{EventsArg, SourceArg, SourceArgs, ThresholdArgs};
 pub use crate::cli::doctor::Doctor;
 use crate::cli::doctor::DoctorArgs;
+use crate::cli::export::ExportArgs;
+pub use crate::cli::export::{Export, Out, Picture};
 use crate::cli::filter::FilterArgs;
 use crate::cli::lab::LabArgs;
 pub use crate::cli::lab::{Lab, LabAddresses};
@@ -35,8 +39,8 @@ use crate::cli::record::{BesideArgs, RecordArgs};
 pub use crate::cli::refusal::Refusal;
 use crate::cli::replay::ReplayArgs;
 pub use crate::cli::replay::Replaying;
-pub use crate::cli::report::{Chosen, Export, Report};
-use crate::cli::report::{ExportArgs, ReportArgs};
+use crate::cli::report::ReportArgs;
+pub use crate::cli::report::{Chosen, Report};
 use crate::cli::values::{budget, duration, interval, ring};
 pub use crate::cli::wait::Wait;
 use crate::cli::wait::WaitArgs;
@@ -85,7 +89,7 @@ enum Command {
     Lab(LabArgs),
     /// What a recording shows: connections, their ends, how long they were in each state
     Report(ReportArgs),
-    /// A recording as a picture, a table, a diagram, or for the Perfetto UI
+    /// A recording as a picture, a table, a diagram, for the Perfetto UI, or its screen as a picture
     Export(ExportArgs),
     /// A recording on the same screen, with time travel
     Replay(ReplayArgs),
@@ -195,6 +199,8 @@ pub enum Config {
     Report(Report),
     /// Export.
     Export(Export),
+    /// Draw the screen of a recording.
+    Picture(Picture),
     /// Show a recording.
     Replay(Replaying),
     /// Be a process of an experiment.
@@ -283,7 +289,7 @@ where
         Some(Command::Wait(args)) => Ok(Config::Wait(args.settle())),
         Some(Command::Lab(args)) => args.settle(),
         Some(Command::Report(args)) => Ok(Config::Report(args.settle()?)),
-        Some(Command::Export(args)) => Ok(Config::Export(args.settle()?)),
+        Some(Command::Export(args)) => args.settle(),
         Some(Command::Replay(args)) => Ok(Config::Replay(args.settle()?)),
         Some(Command::Completions { shell }) => Err(Refusal::Text(packaging::completions(
             &Cli::command(),

@@ -13,6 +13,8 @@ mod live;
 mod load;
 mod log;
 mod merge;
+mod output;
+mod picture;
 mod place;
 mod record;
 pub mod replay;
@@ -64,6 +66,7 @@ pub fn run(config: Config) -> anyhow::Result<Outcome> {
         Config::Wait(config) => wait::wait(&config),
         Config::Report(config) => report::report(&config),
         Config::Export(config) => export::export(&config),
+        Config::Picture(config) => picture::draw(&config),
         Config::Replay(config) => replay::replay(&config),
         Config::LabIndex => lab::index(),
         Config::Lab(config) => lab::run(&config),

@@ -23,7 +23,7 @@ use shade::{Rgb, Shades};
 /// A cell's width and height, in the picture's units.
 const CELL: (f64, f64) = (9.0, 18.0);
 /// Most fonts of one width are 0.6 as wide as they are high.
-const FONT_SIZE: f64 = 15.0;
+const FONT_SIZE: f64 = 14.9;
 /// From the top of a cell to where its letters stand.
 const BASELINE: f64 = 13.5;
 /// From the top of a cell to its underline.
