@@ -19,6 +19,7 @@ mod place;
 mod record;
 pub mod replay;
 mod report;
+mod save;
 mod screen;
 mod signals;
 mod wait;

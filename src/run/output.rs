@@ -167,7 +167,7 @@ impl Draft {
             Ok(()) => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 bail!(
-                    "{}: it is there now: say --force to replace it",
+                    "{}: it is there now, and was not replaced",
                     wanted.display()
                 )
             }

@@ -15,7 +15,11 @@ use crate::lab::judge::Conclusion;
 use crate::model::{Body, Observation, SourceName, Timestamp};
 use crate::record::recorder::News;
 use crate::run::live::{Flow, Message, Show};
+use crate::run::load::survey::Survey;
 use crate::run::record::in_words;
+use crate::run::save::{Scene, save};
+use crate::timeline::Connection;
+use crate::view::palette::Background;
 use crate::view::tui::terminal::{Guard, spawn_keys};
 use crate::view::tui::{App, Input, Reaction, draw};
 
@@ -28,6 +32,9 @@ const TICK: Duration = Duration::from_millis(200);
 pub(super) struct ScreenShow {
     app: App,
     guard: Guard,
+    /// For what is saved.
+    survey: Survey,
+    older_than: Duration,
     drawn: Option<Timestamp>,
     is_stale: bool,
 }
@@ -55,9 +62,39 @@ impl ScreenShow {
         Ok(Self {
             app,
             guard,
+            survey: Survey::live(),
+            older_than: config.settings.older_than,
             drawn: None,
             is_stale: true,
         })
+    }
+
+    /// Saves what the screen shows without the line in which the name was typed.
+    fn save(&mut self, name: &str, known: &Known, now: Timestamp) -> anyhow::Result<()> {
+        let app = &mut self.app;
+        let cells = self
+            .guard
+            .draw_and_keep(|frame| draw(frame, app, known, now))
+            .context("draw on the terminal")?;
+        let (picture, at) = app.picture(known, now);
+        let connections: Vec<&Connection> = app.shown(picture).collect();
+        let netns = connections.first().and_then(|one| one.scope().netns);
+        let filter = app.filter_text().to_owned();
+        let said = save(
+            name,
+            &Scene {
+                cells: (&cells, Background::default()),
+                about: self.survey.about_live(netns, at, filter),
+                known: picture,
+                connections,
+                at,
+                losses: self.survey.losses.clone(),
+                older_than: self.older_than,
+            },
+        );
+        app.say(said);
+        self.is_stale = true;
+        Ok(())
     }
 
     fn is_due(&self, now: Timestamp) -> bool {
@@ -69,6 +106,7 @@ impl ScreenShow {
 impl Show for ScreenShow {
     fn take(&mut self, observation: &Observation, known: &Known) -> anyhow::Result<()> {
         self.app.note(observation);
+        self.survey.note(observation);
         self.is_stale |= !known.changes().is_empty()
             || !known.news().is_empty()
             || matches!(observation.body, Body::Note { .. });
@@ -93,8 +131,8 @@ impl Show for ScreenShow {
             Reaction::Nothing
             | Reaction::Travel(_)
             | Reaction::Copy(_)
-            | Reaction::Save(_)
             | Reaction::Listen { .. } => {}
+            Reaction::Save(name) => self.save(&name, known, now)?,
             Reaction::Redraw => self.is_stale = true,
             Reaction::Repaint => {
                 self.guard.repaint().context("clear the terminal")?;

@@ -60,6 +60,7 @@ use crate::model::filter::Filter;
 use crate::model::{Observation, TcpState, Timestamp};
 use crate::timeline::{ConnId, Connection, Side, Tracker};
 use crate::view::palette::ColorMode;
+use crate::view::plain::plain;
 use axis::Zoom;
 use choice::{Chosen, Focus, Window};
 use fit::{cut, pad, shorten, shorten_both, wrap};
@@ -159,6 +160,8 @@ pub struct App {
     /// Where the replay stands; `None` when it is the present that is shown.
     playback: Option<Playback>,
     prompt: Option<Prompt>,
+    /// Said in place of the last line, until the next key.
+    said: Option<String>,
 }
 
 /// One picture: what it is made of.
@@ -228,6 +231,7 @@ impl App {
             page: 1,
             playback: None,
             prompt: None,
+            said: None,
         }
     }
 
@@ -272,6 +276,30 @@ impl App {
     pub fn show_moment(&mut self, playback: Playback, heard: Heard) {
         self.playback = Some(playback);
         self.heard = heard;
+    }
+
+    /// Says this in place of the last line, until the next key.
+    pub fn say(&mut self, text: String) {
+        self.said = Some(text);
+    }
+
+    /// What the picture is made of, and its moment: those of the pause, when it is paused.
+    pub fn picture<'a>(&'a self, known: &'a Known, now: Timestamp) -> (&'a Known, Timestamp) {
+        (self.follow.picture(known), self.follow.at(now))
+    }
+
+    /// The connections of a picture that the list shows.
+    pub fn shown<'a>(&'a self, picture: &'a Known) -> impl Iterator<Item = &'a Connection> {
+        let chosen = Chosen {
+            tracker: &picture.tracker,
+            filter: &self.filter,
+        };
+        chosen.from(ConnId(0))
+    }
+
+    /// What the list is filtered by, in words.
+    pub fn filter_text(&self) -> &str {
+        &self.filter_text
     }
 
     /// Says what is wrong with the time that was typed, which can be typed on.
@@ -342,7 +370,12 @@ pub fn draw(frame: &mut Frame<'_>, app: &mut App, known: &Known, now: Timestamp)
         Some(prompt) => prompt
             .line(app.theme.strong(), app.theme.alert())
             .render(foot, buffer),
-        None => draw_footer(buffer, foot, &view, app.screen),
+        None => match &app.said {
+            Some(said) => {
+                Line::styled(format!(" {}", plain(said)), app.theme.strong()).render(foot, buffer)
+            }
+            None => draw_footer(buffer, foot, &view, app.screen),
+        },
     }
     if app.is_helping {
         help::draw(buffer, body, &view);

@@ -134,6 +134,19 @@ impl Screen {
         Ok(())
     }
 
+    /// Saves what the screen shows without the line in which the name was typed.
+    fn save(&mut self, name: &str) -> anyhow::Result<()> {
+        self.stage.prepare()?;
+        let stage = &mut self.stage;
+        let cells = self
+            .guard
+            .draw_and_keep(|frame| stage.draw(frame))
+            .context("draw on the terminal")?;
+        stage.save(name, &cells);
+        self.is_stale = true;
+        Ok(())
+    }
+
     fn hear(&mut self, news: News) -> anyhow::Result<Flow> {
         match news {
             News::End => Ok(Flow::End),

@@ -8,14 +8,17 @@ use std::time::Duration;
 use anyhow::Context;
 use jiff::tz::TimeZone;
 use ratatui::Frame;
+use ratatui::buffer::Buffer;
 
 use crate::cli::Replaying;
 use crate::cli::when::{NoSuchTime, Use, When};
 use crate::run::clocks::contradiction;
 use crate::run::replay::player::{Player, Stops, World};
 use crate::run::replay::{filter, until};
+use crate::run::save::{Scene, save};
 use crate::source::replay::{Ending, Recorded, Replay};
-use crate::view::report::ClockWord;
+use crate::view::palette::Background;
+use crate::view::report::{ClockWord, Window};
 use crate::view::tui::playback::{End, Finale, Playback, Speed, Standing, Travel};
 use crate::view::tui::{App, Input, Reaction, draw};
 
@@ -36,6 +39,8 @@ pub(in crate::run) struct Stage {
     /// It was read once, as far as it had come.
     pub(super) is_read: bool,
     is_playing: bool,
+    /// From which age on states count.
+    older_than: Duration,
 }
 
 impl Stage {
@@ -58,6 +63,7 @@ impl Stage {
             clocks: None,
             is_read: false,
             is_playing: true,
+            older_than: config.settings.older_than,
         })
     }
 
@@ -131,6 +137,28 @@ impl Stage {
     pub(in crate::run) fn draw(&mut self, frame: &mut Frame<'_>) {
         let (known, position) = (self.player.world().known(), self.player.position());
         draw(frame, &mut self.app, known, position);
+    }
+
+    /// Saves what is shown under that name; `cells` are those of the screen. It says what came of it.
+    pub(in crate::run) fn save(&mut self, name: &str, cells: &Buffer) {
+        let (world, now) = (self.player.world(), self.player.position());
+        let (picture, at) = self.app.picture(world.known(), now);
+        let stopped = now < self.player.end();
+        let shown = (Window::default(), self.app.filter_text().to_owned());
+        let survey = world.survey();
+        let said = save(
+            name,
+            &Scene {
+                cells: (cells, Background::default()),
+                about: survey.about(world.replay(), now, stopped, shown),
+                known: picture,
+                connections: self.app.shown(picture).collect(),
+                at,
+                losses: survey.losses.clone(),
+                older_than: self.older_than,
+            },
+        );
+        self.app.say(said);
     }
 
     /// Takes in what came from the terminal. Travels are made here, and the picture is another one.

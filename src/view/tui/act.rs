@@ -15,6 +15,17 @@ use crate::view::tui::{App, Follow, Input, Reaction, Screen, mode};
 impl App {
     /// Takes in what came from the terminal.
     pub fn update(&mut self, input: Input, known: &Known, now: Timestamp) -> Reaction {
+        if matches!(input, Input::Key(_)) && self.said.take().is_some() {
+            // The last line is another one, whatever the key does.
+            return match self.answer(input, known, now) {
+                Reaction::Nothing => Reaction::Redraw,
+                reaction => reaction,
+            };
+        }
+        self.answer(input, known, now)
+    }
+
+    fn answer(&mut self, input: Input, known: &Known, now: Timestamp) -> Reaction {
         match input {
             Input::TerminalGone => Reaction::Quit,
             Input::Resize => Reaction::Redraw,

@@ -15,6 +15,7 @@ use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use ratatui::backend::CrosstermBackend;
+use ratatui::buffer::Buffer;
 use ratatui::crossterm::cursor::{Hide, Show};
 use ratatui::crossterm::event::{self, Event, KeyEventKind};
 use ratatui::crossterm::terminal::{
@@ -84,6 +85,16 @@ impl Guard {
         queue!(self.terminal.backend_mut(), BeginSynchronizedUpdate)?;
         self.terminal.draw(picture)?;
         execute!(self.terminal.backend_mut(), EndSynchronizedUpdate)
+    }
+
+    /// The same, and gives the cells of the frame.
+    pub fn draw_and_keep(&mut self, picture: impl FnOnce(&mut Frame<'_>)) -> io::Result<Buffer> {
+        let mut cells = Buffer::default();
+        self.draw(|frame| {
+            picture(frame);
+            cells.clone_from(frame.buffer_mut());
+        })?;
+        Ok(cells)
     }
 
     /// Makes the next frame send every cell again, to a terminal whose modes are ours again:
