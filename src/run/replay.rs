@@ -77,7 +77,7 @@ fn open(config: &Replaying, to_main: &SyncSender<News>) -> anyhow::Result<Replay
 
 /// As far as they go now.
 pub(super) fn open_whole(config: &Replaying) -> anyhow::Result<Replay> {
-    let replay = open_with(config, |file| Input::open_whole(file))?;
+    let replay = open_with(config, Input::open_whole)?;
     tell_the_just_begun(&replay);
     Ok(replay)
 }

@@ -166,8 +166,8 @@ impl Screen {
             self.moved = clock::now();
         }
         match reaction {
-            Reaction::Nothing | Reaction::Copy(_) | Reaction::Save(_) | Reaction::Listen { .. } => {
-            }
+            Reaction::Nothing | Reaction::Copy(_) | Reaction::Listen { .. } => {}
+            Reaction::Save(name) => self.save(&name)?,
             Reaction::Redraw | Reaction::Travel(_) => self.is_stale = true,
             Reaction::Repaint => {
                 self.guard.repaint().context("clear the terminal")?;
