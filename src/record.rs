@@ -21,7 +21,7 @@ mod words;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::filter::{Family, Filter, ProcessSet, Selection};
+use crate::model::filter::{Expr, Family, Filter, ProcessSet, Selection};
 use crate::model::{Scope, TcpState};
 
 pub use encode::Encoder;
@@ -111,6 +111,8 @@ pub struct FilterText {
     pids: Vec<u32>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     processes: Vec<String>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    expr: String,
 }
 
 impl From<&Filter> for FilterText {
@@ -137,12 +139,21 @@ impl From<&Filter> for FilterText {
                 .iter()
                 .map(ToString::to_string)
                 .collect(),
+            expr: filter
+                .expr
+                .as_ref()
+                .map_or_else(String::new, Expr::to_string),
         }
     }
 }
 
 impl FilterText {
-    /// The filter; what this version can't read of it wants everything.
+    /// The expression, for whoever knows its words; empty where there is none.
+    pub fn expr(&self) -> &str {
+        &self.expr
+    }
+
+    /// The filter but for its expression; what this version can't read of it wants everything.
     pub fn filter(&self) -> Filter {
         let ports = |text: &str| text.parse().unwrap_or_default();
         let states = self.states.iter().filter_map(|name| name.parse().ok());
@@ -167,6 +178,7 @@ impl FilterText {
                         .collect(),
                 },
             },
+            expr: None,
         }
     }
 }

@@ -18,6 +18,7 @@ use tcpwatch::model::filter::Filter;
 use tcpwatch::model::{
     Body, Holder, Holders, ProcessId, Program, Sample, Scope, Seen, SourceName, TcpState,
 };
+use tcpwatch::view::Asked;
 use tcpwatch::view::doctor::{Report, sentence};
 use tcpwatch::view::palette::ColorMode;
 
@@ -204,8 +205,11 @@ impl Fed {
             source: SourceName::SockDiag,
             body,
         };
-        self.until
-            .take(&told, &self.story.known, &Filter::default());
+        self.until.take(
+            &told,
+            &self.story.known,
+            &Asked::of(&Filter::default(), &self.story.known, told.at),
+        );
         self.until.progress()
     }
 }

@@ -7,8 +7,9 @@ use clap::Args;
 
 use crate::model::TcpState;
 use crate::model::filter::{
-    Family, Filter, Network, PortSet, ProcessName, ProcessSet, Selection, parse_pid,
+    Expr, Family, Filter, Network, PortSet, ProcessName, ProcessSet, Selection, parse_pid,
 };
+use crate::view::facts;
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Filter")]
@@ -41,6 +42,21 @@ pub(super) struct FilterArgs {
     /// IPv6 connections
     #[arg(short = '6', long = "ipv6")]
     ipv6: bool,
+    /// All of it in one expression, also of ages, queues and findings:
+    /// 'port 80 and state close-wait and age > 30s', 'not process nginx', 'finding any'
+    /// (docs/filter.md has the language)
+    #[arg(long, value_name = "EXPR", value_parser = expression)]
+    filter: Option<Said>,
+}
+
+/// What an expression asks for; nothing, when it is empty.
+#[derive(Clone, Debug)]
+struct Said(Option<Expr>);
+
+fn expression(text: &str) -> Result<Said, String> {
+    facts::parse(text)
+        .map(Said)
+        .map_err(|error| format!("column {}: {error}", error.column(text)))
 }
 
 impl FilterArgs {
@@ -74,6 +90,7 @@ impl FilterArgs {
                     names: self.process,
                 },
             },
+            expr: self.filter.and_then(|said| said.0),
         }
     }
 }

@@ -6,6 +6,8 @@
 use std::ffi::OsString;
 use std::path::Path;
 
+use crate::model::filter::expr::distance;
+
 /// The commands that have options as a live view has.
 const COMMANDS: [&str; 8] = [
     "list", "doctor", "wait", "record", "lab", "report", "export", "replay",
@@ -128,19 +130,8 @@ fn reading(command: &str, words: &[&str]) -> Option<String> {
 
 /// Whether a suggestion is that of a slip of the finger, and no wild guess.
 pub(super) fn is_near(written: &str, suggested: &str) -> bool {
-    let written: Vec<char> = written.trim_start_matches('-').chars().take(64).collect();
-    let suggested: Vec<char> = suggested.trim_start_matches('-').chars().take(64).collect();
-    let mut row: Vec<usize> = (0..=suggested.len()).collect();
-    for (down, letter) in written.iter().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = down + 1;
-        for (across, other) in suggested.iter().enumerate() {
-            let changed = diagonal + usize::from(letter != other);
-            diagonal = row[across + 1];
-            row[across + 1] = changed.min(diagonal + 1).min(row[across] + 1);
-        }
-    }
-    row[suggested.len()] <= 2 && written.first() == suggested.first()
+    let [written, suggested] = [written, suggested].map(|word| word.trim_start_matches('-'));
+    distance(written, suggested) <= 2 && written.chars().next() == suggested.chars().next()
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ pub struct Known {
     pub diagnosis: Diagnosis,
     changes: Vec<Change>,
     news: Vec<News>,
+    moved: u64,
 }
 
 impl Known {
@@ -25,6 +26,7 @@ impl Known {
             diagnosis: Diagnosis::new(settings),
             changes: Vec::new(),
             news: Vec::new(),
+            moved: 0,
         }
     }
 
@@ -36,6 +38,14 @@ impl Known {
             .take(observation, &self.changes, &self.tracker);
         self.news.clear();
         self.news.extend(self.diagnosis.news());
+        let is_news = !self.changes.is_empty() || !self.news.is_empty();
+        self.moved += u64::from(is_news || self.tracker.touched().next().is_some());
+    }
+
+    /// How many observations have shown something otherwise than before: as long as it is the same,
+    /// so is everything known.
+    pub const fn moved(&self) -> u64 {
+        self.moved
     }
 
     /// What followed for the connections from the observation taken in last, in order.

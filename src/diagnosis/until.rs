@@ -18,6 +18,9 @@ use crate::timeline::{ConnId, Connection, Listener, Side, Tracker};
 /// A finding waits so long for who holds its end: they are looked for at once, and named with it.
 const NAMED_WITHIN: Duration = Duration::from_millis(300);
 
+/// How often it is seen what has become old enough to be wanted.
+const AGED: Duration = Duration::from_millis(100);
+
 type Fast = foldhash::fast::RandomState;
 
 /// What is waited for.
@@ -125,6 +128,8 @@ pub trait Choose {
     fn wants_finding(&self, finding: &Finding, tracker: &Tracker) -> bool;
     /// Whether this listener is.
     fn wants_listener(&self, listener: &Listener, tracker: &Tracker) -> bool;
+    /// Whether a connection can come to be wanted without anything being observed of it.
+    fn depends_on_time(&self) -> bool;
 }
 
 /// How far a wait has come.
@@ -145,6 +150,8 @@ pub struct Until {
     at_least: Option<u64>,
     fail_on: FailOn,
     has_looked: bool,
+    /// When all were last looked at, since time has passed.
+    aged: Timestamp,
     /// Connections that are wanted, as long as the tracker may have them.
     matched: HashSet<ConnId, Fast>,
     seen: u64,
@@ -185,6 +192,7 @@ impl Until {
             at_least,
             fail_on,
             has_looked: false,
+            aged: Timestamp::default(),
             matched: HashSet::default(),
             seen: 0,
             open: BTreeSet::new(),
@@ -250,10 +258,16 @@ impl Until {
             }
         }
         let changed = known.changes().iter().map(crate::timeline::Change::conn);
-        for conn in changed.chain(tracker.touched().map(|(conn, _)| conn)) {
+        let news = known.news().iter().map(News::finding);
+        let found = news.flat_map(|finding| finding.subject.connections());
+        let touched = tracker.touched().map(|(conn, _)| conn);
+        for conn in changed.chain(touched).chain(found) {
             if let Some(connection) = tracker.get(conn) {
                 self.note(connection, choose);
             }
+        }
+        if choose.depends_on_time() && self.has_looked {
+            self.note_what_is_older(observation.at, tracker, choose);
         }
         self.note_listeners(tracker, choose);
         self.note_findings(observation.at, known, choose);
@@ -290,6 +304,19 @@ impl Until {
                 if has_been && self.ends.insert((conn, side)) {
                     self.reached += 1;
                 }
+            }
+        }
+    }
+
+    /// Time has passed for those that are not wanted yet.
+    fn note_what_is_older(&mut self, at: Timestamp, tracker: &Tracker, choose: &impl Choose) {
+        if at.since(self.aged) < AGED {
+            return;
+        }
+        self.aged = at;
+        for connection in tracker.connections() {
+            if connection.closed().is_none() {
+                self.note(connection, choose);
             }
         }
     }

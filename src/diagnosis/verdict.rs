@@ -5,6 +5,7 @@
 //! and what was not seen must not be made up: everything that the rules below do not decide is
 //! `unknown`.
 
+mod code;
 mod flow;
 
 use std::borrow::Cow;
@@ -14,41 +15,8 @@ use crate::diagnosis::lost::Lost;
 use crate::diagnosis::told::told_by_events;
 use crate::model::{Descriptor, TcpState};
 use crate::timeline::{Cause, Connection, Entry, Reason, Side, Span, Track, When, Why};
+pub use code::Code;
 use flow::{add_what_flowed, half_close};
-
-/// How a connection ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Code {
-    /// The peer refused.
-    Refused,
-    /// Nobody answered any more.
-    TimedOut,
-    /// A reset ended it, whoever sent it.
-    Aborted,
-    /// The first closer's FIN_WAIT2 ran out: the peer never closed.
-    Orphaned,
-    /// Both closed at once.
-    Simultaneous,
-    /// FIN and acknowledgement in both directions.
-    Orderly,
-    /// What was seen does not tell.
-    Unknown,
-}
-
-impl Code {
-    /// The word in machine output.
-    pub const fn token(self) -> &'static str {
-        match self {
-            Self::Refused => "refused",
-            Self::TimedOut => "timed-out",
-            Self::Aborted => "aborted",
-            Self::Orphaned => "orphaned",
-            Self::Simultaneous => "simultaneous",
-            Self::Orderly => "orderly",
-            Self::Unknown => "unknown",
-        }
-    }
-}
 
 /// How the first closer began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -100,6 +68,11 @@ pub struct Verdict {
     pub sentence: String,
 }
 
+/// How the connection ended, by the code alone.
+pub fn code(connection: &Connection) -> Code {
+    how_it_ended(connection).0
+}
+
 /// Judges a connection whose visible ends are all over.
 pub fn judge(connection: &Connection) -> Verdict {
     let (code, evidence) = how_it_ended(connection);
@@ -124,6 +97,11 @@ pub fn judge(connection: &Connection) -> Verdict {
         half_close,
         sentence,
     }
+}
+
+/// Its code alone, without the words.
+pub fn code_of(connection: &Connection) -> Code {
+    how_it_ended(connection).0
 }
 
 /// What the rules rest on, in the words of the sentence.

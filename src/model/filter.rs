@@ -4,6 +4,7 @@
 //! (either port, either address); what looks at one end ([`Selection`]) is asked only after the
 //! two ends have been paired, or it would tear them apart.
 
+pub mod expr;
 mod process;
 
 use std::fmt;
@@ -11,9 +12,11 @@ use std::net::IpAddr;
 use std::str::FromStr;
 
 use crate::model::tcp::StateSet;
-use crate::model::{Endpoint, FourTuple};
+use crate::model::{Endpoint, FourTuple, TcpState};
 
-pub use process::{ProcessName, ProcessSet, parse_pid};
+pub use expr::Expr;
+use expr::Term;
+pub use process::{NamePart, ProcessName, ProcessSet, parse_pid};
 
 /// A text that is not what the filter allows; the message names the text and what is allowed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -57,6 +60,12 @@ impl PortSet {
         Self {
             ranges: vec![(port, port)],
         }
+    }
+
+    /// The set of all from one port to another; `None` when there are none.
+    pub fn range(first: u16, last: u16) -> Option<Self> {
+        let ranges = vec![(first, last)];
+        (first <= last && first > 0).then_some(Self { ranges })
     }
 
     /// Whether the set allows every port.
@@ -141,7 +150,7 @@ fn parse_range(item: &str) -> Result<(u16, u16), FilterError> {
     Ok((first, last))
 }
 
-fn parse_port(text: &str) -> Result<u16, FilterError> {
+pub(in crate::model::filter) fn parse_port(text: &str) -> Result<u16, FilterError> {
     let digits_only = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     match text.parse() {
         Ok(port) if port != 0 && digits_only => Ok(port),
@@ -310,19 +319,62 @@ pub struct Filter {
     pub hosts: Vec<Network>,
     /// Asked of one end, after pairing.
     pub selection: Selection,
+    /// Asked of all that is known of a connection, beside the rest.
+    pub expr: Option<Expr>,
 }
 
 impl Filter {
     /// Sets of which each must hold either port. Mirrored, such a condition is itself, so both
     /// ends of a connection pass or neither does.
     pub fn port_groups(&self) -> impl Iterator<Item = &PortSet> {
-        [
+        let said = [
             &self.ports,
             &self.selection.local_ports,
             &self.selection.remote_ports,
-        ]
-        .into_iter()
-        .filter(|set| !set.is_any())
+        ];
+        let of_expr = self.expr.iter().flat_map(Expr::port_groups);
+        said.into_iter().chain(of_expr).filter(|set| !set.is_any())
+    }
+
+    /// Whether it chooses among connections once their ends are paired: some are hidden then, or
+    /// come to be shown in the middle of their lives.
+    pub fn chooses(&self) -> bool {
+        self.selection != Selection::default() || self.expr.is_some()
+    }
+
+    /// Whether it asks who holds an end.
+    pub fn asks_for_processes(&self) -> bool {
+        let of_expr = || self.expr.as_ref().is_some_and(Expr::asks_for_processes);
+        !self.selection.processes.is_any() || of_expr()
+    }
+
+    /// Whether it asks for listeners, by their state.
+    pub fn asks_for_listeners(&self) -> bool {
+        let is_theirs = |term: &Term| match term {
+            Term::State(states) | Term::Was(states) => {
+                states.iter().count() < TcpState::ALL.len() && states.contains(TcpState::Listen)
+            }
+            _ => false,
+        };
+        let of_expr = || {
+            self.expr
+                .as_ref()
+                .is_some_and(|expr| expr.any_term(is_theirs))
+        };
+        self.selection.states.contains(TcpState::Listen) || of_expr()
+    }
+
+    /// Whether it asks what was found.
+    pub fn asks_for_findings(&self) -> bool {
+        let is_such = |term: &Term| matches!(term, Term::Finding(_) | Term::Severity(..));
+        self.expr
+            .as_ref()
+            .is_some_and(|expr| expr.any_term(is_such))
+    }
+
+    /// Whether what it wants can become otherwise without anything being observed.
+    pub fn depends_on_time(&self) -> bool {
+        self.expr.as_ref().is_some_and(Expr::depends_on_time)
     }
 
     /// Whether a connection of this 4-tuple can be wanted. The same for both ends.
@@ -339,15 +391,8 @@ impl Filter {
 
     /// Whether a listener bound here can be the one that the connections come from.
     pub fn keeps_listener(&self, local: &Endpoint) -> bool {
-        let ports = [
-            &self.ports,
-            &self.selection.local_ports,
-            &self.selection.remote_ports,
-        ];
-        let any = ports.iter().all(|set| set.is_any());
-        any || ports
-            .iter()
-            .any(|set| !set.is_any() && set.allows(local.port()))
+        let mut groups = self.port_groups().peekable();
+        groups.peek().is_none() || groups.any(|set| set.allows(local.port()))
     }
 
     /// Whether connections from an address to a destination can be wanted. Their own ports are many,
@@ -394,6 +439,12 @@ impl fmt::Display for Filter {
             Some(Family::V4) => words.push("IPv4".into()),
             Some(Family::V6) => words.push("IPv6".into()),
             None => {}
+        }
+        if let Some(expr) = &self.expr {
+            words.push(match words.is_empty() {
+                true => expr.to_string(),
+                false => expr.as_part(),
+            });
         }
         f.write_str(&words.join(" and "))
     }
@@ -477,6 +528,7 @@ mod tests {
                 local_ports: ports("40000").unwrap(),
                 ..Selection::default()
             },
+            expr: None,
         };
         for (local, remote, kept) in [
             (40000, 50008, true),
@@ -521,6 +573,7 @@ mod tests {
                 },
                 ..Selection::default()
             },
+            expr: None,
         };
         assert_eq!(
             filter.to_string(),

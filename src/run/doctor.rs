@@ -31,9 +31,7 @@ use crate::timeline::{Listener, Tracker};
 use crate::view::doctor::{Elsewhere, Report};
 use crate::view::json::Layout;
 use crate::view::wall::WallClock;
-use crate::view::{
-    is_undecided, is_undecided_listener, json, wants, wants_finding, wants_listener,
-};
+use crate::view::{Asked, json};
 
 /// A listener that looks full is looked at again after this time, not before.
 const SECOND_LOOK: Duration = Duration::from_millis(200);
@@ -210,8 +208,13 @@ impl<'a> Practice<'a> {
         told.iter().any(|news| self.wants(news.finding()))
     }
 
+    /// What is asked for, of what is known by now.
+    fn asked(&self) -> Asked<'_> {
+        Asked::of(&self.config.filter, &self.known, self.now)
+    }
+
     fn wants(&self, finding: &Finding) -> bool {
-        wants_finding(&self.config.filter, finding, &self.known.tracker)
+        self.asked().wants_finding(finding)
     }
 
     /// Whether it is about something that was there when the processes were looked into.
@@ -260,14 +263,14 @@ impl<'a> Practice<'a> {
         let tracker = &self.known.tracker;
         let wanted = || {
             let all = tracker.connections();
-            all.filter(|connection| wants(&config.filter, connection))
+            all.filter(|connection| self.asked().wants(connection))
         };
         let findings = self.known.diagnosis.findings().filter(|finding| {
             finding.over.is_none() && self.is_looked_into(finding) && self.wants(finding)
         });
         let listeners = tracker
             .listeners()
-            .filter(|listener| wants_listener(&config.filter, listener, tracker));
+            .filter(|listener| self.asked().wants_listener(listener));
         let report = Report {
             filter: config.filter.clone(),
             netns: config.netns.as_ref().map(ToString::to_string),
@@ -296,18 +299,20 @@ impl<'a> Practice<'a> {
     /// How many connections and listeners in trouble may be of the processes asked for, for all that
     /// can be known.
     fn undecided(&self) -> usize {
-        let (filter, tracker) = (&self.config.filter, &self.known.tracker);
+        let (asked, tracker) = (self.asked(), &self.known.tracker);
         let connections = tracker.connections().filter(|connection| {
-            connection.opened() <= self.looked && is_undecided(filter, connection)
+            connection.opened() <= self.looked
+                && asked.is_undecided(connection, self.config.severity)
         });
         let listeners = tracker
             .listeners()
-            .filter(|listener| is_undecided_listener(filter, listener, tracker));
+            .filter(|listener| asked.is_undecided_listener(listener));
         let in_trouble = health(listeners, tracker);
         let in_trouble = in_trouble.iter().filter(|health| health.is_in_trouble());
         match connections.count() + in_trouble.count() {
             0 => 0,
-            undecided if may_hide(&filter.selection.processes) => undecided,
+            undecided if asked.filter.expr.is_some() => undecided,
+            undecided if may_hide(&asked.filter.selection.processes) => undecided,
             _ => 0,
         }
     }

@@ -10,26 +10,29 @@ use jiff::tz::TimeZone;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::cli::{Format, Live};
-use crate::diagnosis::{Known, News};
+use crate::diagnosis::{Known, News, Subject};
 use crate::lab::judge::Conclusion;
-use crate::model::filter::{Filter, Selection};
+use crate::model::filter::Filter;
 use crate::model::{Body, Observation, SourceName, SourceState, Timestamp};
 use crate::run::complain;
 use crate::run::live::{Flow, Show};
 use crate::source::host;
 use crate::timeline::{Came, Change, ConnId, Connection, Found, Owners, Side, Tracker};
+use crate::view::Asked;
 use crate::view::json::{self, Session, SourceInfo};
 use crate::view::palette::ColorMode;
 use crate::view::text::held::Owed;
 use crate::view::text::{self, Lines};
 use crate::view::wall::WallClock;
-use crate::view::{hidden_holders, wants, wants_finding};
 
 const WRITING: &str = "write to standard output";
 /// Bytes that are collected before they are written: some hundred lines.
 const ROOM: usize = 1 << 16;
 /// How often to look whether anybody still reads our output.
 pub(super) const READER_CHECK: Duration = Duration::from_secs(1);
+
+/// How often it is seen what has become old enough to be wanted.
+const AGED: Duration = Duration::from_millis(500);
 
 /// What the first line says beside what the sources say, and what is printed how.
 pub(super) struct Output<'a> {
@@ -59,6 +62,10 @@ pub(super) struct LineShow {
     from: Option<Timestamp>,
     /// Connections whose opening was shown, kept only where some are hidden.
     shown: HashSet<ConnId>,
+    /// The newest observation's time.
+    now: Timestamp,
+    /// When it was last seen what has become old enough.
+    aged: Timestamp,
     /// Whose holders are still to be said, in lines for people.
     owed: Owed,
     /// The opening batch is part of the first line.
@@ -79,7 +86,7 @@ impl LineShow {
             kernel,
             host,
             netns: opening.iter().find_map(netns_of),
-            hides: config.filter.selection != Selection::default(),
+            hides: config.filter.chooses(),
             from: None,
         };
         Self::of(output, opening)
@@ -102,6 +109,8 @@ impl LineShow {
             hides: output.hides || output.from.is_some(),
             from: output.from,
             shown: HashSet::new(),
+            now: Timestamp::default(),
+            aged: Timestamp::default(),
             owed: Owed::default(),
             told_until: opening.iter().map(|told| told.at).max().unwrap_or_default(),
             said_hidden: false,
@@ -178,36 +187,79 @@ impl LineShow {
 
     /// Shows a change, if its connection is wanted. A connection that comes to be wanted in the
     /// middle of its life is opened first, in the states that it leaves.
-    fn change(&mut self, changes: &[Change], connection: &Connection) -> anyhow::Result<()> {
+    fn change(
+        &mut self,
+        changes: &[Change],
+        connection: &Connection,
+        known: &Known,
+    ) -> anyhow::Result<()> {
         let Some(change) = changes.first() else {
             return Ok(());
         };
         if self.hides {
-            if !wants(&self.filter, connection) {
-                self.say_hidden(change, connection);
+            // Once wanted, it is shown to its end.
+            let is_shown = self.shown.contains(&connection.id());
+            if !is_shown && !self.asked(known).wants(connection) {
+                self.say_hidden(change, connection, known);
                 return Ok(());
             }
             let is_first = self.shown.insert(connection.id());
             if is_first && !matches!(change, Change::Opened { .. }) {
-                let opening = late_opening(changes, connection);
-                self.print(&opening, connection)?;
-                if self.format != Format::Json
-                    && let Change::Opened { at, .. } = opening
-                {
-                    self.owed.owe_all(connection, at);
-                }
+                self.open_late(changes, change.at(), connection)?;
             }
         }
         self.say_what_was_unsaid(connection);
         self.print(change, connection)
     }
 
+    fn open_late(
+        &mut self,
+        changes: &[Change],
+        at: Timestamp,
+        connection: &Connection,
+    ) -> anyhow::Result<()> {
+        let opening = late_opening(changes, at, connection);
+        self.print(&opening, connection)?;
+        if self.format != Format::Json {
+            self.owed.owe_all(connection, at);
+        }
+        Ok(())
+    }
+
+    /// Shows a connection that came to be wanted though it has not moved: by what was found of it,
+    /// or because time has passed.
+    fn show_unmoved(&mut self, connection: &Connection, known: &Known) -> anyhow::Result<()> {
+        let is_news = !self.shown.contains(&connection.id())
+            && connection.closed().is_none()
+            && self.asked(known).wants(connection);
+        if is_news {
+            self.shown.insert(connection.id());
+            self.open_late(&[], self.now, connection)?;
+        }
+        Ok(())
+    }
+
+    /// What is asked for, of what is known by the newest observation.
+    fn asked<'a>(&'a self, known: &'a Known) -> Asked<'a> {
+        Asked::of(&self.filter, known, self.now)
+    }
+
+    /// Shows what has become old enough. By observations, so that a replay says the same.
+    fn show_the_aged(&mut self, known: &Known) -> anyhow::Result<()> {
+        if !self.filter.depends_on_time() || self.now.since(self.aged) < AGED {
+            return Ok(());
+        }
+        self.aged = self.now;
+        let mut all = known.tracker.connections();
+        all.try_for_each(|connection| self.show_unmoved(connection, known))
+    }
+
     /// Once: whoever asks for a process would wait for its connections in vain.
-    fn say_hidden(&mut self, change: &Change, connection: &Connection) {
+    fn say_hidden(&mut self, change: &Change, connection: &Connection, known: &Known) {
         if self.said_hidden || !matches!(change, Change::Held { .. }) {
             return;
         }
-        if let Some(hidden) = hidden_holders(&self.filter, connection) {
+        if let Some(hidden) = self.asked(known).hidden_holders(connection) {
             self.said_hidden = true;
             complain(hidden);
         }
@@ -257,10 +309,23 @@ impl LineShow {
     }
 
     /// Shows what was found, if it is about something that is wanted.
-    fn news(&mut self, news: &[News], at: Timestamp, tracker: &Tracker) -> anyhow::Result<()> {
-        let wanted = news
-            .iter()
-            .filter(|news| !self.hides || wants_finding(&self.filter, news.finding(), tracker));
+    fn news(&mut self, news: &[News], at: Timestamp, known: &Known) -> anyhow::Result<()> {
+        if self.filter.expr.is_some() {
+            let found = news.iter().map(|news| &news.finding().subject);
+            for conn in found.flat_map(Subject::connections) {
+                if let Some(connection) = known.tracker.get(conn) {
+                    self.show_unmoved(connection, known)?;
+                }
+            }
+        }
+        let asked = Asked::of(&self.filter, known, at);
+        let shown = &self.shown;
+        let wanted = news.iter().filter(|news| {
+            let mut about = news.finding().subject.connections();
+            !self.hides
+                || about.any(|conn| shown.contains(&conn))
+                || asked.wants_finding(news.finding())
+        });
         match self.format {
             Format::Json => {
                 for news in wanted {
@@ -284,8 +349,7 @@ impl LineShow {
 
 /// An opening in the states that the ends are in before `changes`, of which the first is about
 /// this connection.
-fn late_opening(changes: &[Change], connection: &Connection) -> Change {
-    let at = changes[0].at();
+fn late_opening(changes: &[Change], at: Timestamp, connection: &Connection) -> Change {
     let leaves = |side: Side| {
         changes
             .iter()
@@ -327,18 +391,19 @@ impl Show for LineShow {
         if self.from.is_some_and(|from| observation.at < from) {
             return Ok(());
         }
+        self.now = observation.at;
         self.holders(observation.at, &known.tracker)?;
         self.observation(observation)?;
         let changes = known.changes();
         for index in 0..changes.len() {
             if let Some(connection) = known.tracker.get(changes[index].conn()) {
-                self.change(&changes[index..], connection)?;
+                self.change(&changes[index..], connection, known)?;
             }
         }
         if !known.news().is_empty() {
-            self.news(known.news(), observation.at, &known.tracker)?;
+            self.news(known.news(), observation.at, known)?;
         }
-        Ok(())
+        self.show_the_aged(known)
     }
 
     fn settle(&mut self, known: &Known, _: Timestamp) -> anyhow::Result<Flow> {

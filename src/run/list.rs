@@ -7,15 +7,16 @@ use std::time::Duration;
 use anyhow::Context;
 
 use crate::cli::{List, ListFormat};
-use crate::diagnosis::{Health, health};
+use crate::diagnosis::{Health, Known, Settings, health};
 use crate::model::filter::Filter;
-use crate::model::{Ask, Body, Observation, Scope, SockId, SourceName, SourceState, TcpState};
+use crate::model::filter::expr::Truth;
+use crate::model::{Ask, Body, Observation, Scope, SockId, SourceName, SourceState, Timestamp};
 use crate::run::doctor::beside::answers;
 use crate::run::{Outcome, complain, place};
 use crate::source::feed::Feed;
 use crate::timeline::{Connection, Owners, Side, Track, Tracker};
 use crate::view::plain::plain;
-use crate::view::{hidden_holders, json, text, wants_listener};
+use crate::view::{Asked, json, text};
 
 /// Looks once and prints what matches.
 pub(super) fn list(config: &List) -> anyhow::Result<Outcome> {
@@ -24,9 +25,11 @@ pub(super) fn list(config: &List) -> anyhow::Result<Outcome> {
     let scope = request.scope;
     let mut feed = Feed::open(config.source, request, Duration::ZERO, &mut observations)?;
     feed.look(&mut observations)?;
-    let mut tracker = Tracker::new(usize::MAX);
+    let mut known = Known::new(Tracker::new(usize::MAX), Settings::default());
+    let mut asks = Vec::new();
     for observation in &observations {
-        tracker.ingest(observation);
+        known.take(observation);
+        asks.extend(known.asks());
         tell(observation);
     }
     // The moment of the look: what comes after it is no age.
@@ -35,10 +38,12 @@ pub(super) fn list(config: &List) -> anyhow::Result<Outcome> {
         .map(|observation| observation.at)
         .max()
         .unwrap_or_default();
-    look_beside(&mut tracker, config, scope)?;
+    look_beside(&mut known, asks, (config, now), scope)?;
+    let asked = Asked::of(&config.filter, &known, now);
+    let tracker = &known.tracker;
     let mut selected: Vec<&Connection> = tracker
         .connections()
-        .filter(|connection| connection.is_selected_by(&config.filter.selection))
+        .filter(|connection| asked.wants(connection))
         .collect();
     // The kernel's order is that of its hash table: another one each time.
     selected.sort_by_key(|connection| {
@@ -47,13 +52,14 @@ pub(super) fn list(config: &List) -> anyhow::Result<Outcome> {
             (endpoint.port(), endpoint.addr())
         })
     });
-    let listeners = listeners(&tracker, &config.filter);
+    let listeners = listeners(asked);
     let is_empty = selected.is_empty() && listeners.as_ref().is_none_or(Vec::is_empty);
     if is_empty {
         let mut all = tracker.connections();
-        let hidden = all.find_map(|connection| hidden_holders(&config.filter, connection));
+        let hidden = all.find_map(|connection| asked.hidden_holders(connection));
         hidden.into_iter().for_each(complain);
     }
+    tell_unknown(asked);
     let text = match config.format {
         ListFormat::Json => json::list(selected.iter().copied(), listeners.as_deref(), now)? + "\n",
         ListFormat::Text if is_empty => {
@@ -89,35 +95,64 @@ pub(super) fn list(config: &List) -> anyhow::Result<Outcome> {
     })
 }
 
+/// Says of how many connections more an expression can't tell whether they match.
+fn tell_unknown(asked: Asked<'_>) {
+    if asked.filter.expr.is_none() {
+        return;
+    }
+    let all = asked.tracker.connections();
+    let unknown = all.filter(|connection| asked.truth(connection) == Truth::Unknown);
+    let more = match unknown.count() {
+        0 => return,
+        1 => "1 connection more may match".to_owned(),
+        count => format!("{count} connections more may match"),
+    };
+    complain(&format!(
+        "--filter: {more}: who holds it, its age or its queues are not known well enough"
+    ));
+}
+
 /// The listeners that are asked for by their state; `None` when none are.
-fn listeners<'a>(tracker: &'a Tracker, filter: &Filter) -> Option<Vec<Health<'a>>> {
-    let wanted = tracker
-        .listeners()
-        .filter(|listener| wants_listener(filter, listener, tracker));
-    let is_asked_for = filter.selection.states.contains(TcpState::Listen);
-    is_asked_for.then(|| health(wanted, tracker))
+fn listeners(asked: Asked<'_>) -> Option<Vec<Health<'_>>> {
+    let all = asked.tracker.listeners();
+    let wanted = all.filter(|listener| asked.wants_listener(listener));
+    asked
+        .filter
+        .asks_for_listeners()
+        .then(|| health(wanted, asked.tracker))
 }
 
 /// Looks who holds what will be shown, and asks how old states are that were there before.
-fn look_beside(tracker: &mut Tracker, config: &List, scope: Scope) -> anyhow::Result<()> {
-    // Who is asked for by its process is known only then.
+fn look_beside(
+    known: &mut Known,
+    asks: Vec<Ask>,
+    (config, now): (&List, Timestamp),
+    scope: Scope,
+) -> anyhow::Result<()> {
+    // Who is asked for by its process is known only then, and so are ages.
     let held_by_any = Filter {
         selection: config.filter.selection.held_by_any(),
+        // Whatever is found is found of who holds it, and how old it is.
+        expr: match config.filter.asks_for_findings() {
+            true => None,
+            false => config.filter.expr.clone(),
+        },
         ..config.filter.clone()
     };
-    let undated: Vec<SockId> = tracker
-        .asks()
+    let asked = Asked::of(&held_by_any, known, now);
+    let undated: Vec<SockId> = asks
+        .into_iter()
         .filter_map(|ask| match ask {
             Ask::Info(id) => Some(id),
             _ => None,
         })
         .collect();
     let wanted = || {
-        let all = tracker.connections();
-        let wanted = all.filter(|it| it.is_selected_by(&held_by_any.selection));
+        let all = asked.tracker.connections();
+        let wanted = all.filter(|it| asked.truth(it) != Truth::No);
         wanted.flat_map(Connection::visible).map(|(_, track)| track)
     };
-    let listening = listeners(tracker, &held_by_any).unwrap_or_default();
+    let listening = listeners(asked).unwrap_or_default();
     let listening = listening.iter().filter_map(|it| it.listener.inode);
     let inodes: BTreeSet<u32> = wanted()
         .filter_map(|track| track.last().inode)
@@ -133,11 +168,11 @@ fn look_beside(tracker: &mut Tracker, config: &List, scope: Scope) -> anyhow::Re
     }
     let [census, ages] = answers(&inodes, &undated, scope)?;
     for observation in census.iter().chain(&ages) {
-        tracker.ingest(observation);
+        known.take(observation);
         tell(observation);
     }
     let is_nobodys = |(_, track): (_, &Track)| track.owners() == Owners::Nobody;
-    let mut ends = tracker.connections().flat_map(Connection::visible);
+    let mut ends = known.tracker.connections().flat_map(Connection::visible);
     if ends.any(is_nobodys)
         && let Some(observation) = census.first()
         && let Body::Source(SourceState::Running { why: Some(why), .. }) = &observation.body

@@ -25,11 +25,11 @@ use crate::model::{Observation, Timestamp};
 use crate::run::clocks::clock_words;
 use crate::run::compressed::refuse_compressed;
 use crate::run::replay::extent::extent;
-use crate::run::replay::{given, tell_the_just_begun};
+use crate::run::replay::{given, recorded_filter, tell_the_just_begun};
 use crate::source::replay::{Input, Replay, allow_files};
 use crate::timeline::{ConnId, Connection, Totals, Tracker};
+use crate::view::Asked;
 use crate::view::report::{About, Queued, Shown, Summary, Way, Window};
-use crate::view::{hidden_holders, wants, wants_finding};
 use found::Found;
 use survey::Survey;
 
@@ -71,17 +71,17 @@ impl Loaded {
         walk.all(|told| {
             match told {
                 Told::Observation(observation) => survey.note(observation),
-                Told::Connection(shown) => {
+                Told::Connection(shown, known) => {
                     all += 1;
                     clocks.take(shown.connection);
-                    if wanted.has(&shown) {
+                    if wanted.has(&shown, known) {
                         summary.take(&shown);
                     } else if hidden.is_none() {
-                        hidden = wanted.hides(shown.connection);
+                        hidden = wanted.hides(&shown, known);
                     }
                 }
-                Told::Finding(finding, until, tracker) => {
-                    if wanted.has_finding(finding, tracker) {
+                Told::Finding(finding, until, known) => {
+                    if wanted.has_finding(finding, (known, until)) {
                         summary.findings.add(finding, until);
                     }
                 }
@@ -115,8 +115,8 @@ impl Loaded {
         let known = Some((self.read, self.about.last));
         let mut walk = Walk::new(self.replay.clone(), self.about.window, known, self.settings);
         walk.all(|told| match told {
-            Told::Connection(shown) if self.wanted.has(&shown) => each(&shown),
-            Told::Connection(_) | Told::Observation(_) | Told::Finding(..) => Ok(()),
+            Told::Connection(shown, known) if self.wanted.has(&shown, known) => each(&shown),
+            Told::Connection(..) | Told::Observation(_) | Told::Finding(..) => Ok(()),
         })
     }
 }
@@ -156,7 +156,11 @@ struct Wanted {
 
 impl Wanted {
     fn new(chosen: &Chosen, replay: &Replay, window: Window) -> Self {
-        let recorded = || replay.recordings().map(|one| one.header.filter.filter());
+        let recorded = || {
+            replay
+                .recordings()
+                .map(|one| recorded_filter(&one.header.filter))
+        };
         let said = chosen.filter.clone().map(|filter| vec![filter]);
         Self {
             filters: said.unwrap_or_else(|| recorded().collect()),
@@ -167,8 +171,8 @@ impl Wanted {
         }
     }
 
-    fn has(&self, shown: &Shown<'_>) -> bool {
-        self.chooses(shown.connection)
+    fn has(&self, shown: &Shown<'_>, known: &Known) -> bool {
+        self.chooses(shown, known)
             && (self.ways.is_empty() || self.ways.contains(&shown.way()))
             && (self.codes.is_empty() || shown.findings.iter().any(|it| self.has_code(it.code)))
             && (self.from.is_none() || shown.is_within())
@@ -179,7 +183,7 @@ impl Wanted {
     }
 
     /// Of what is about no connection: when none is chosen by what only connections have.
-    fn has_finding(&self, finding: &Finding, tracker: &Tracker) -> bool {
+    fn has_finding(&self, finding: &Finding, (known, at): (&Known, Timestamp)) -> bool {
         let filter = self.filter_of(finding.subject.host().unwrap_or(0));
         self.conns.is_empty()
             && self.ways.is_empty()
@@ -187,7 +191,7 @@ impl Wanted {
             && (self
                 .from
                 .is_none_or(|from| finding.over.is_none_or(|over| over >= from)))
-            && filter.is_none_or(|filter| wants_finding(filter, finding, tracker))
+            && filter.is_none_or(|filter| Asked::of(filter, known, at).wants_finding(finding))
     }
 
     fn filter_of(&self, host: u16) -> Option<&Filter> {
@@ -195,16 +199,18 @@ impl Wanted {
     }
 
     /// What hides that a connection may be wanted.
-    fn hides(&self, connection: &Connection) -> Option<&'static str> {
-        hidden_holders(self.filter_of(connection.scope().host)?, connection)
+    fn hides(&self, shown: &Shown<'_>, known: &Known) -> Option<&'static str> {
+        let filter = self.filter_of(shown.connection.scope().host)?;
+        Asked::of(filter, known, shown.until).hidden_holders(shown.connection)
     }
 
-    fn chooses(&self, connection: &Connection) -> bool {
+    fn chooses(&self, shown: &Shown<'_>, known: &Known) -> bool {
+        let connection = shown.connection;
         let filter = self.filter_of(connection.scope().host);
         let number = connection.id().0;
         let mut ranges = self.conns.iter();
         (self.conns.is_empty() || ranges.any(|(first, last)| (first..=last).contains(&&number)))
-            && filter.is_none_or(|filter| wants(filter, connection))
+            && filter.is_none_or(|filter| Asked::of(filter, known, shown.until).wants(connection))
     }
 
     /// What the user asked for, in words.
@@ -237,9 +243,10 @@ impl Wanted {
 /// What a pass tells.
 enum Told<'a> {
     Observation(&'a Observation),
-    Connection(Shown<'a>),
+    /// A connection, and all that was known with it.
+    Connection(Shown<'a>, &'a Known),
     /// Of a listener, or a destination, as it was at that time.
-    Finding(&'a Rc<Finding>, Timestamp, &'a Tracker),
+    Finding(&'a Rc<Finding>, Timestamp, &'a Known),
 }
 
 /// One pass.
@@ -304,19 +311,22 @@ impl Walk {
         self.last = self.last.max(self.end());
         let diagnosis = &self.known.diagnosis;
         for finding in &self.found.take_wide(diagnosis) {
-            tell(Told::Finding(finding, self.last, tracker))?;
+            tell(Told::Finding(finding, self.last, &self.known))?;
         }
         for connection in tracker.connections() {
             let findings = self.found.take(connection.id(), diagnosis);
             let queued = self.queued.get(&connection.id());
-            tell(Told::Connection(Shown {
-                connection,
-                until: self.last,
-                dropped: false,
-                from: self.window.from,
-                queued: queued.map_or(&[], Vec::as_slice),
-                findings: &findings,
-            }))?;
+            tell(Told::Connection(
+                Shown {
+                    connection,
+                    until: self.last,
+                    dropped: false,
+                    from: self.window.from,
+                    queued: queued.map_or(&[], Vec::as_slice),
+                    findings: &findings,
+                },
+                &self.known,
+            ))?;
         }
         Ok(())
     }
@@ -350,17 +360,21 @@ impl Walk {
         until: Timestamp,
         tell: &mut impl FnMut(Told<'_>) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
-        for connection in self.known.tracker.retired() {
+        let retired: Vec<Rc<Connection>> = self.known.tracker.retired().collect();
+        for connection in retired {
             let findings = self.found.take(connection.id(), &self.known.diagnosis);
             let queued = self.queued.remove(&connection.id()).unwrap_or_default();
-            tell(Told::Connection(Shown {
-                connection: &connection,
-                until,
-                dropped: true,
-                from: self.window.from,
-                queued: &queued,
-                findings: &findings,
-            }))?;
+            tell(Told::Connection(
+                Shown {
+                    connection: &connection,
+                    until,
+                    dropped: true,
+                    from: self.window.from,
+                    queued: &queued,
+                    findings: &findings,
+                },
+                &self.known,
+            ))?;
         }
         Ok(())
     }

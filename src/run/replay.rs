@@ -19,12 +19,14 @@ use crate::cli::when::{Extent, Use, When};
 use crate::cli::{Format, Replaying};
 use crate::model::Timestamp;
 use crate::model::filter::Filter;
+use crate::record::FilterText;
 use crate::record::recorder::later_parts;
 use crate::run::compressed::refuse_compressed;
 use crate::run::live::{Message, TO_END};
 use crate::run::replay::extent::extent;
 use crate::run::{Outcome, complain, signals};
 use crate::source::replay::{Ending, Input, Replay, ReplayError, allow_files};
+use crate::view::facts;
 use crate::view::plain::plain;
 use crate::view::tui::Input as Key;
 use crate::view::tui::terminal::end_on_panic;
@@ -131,9 +133,17 @@ fn filter(config: &Replaying, replay: &Replay) -> Filter {
         // What one of several was not asked for is not hidden in the others.
         first
             .filter(|first| all.all(|other| other == *first))
-            .map_or_else(Filter::default, |filter| filter.filter())
+            .map_or_else(Filter::default, recorded_filter)
     };
     config.filter.clone().unwrap_or_else(recorded)
+}
+
+/// A filter as it was recorded. What this version can't read of it wants everything.
+pub(super) fn recorded_filter(recorded: &FilterText) -> Filter {
+    Filter {
+        expr: facts::parse(recorded.expr()).ok().flatten(),
+        ..recorded.filter()
+    }
 }
 
 /// When that is; `option` says whose time it is.

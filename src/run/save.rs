@@ -24,19 +24,16 @@ use crate::view::export::{Format, screen};
 use crate::view::palette::Background;
 use crate::view::report::{About, Losses, Shown, Summary};
 use crate::view::size::size;
+use crate::view::tui::Listed;
 
 /// What the screen shows.
 pub(super) struct Scene<'a> {
     /// Its cells, as they were drawn, and what on.
     pub(super) cells: (&'a Buffer, Background),
+    /// What it lists.
+    pub(super) listed: Listed<'a>,
     /// What it is about.
     pub(super) about: About,
-    /// Everything that is known at the moment that is shown.
-    pub(super) known: &'a Known,
-    /// What of it is shown.
-    pub(super) connections: Vec<&'a Connection>,
-    /// The moment.
-    pub(super) at: Timestamp,
     /// What was missed.
     pub(super) losses: Losses,
     /// From which age on states count.
@@ -89,14 +86,15 @@ fn put(format: Format, scene: &Scene<'_>, out: &mut dyn Write) -> anyhow::Result
         return Ok("the screen".to_owned());
     }
     let all: Vec<(&Connection, Vec<Rc<Finding>>)> = scene
+        .listed
         .connections
         .iter()
-        .map(|one| (*one, found(one, scene.known)))
+        .map(|one| (*one, found(one, scene.listed.known)))
         .collect();
-    let shown = || all.iter().map(|one| shown(one, scene.at));
+    let shown = || all.iter().map(|one| shown(one, scene.listed.at));
     let mut summary = Summary::new(scene.older_than);
     shown().for_each(|one| summary.take(&one));
-    summary.totals = scene.known.tracker.totals();
+    summary.totals = scene.listed.known.tracker.totals();
     summary.losses = scene.losses.clone();
     let each = |each: Each<'_>| shown().try_for_each(|one| each(&one));
     let left_out = write(format, (&scene.about, &summary), each, out)?;

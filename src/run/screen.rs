@@ -18,7 +18,6 @@ use crate::run::live::{Flow, Message, Show};
 use crate::run::load::survey::Survey;
 use crate::run::record::in_words;
 use crate::run::save::{Scene, save};
-use crate::timeline::Connection;
 use crate::view::palette::Background;
 use crate::view::tui::terminal::{Guard, spawn_keys};
 use crate::view::tui::{App, Input, Reaction, draw};
@@ -76,22 +75,20 @@ impl ScreenShow {
             .guard
             .draw_and_keep(|frame| draw(frame, app, known, now))
             .context("draw on the terminal")?;
-        let (picture, at) = app.picture(known, now);
-        let connections: Vec<&Connection> = app.shown(picture).collect();
-        let netns = connections.first().and_then(|one| one.scope().netns);
-        let filter = app.filter_text().to_owned();
-        let said = save(
-            name,
-            &Scene {
-                cells: (&cells, Background::default()),
-                about: self.survey.about_live(netns, at, filter),
-                known: picture,
-                connections,
-                at,
-                losses: self.survey.losses.clone(),
-                older_than: self.older_than,
-            },
-        );
+        let listed = app.listed(known, now);
+        let first = listed.connections.first();
+        let netns = first.and_then(|one| one.scope().netns);
+        let about = self
+            .survey
+            .about_live(netns, listed.at, listed.filter.clone());
+        let scene = Scene {
+            cells: (&cells, Background::default()),
+            listed,
+            about,
+            losses: self.survey.losses.clone(),
+            older_than: self.older_than,
+        };
+        let said = save(name, &scene);
         app.say(said);
         self.is_stale = true;
         Ok(())

@@ -18,8 +18,8 @@ use crate::model::{Body, Observation, SourceName, SourceState, Timestamp};
 use crate::run::live::{Flow, Show, watch_with};
 use crate::run::{Outcome, list};
 use crate::source::holders::may_hide;
-use crate::view::json;
 use crate::view::waiting::{self, Ended, Waited};
+use crate::view::{Asked, json};
 
 /// How long a first whole look may take beyond the time, until that is trouble.
 const FIRST_LOOK: Duration = Duration::from_secs(5);
@@ -98,6 +98,7 @@ impl WaitShow {
     fn unknown(&self) -> usize {
         match self.until.unknown() {
             0 => 0,
+            unknown if self.filter.expr.is_some() => unknown,
             unknown if may_hide(&self.filter.selection.processes) => unknown,
             _ => 0,
         }
@@ -115,7 +116,8 @@ impl Show for WaitShow {
         if self.result.is_some() && !self.has_only_timed_out() {
             return Ok(());
         }
-        self.until.take(observation, known, &self.filter);
+        let asked = Asked::of(&self.filter, known, observation.at);
+        self.until.take(observation, known, &asked);
         // What had happened in time, and is told after it.
         let in_time = self.deadline().is_some_and(|end| observation.at <= end);
         if self.has_only_timed_out() && in_time && self.until.progress() != Progress::Waiting {

@@ -9,10 +9,10 @@ use std::sync::Arc;
 
 use crate::model::filter::ProcessSet;
 use crate::model::{
-    Ask, Descriptor, Holder, Holders, InfoAnswer, ProcessId, Scope, Seen, SockId, TcpState,
-    Timestamp,
+    Ask, Descriptor, Holder, Holders, InfoAnswer, ProcessId, Program, Scope, Seen, SockId,
+    TcpState, Timestamp,
 };
-use crate::timeline::{Change, EndRef, Listener, MarkKind, Track, Tracker, When};
+use crate::timeline::{Change, EndRef, Listener, MarkKind, Process, Track, Tracker, When};
 
 /// So many sets of holders are kept of an end: the first, and the newest others.
 pub const SETS: usize = 32;
@@ -149,13 +149,23 @@ impl Track {
 
     /// Whether one of these processes holds the end, has held it, or has made one of its calls.
     pub fn has_been_of(&self, wanted: &ProcessSet) -> bool {
+        self.has_been_with(
+            |program| wanted.has(program),
+            |by| wanted.has_caller(by.pid, by.comm),
+        )
+    }
+
+    /// The same of processes that are told by their holding, or by their calls.
+    pub fn has_been_with(
+        &self,
+        holds: impl Fn(&Program) -> bool,
+        calls: impl Fn(&Process) -> bool,
+    ) -> bool {
         let mut sets = self.holdings.iter().map(|set| &set.holders);
         let steps = self.spans().iter().filter_map(|span| span.why.by);
-        let calls = self.marks().iter().filter_map(|mark| mark.by);
-        sets.any(|set| set.iter().any(|holder| wanted.has(&holder.program)))
-            || steps
-                .chain(calls)
-                .any(|by| wanted.has_caller(by.pid, by.comm))
+        let marks = self.marks().iter().filter_map(|mark| mark.by);
+        sets.any(|set| set.iter().any(|holder| holds(&holder.program)))
+            || steps.chain(marks).any(|by| calls(&by))
     }
 
     fn hold(&mut self, holding: Holding) {

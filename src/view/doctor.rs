@@ -247,6 +247,7 @@ impl<'a> Report<'a> {
                 remote_ports: selection.remote_ports.clone(),
                 ..Selection::default()
             },
+            expr: None,
             ..self.filter.clone()
         };
         counted.to_string()

@@ -26,7 +26,10 @@
 mod act;
 mod axis;
 mod choice;
+mod copied;
+mod cursor;
 mod details;
+mod draw;
 mod findings;
 mod fit;
 mod header;
@@ -37,38 +40,45 @@ mod ladder;
 mod lane;
 mod lanes;
 mod list;
+mod listed;
+mod mouse;
 pub mod playback;
+mod prompt;
+mod query;
+mod rows;
 mod scroll;
 mod sign;
 pub mod terminal;
 mod theme;
+mod viewport;
 mod waiting;
 mod whole;
 
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
-use ratatui::Frame;
-use ratatui::buffer::Buffer;
 use ratatui::crossterm::event::{KeyEvent, MouseEvent};
-use ratatui::layout::{Constraint, Layout, Rect};
-use ratatui::text::{Line, Span};
-use ratatui::widgets::Widget;
 
-use crate::diagnosis::{Diagnosis, Finding, Known, Severity};
+use crate::diagnosis::Known;
 use crate::model::filter::Filter;
 use crate::model::{Observation, TcpState, Timestamp};
-use crate::timeline::{ConnId, Connection, Side, Tracker};
+use crate::timeline::{Connection, Side};
 use crate::view::palette::ColorMode;
-use crate::view::plain::plain;
-use axis::Zoom;
-use choice::{Chosen, Focus, Window};
+use choice::Choice;
+use draw::View;
+pub use draw::draw;
 use fit::{cut, pad, shorten, shorten_both, wrap};
 pub use heard::Heard;
-use keys::{Action, Mode};
-use playback::{Playback, Prompt, Standing, Travel};
+use keys::Mode;
+pub use listed::Listed;
+use mouse::Places;
+use playback::{Playback, Travel};
+use prompt::{Prompt, Wanted};
+use query::Query;
+use rows::Rows;
 use scroll::Scroll;
 use theme::Theme;
+use viewport::Viewport;
 
 /// What the screen is told by the terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,66 +158,23 @@ pub struct App {
     /// The help covers the screen.
     is_helping: bool,
     follow: Follow,
-    focus: Focus,
-    list: Window,
-    lanes: Window,
+    rows: Rows,
+    choice: Choice,
     found: findings::Choice,
+    viewport: Viewport,
     /// Of the texts about one connection.
     scroll: Scroll,
-    zoom: Zoom,
-    /// Rows of the list when it was last drawn.
-    page: usize,
+    help: Scroll,
+    /// Where things are, as they were last drawn.
+    places: Places,
     /// Where the replay stands; `None` when it is the present that is shown.
     playback: Option<Playback>,
     prompt: Option<Prompt>,
-    /// Said in place of the last line, until the next key.
+    /// What was last looked for.
+    search: Option<Query>,
+    /// Said in place of the footer until the next key.
     said: Option<String>,
-}
-
-/// One picture: what it is made of.
-struct View<'a> {
-    /// The connections of the picture.
-    picture: &'a Tracker,
-    /// What is wrong with them.
-    diagnosis: &'a Diagnosis,
-    /// The connections as they are known now.
-    tracker: &'a Tracker,
-    heard: &'a Heard,
-    theme: Theme,
-    netns: Option<&'a str>,
-    /// The moment that is shown.
-    at: Timestamp,
-    now: Timestamp,
-    is_live: bool,
-    playback: Option<&'a Playback>,
-}
-
-impl View<'_> {
-    const fn is_paused(&self) -> bool {
-        match self.playback {
-            Some(playback) => !matches!(playback.standing, Standing::Playing),
-            None => !self.is_live,
-        }
-    }
-
-    const fn mode(&self) -> Mode {
-        mode(self.playback)
-    }
-
-    /// What was found of an end by the moment that is shown, and may be over.
-    fn findings_of(&self, conn: ConnId, side: Side) -> impl Iterator<Item = &Finding> {
-        let all = self.diagnosis.about(conn);
-        all.filter(move |finding| finding.subject.is_about(conn, side))
-    }
-
-    /// How bad the worst is that holds of a connection, or of one of its ends, or has happened to it.
-    fn worst_of(&self, conn: ConnId, side: Option<Side>) -> Option<Severity> {
-        let all = self.diagnosis.about(conn);
-        all.filter(|finding| finding.over.is_none())
-            .filter(|finding| side.is_none_or(|side| finding.subject.is_about(conn, side)))
-            .map(|finding| finding.severity)
-            .max()
-    }
+    is_mouse_heard: bool,
 }
 
 impl App {
@@ -222,22 +189,24 @@ impl App {
             screen: Screen::Main,
             is_helping: false,
             follow: Follow::Live,
-            focus: Focus::Unset,
-            list: Window::default(),
+            rows: Rows::default(),
+            choice: Choice::default(),
             found: findings::Choice::default(),
+            viewport: Viewport::default(),
             scroll: Scroll::default(),
-            lanes: Window::default(),
-            zoom: Zoom::default(),
-            page: 1,
+            help: Scroll::from_the_top(),
+            places: Places::default(),
             playback: None,
             prompt: None,
+            search: None,
             said: None,
+            is_mouse_heard: true,
         }
     }
 
     /// Chooses whichever connection was seen last, until the user chooses another.
     pub const fn follow_newest(&mut self) {
-        self.focus = Focus::Newest;
+        self.choice.follow_newest();
     }
 
     /// Names the network namespace that is looked into.
@@ -247,7 +216,7 @@ impl App {
 
     /// Shows as much time as is `wanted`, until the user zooms.
     pub fn show_span(&mut self, wanted: Duration) {
-        self.zoom = Zoom::showing(wanted);
+        self.viewport.show_span(wanted);
     }
 
     /// Stops the picture at `now`, as the key does.
@@ -278,36 +247,31 @@ impl App {
         self.heard = heard;
     }
 
-    /// Says this in place of the last line, until the next key.
+    /// Says what is wrong with the time that was typed, which can be typed on.
+    pub fn refuse_time(&mut self, typed: String, error: String) {
+        let mut prompt = Prompt::new(Wanted::Time, typed);
+        prompt.refuse(None, error);
+        self.prompt = Some(prompt);
+    }
+
+    /// For a light terminal, or for a dark one.
+    fn toggle_background(&mut self) {}
+
+    /// Says something in place of the footer, until the next key.
     pub fn say(&mut self, text: String) {
         self.said = Some(text);
     }
+}
 
-    /// What the picture is made of, and its moment: those of the pause, when it is paused.
-    pub fn picture<'a>(&'a self, known: &'a Known, now: Timestamp) -> (&'a Known, Timestamp) {
-        (self.follow.picture(known), self.follow.at(now))
-    }
-
-    /// The connections of a picture that the list shows.
-    pub fn shown<'a>(&'a self, picture: &'a Known) -> impl Iterator<Item = &'a Connection> {
-        let chosen = Chosen {
-            tracker: &picture.tracker,
-            filter: &self.filter,
-        };
-        chosen.from(ConnId(0))
-    }
-
-    /// What the list is filtered by, in words.
-    pub fn filter_text(&self) -> &str {
-        &self.filter_text
-    }
-
-    /// Says what is wrong with the time that was typed, which can be typed on.
-    pub fn refuse_time(&mut self, typed: String, error: String) {
-        self.prompt = Some(Prompt {
-            text: typed,
-            error: Some(error),
-        });
+impl Screen {
+    /// The one behind it, round about.
+    const fn next(self) -> Self {
+        match self {
+            Self::Main => Self::Whole,
+            Self::Whole => Self::Ladder,
+            Self::Ladder => Self::Findings,
+            Self::Findings => Self::Main,
+        }
     }
 }
 
@@ -332,169 +296,6 @@ impl Follow {
             Self::Paused { at, .. } => *at,
         }
     }
-}
-
-/// Below this nothing can be read.
-const LEAST: (u16, u16) = (40, 10);
-
-/// Draws the picture of `now`, or of the moment of the pause. It changes `app` only in what part
-/// of the list is in sight.
-pub fn draw(frame: &mut Frame<'_>, app: &mut App, known: &Known, now: Timestamp) {
-    let area = frame.area();
-    let buffer = frame.buffer_mut();
-    if area.width < LEAST.0 || area.height < LEAST.1 {
-        draw_too_small(buffer, area);
-        return;
-    }
-    let picture = app.follow.picture(known);
-    let view = View {
-        picture: &picture.tracker,
-        diagnosis: &picture.diagnosis,
-        tracker: &known.tracker,
-        heard: &app.heard,
-        theme: app.theme,
-        netns: app.netns.as_deref(),
-        at: app.follow.at(now),
-        now,
-        is_live: matches!(app.follow, Follow::Live),
-        playback: app.playback.as_ref(),
-    };
-    let [head, body, foot] = Layout::vertical([
-        Constraint::Length(if area.height < 16 { 2 } else { 3 }),
-        Constraint::Fill(1),
-        Constraint::Length(1),
-    ])
-    .areas(area);
-    header::draw(buffer, head, &view, (&app.filter, &app.filter_text));
-    match &app.prompt {
-        Some(prompt) => prompt
-            .line(app.theme.strong(), app.theme.alert())
-            .render(foot, buffer),
-        None => match &app.said {
-            Some(said) => {
-                Line::styled(format!(" {}", plain(said)), app.theme.strong()).render(foot, buffer)
-            }
-            None => draw_footer(buffer, foot, &view, app.screen),
-        },
-    }
-    if app.is_helping {
-        help::draw(buffer, body, &view);
-        return;
-    }
-    let chosen = Chosen {
-        tracker: view.picture,
-        filter: &app.filter,
-    };
-    if app.screen == Screen::Findings {
-        app.page = findings::draw(buffer, body, &view, chosen, &mut app.found, app.zoom);
-        return;
-    }
-    let Some(focus) = app.focus.settle(chosen) else {
-        waiting::draw(buffer, body, &view, (&app.filter, &app.filter_text));
-        return;
-    };
-    let panes = match app.screen {
-        Screen::Whole | Screen::Ladder => Panes::of_one(body),
-        Screen::Main | Screen::Findings => Panes::of(body),
-    };
-    app.page = list::capacity(panes.list.height).max(1);
-    let rows = app
-        .list
-        .rows(chosen, focus, list::capacity(panes.list.height));
-    list::draw(buffer, panes.list, &view, chosen, &rows, Some(focus));
-    let rows = app
-        .lanes
-        .rows(chosen, focus, lanes::capacity(panes.lanes.height));
-    lanes::draw(buffer, panes.lanes, &view, app.zoom, &rows, Some(focus));
-    let Some(connection) = view.picture.get(focus) else {
-        return;
-    };
-    let (area, scroll) = (panes.details, &mut app.scroll);
-    match app.screen {
-        Screen::Whole => whole::draw(buffer, area, &view, connection, scroll),
-        Screen::Ladder => ladder::draw(buffer, area, &view, connection, scroll),
-        Screen::Main | Screen::Findings => details::draw(buffer, area, &view, connection),
-    }
-}
-
-/// Where the panes are.
-struct Panes {
-    list: Rect,
-    lanes: Rect,
-    details: Rect,
-}
-
-impl Panes {
-    /// Details go first when it is narrow; lanes come in pairs below their axis.
-    fn of(body: Rect) -> Self {
-        let details = if body.height < 14 {
-            0
-        } else {
-            body.height * 2 / 5
-        };
-        let rest = body.height - details;
-        let pairs = (rest / 2).saturating_sub(1) / 2;
-        let lanes = 1 + 2 * pairs.max(1);
-        Self::so_high(body, lanes, details)
-    }
-
-    /// One row of the list, one pair of lanes, and all about it.
-    fn of_one(body: Rect) -> Self {
-        let lanes = 3.min(body.height.saturating_sub(2));
-        Self::so_high(body, lanes, body.height.saturating_sub(2 + lanes))
-    }
-
-    fn so_high(body: Rect, lanes: u16, details: u16) -> Self {
-        let [list, lanes, details] = Layout::vertical([
-            Constraint::Fill(1),
-            Constraint::Length(lanes),
-            Constraint::Length(details),
-        ])
-        .areas(body);
-        Self {
-            list,
-            lanes,
-            details,
-        }
-    }
-}
-
-fn draw_too_small(buffer: &mut Buffer, area: Rect) {
-    let (width, height) = LEAST;
-    let text = format!(
-        "too small: {}x{}, needs {width}x{height}",
-        area.width, area.height
-    );
-    let lines = wrap(&text, area.width.into());
-    for (y, line) in (area.y..area.bottom()).zip(lines) {
-        Line::raw(line).render(Rect::new(area.x, y, area.width, 1), buffer);
-    }
-}
-
-fn draw_footer(buffer: &mut Buffer, area: Rect, view: &View<'_>, screen: Screen) {
-    let hints = keys::bindings(view.mode()).filter_map(|binding| match (binding.action, screen) {
-        (Action::Findings, Screen::Findings) => Some(("f", "back")),
-        (Action::Enter, Screen::Findings) => Some(("Enter", "go to it")),
-        (Action::Enter, Screen::Whole) => Some(("Enter", "back")),
-        _ => binding.hint,
-    });
-    let mut hints: Vec<(&str, &str)> = hints.collect();
-    let width = |hints: &[(&str, &str)]| -> usize {
-        let widths = hints
-            .iter()
-            .map(|(key, does)| key.chars().count() + does.len() + 3);
-        widths.sum()
-    };
-    // The last one names the help, which has them all.
-    while hints.len() > 1 && width(&hints) > usize::from(area.width) {
-        hints.remove(hints.len() - 2);
-    }
-    let mut spans = Vec::new();
-    for (key, does) in hints {
-        spans.push(Span::styled(format!(" {key}"), view.theme.strong()));
-        spans.push(Span::raw(format!(" {does} ")));
-    }
-    Line::from(spans).render(area, buffer);
 }
 
 /// What is printed in place of an end that no source shows: it is on another host, in another

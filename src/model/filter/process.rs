@@ -29,6 +29,10 @@ pub struct ProcessSet {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProcessName(Box<str>);
 
+/// A part of the name of a process, in either case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamePart(Box<str>);
+
 impl ProcessSet {
     /// Whether every process is wanted, and one that is not known too.
     pub const fn is_any(&self) -> bool {
@@ -69,10 +73,8 @@ impl ProcessSet {
 impl ProcessName {
     /// The name as the kernel keeps it.
     fn is_comm(&self, comm: Comm) -> bool {
-        let bytes = comm.0;
-        let length = bytes.iter().position(|&byte| byte == 0);
         let wanted = self.0.as_bytes();
-        bytes[..length.unwrap_or(bytes.len())] == wanted[..wanted.len().min(NAME_KEPT)]
+        *kept(&comm) == wanted[..wanted.len().min(NAME_KEPT)]
     }
 
     /// The first word of a command line, or the last part of its path.
@@ -84,13 +86,57 @@ impl ProcessName {
     /// The script of an interpreter: the first word behind its name that is no option. What an
     /// option is given as a word of its own (`-W error`) is taken for the script.
     fn is_script_of(&self, cmdline: &str) -> bool {
-        let mut words = cmdline.split(' ').filter(|word| !word.is_empty());
-        let is_script = words.next().is_some_and(is_interpreter);
-        // With these, what follows is a program, or the name of a module.
-        let mut arguments = words.take_while(|word| !matches!(*word, "-c" | "-e" | "-m"));
-        let script = arguments.find(|word| !word.starts_with('-'));
-        is_script && script.is_some_and(|path| *self.0 == *path || *self.0 == *file_of(path))
+        script_of(cmdline).is_some_and(|path| *self.0 == *path || *self.0 == *file_of(path))
     }
+}
+
+impl NamePart {
+    /// A part of a name; `None` of no letters.
+    pub fn new(text: &str) -> Option<Self> {
+        (!text.is_empty()).then(|| Self(text.into()))
+    }
+
+    /// As the user spells it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether it is in one of the names of a process: the kernel's, its command's, its script's.
+    pub fn is_of(&self, program: &Program) -> bool {
+        let is_in = |text: &str| self.is_in(text.as_bytes());
+        self.is_of_comm(program.comm)
+            || program.cmdline.as_deref().is_some_and(|line| {
+                let first = line.split(' ').next().unwrap_or_default();
+                is_in(first) || script_of(line).is_some_and(is_in)
+            })
+    }
+
+    /// Whether it is in the name that the kernel keeps.
+    pub fn is_of_comm(&self, comm: Comm) -> bool {
+        self.is_in(kept(&comm))
+    }
+
+    fn is_in(&self, text: &[u8]) -> bool {
+        let part = self.0.as_bytes();
+        let mut places = text.windows(part.len());
+        places.any(|place| place.eq_ignore_ascii_case(part))
+    }
+}
+
+/// The name without what fills it up.
+fn kept(comm: &Comm) -> &[u8] {
+    let length = comm.0.iter().position(|&byte| byte == 0);
+    &comm.0[..length.unwrap_or(comm.0.len())]
+}
+
+/// The script that an interpreter was given.
+fn script_of(cmdline: &str) -> Option<&str> {
+    let mut words = cmdline.split(' ').filter(|word| !word.is_empty());
+    let is_script = words.next().is_some_and(is_interpreter);
+    // With these, what follows is a program, or the name of a module.
+    let mut arguments = words.take_while(|word| !matches!(*word, "-c" | "-e" | "-m"));
+    let script = arguments.find(|word| !word.starts_with('-'));
+    script.filter(|_| is_script)
 }
 
 fn file_of(path: &str) -> &str {
@@ -212,6 +258,22 @@ mod tests {
             assert!(!wanted.has(&program(7, "main", Some(line))), "{line}");
         }
         assert!(named(&["/srv/a.rb"]).has(&program(7, "ruby", Some("ruby3.1 /srv/a.rb"))));
+    }
+
+    #[test]
+    fn a_part_of_a_name_is_found_in_either_case() {
+        let server = program(
+            7,
+            "Gunicorn",
+            Some("/usr/bin/python3.13 -u /srv/orders-api.py x"),
+        );
+        for part in ["guni", "CORN", "python3", "/bin/", "Orders-API"] {
+            assert!(NamePart::new(part).unwrap().is_of(&server), "{part}");
+        }
+        for part in ["nginx", "x", "-u", "gunicorn-and-more"] {
+            assert!(!NamePart::new(part).unwrap().is_of(&server), "{part}");
+        }
+        assert_eq!(NamePart::new(""), None);
     }
 
     #[test]

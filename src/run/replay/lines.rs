@@ -10,7 +10,6 @@ use jiff::tz::TimeZone;
 
 use crate::cli::Replaying;
 use crate::cli::when::{Use, When};
-use crate::model::filter::Selection;
 use crate::model::{Body, Observation, Timestamp};
 use crate::run::clocks::complain_of;
 use crate::run::lines::{LineShow, Output};
@@ -50,7 +49,7 @@ pub(super) fn print(
         kernel: header.map_or_else(String::new, |header| header.kernel.clone()),
         host: header.map_or_else(String::new, |header| header.host.clone()),
         netns: header.and_then(|header| header.netns),
-        hides: config.filter.is_some() || wanted.selection != Selection::default(),
+        hides: config.filter.is_some() || wanted.chooses(),
         from,
     };
     let mut show = LineShow::of(output, &opening)?;

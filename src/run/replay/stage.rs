@@ -142,22 +142,18 @@ impl Stage {
     /// Saves what is shown under that name; `cells` are those of the screen. It says what came of it.
     pub(in crate::run) fn save(&mut self, name: &str, cells: &Buffer) {
         let (world, now) = (self.player.world(), self.player.position());
-        let (picture, at) = self.app.picture(world.known(), now);
+        let listed = self.app.listed(world.known(), now);
         let stopped = now < self.player.end();
-        let shown = (Window::default(), self.app.filter_text().to_owned());
+        let shown = (Window::default(), listed.filter.clone());
         let survey = world.survey();
-        let said = save(
-            name,
-            &Scene {
-                cells: (cells, Background::default()),
-                about: survey.about(world.replay(), now, stopped, shown),
-                known: picture,
-                connections: self.app.shown(picture).collect(),
-                at,
-                losses: survey.losses.clone(),
-                older_than: self.older_than,
-            },
-        );
+        let scene = Scene {
+            cells: (cells, Background::default()),
+            listed,
+            about: survey.about(world.replay(), now, stopped, shown),
+            losses: survey.losses.clone(),
+            older_than: self.older_than,
+        };
+        let said = save(name, &scene);
         self.app.say(said);
     }
 

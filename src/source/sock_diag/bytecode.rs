@@ -204,6 +204,7 @@ mod tests {
             },
             hosts: hosts.iter().map(|host| host.parse().unwrap()).collect(),
             selection: Selection::default(),
+            expr: None,
         }
     }
 

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use crate::diagnosis::{Settings, Severity};
-use crate::model::filter::{Family, Filter, Network, ProcessName};
+use crate::model::filter::{Expr, Family, Filter, Network, ProcessName};
 use crate::view::plain::quoted;
 
 /// The filter's options, each with a space before it.
@@ -39,6 +39,13 @@ pub(super) fn of_filter(filter: &Filter) -> String {
             "process",
             joined(processes.names.iter().map(ProcessName::to_string).collect()),
         ),
+        (
+            "filter",
+            filter
+                .expr
+                .as_ref()
+                .map_or_else(String::new, Expr::to_string),
+        ),
     ];
     let said = values.iter().filter(|(_, value)| !value.is_empty());
     let said = said.map(|(name, value)| format!(" --{name} {}", quoted(value)));
@@ -70,6 +77,7 @@ pub(super) fn of_thresholds(older_than: Duration, severity: Severity) -> String 
 mod tests {
     use super::*;
     use crate::model::filter::{ProcessSet, Selection};
+    use crate::view::facts;
 
     #[test]
     fn what_was_asked_can_be_asked_again() {
@@ -84,10 +92,11 @@ mod tests {
                 family: Some(Family::V4),
                 ..Selection::default()
             },
+            expr: facts::parse("age > 30s and not closed").unwrap(),
         };
         assert_eq!(
             of_filter(&filter),
-            r" --port 80,443 --host 10.0.0.0/8 --pid 7,8 --process 'it'\''s; rm' -4"
+            r" --port 80,443 --host 10.0.0.0/8 --pid 7,8 --process 'it'\''s; rm' --filter 'age > 30s and not closed' -4"
         );
         assert_eq!(of_filter(&Filter::default()), "");
         assert_eq!(of_thresholds(Duration::from_secs(30), Severity::Warn), "");

@@ -65,15 +65,7 @@ impl Losses {
 }
 
 /// Every way to end, in the order in which they are told.
-pub(super) const CODES: [Code; 7] = [
-    Code::Orderly,
-    Code::Simultaneous,
-    Code::Aborted,
-    Code::Orphaned,
-    Code::TimedOut,
-    Code::Refused,
-    Code::Unknown,
-];
+pub(super) const CODES: [Code; 7] = Code::ALL;
 
 /// Numbers of all that is shown.
 #[derive(Clone, Debug, Default)]

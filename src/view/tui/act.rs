@@ -1,46 +1,51 @@
 //! What the keys do to the screen, and what they ask of whoever moves time.
-//!
-//! The trap: while a time is typed every key is a letter of it, but for those that end it.
 
-use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use ratatui::crossterm::event::KeyEvent;
 
 use crate::diagnosis::Known;
 use crate::model::Timestamp;
-use crate::timeline::ConnId;
-use crate::view::tui::choice::{Chosen, Focus};
-use crate::view::tui::keys::{self, Action};
-use crate::view::tui::playback::{Prompt, Travel};
-use crate::view::tui::{App, Follow, Input, Reaction, Screen, mode};
+use crate::model::filter::Filter;
+use crate::timeline::{ConnId, Connection};
+use crate::view::Asked;
+use crate::view::tui::choice::{Chosen, Move};
+use crate::view::tui::keys::{self, Action, Shown};
+use crate::view::tui::playback::Travel;
+use crate::view::tui::prompt::{Prompt, Typed, Wanted};
+use crate::view::tui::query::{Query, Truth};
+use crate::view::tui::rows::group::GroupBy;
+use crate::view::tui::rows::{Row, Rows};
+use crate::view::tui::viewport::{Way, steps_of};
+use crate::view::tui::{App, Follow, Input, Reaction, Screen, copied, mode};
+
+/// What a picture is saved under unless the user says otherwise.
+const NAME: &str = "tcpwatch.svg";
 
 impl App {
     /// Takes in what came from the terminal.
     pub fn update(&mut self, input: Input, known: &Known, now: Timestamp) -> Reaction {
-        if matches!(input, Input::Key(_)) && self.said.take().is_some() {
-            // The last line is another one, whatever the key does.
-            return match self.answer(input, known, now) {
-                Reaction::Nothing => Reaction::Redraw,
-                reaction => reaction,
-            };
-        }
-        self.answer(input, known, now)
-    }
-
-    fn answer(&mut self, input: Input, known: &Known, now: Timestamp) -> Reaction {
-        match input {
+        let was_said = match input {
+            Input::Key(_) | Input::Mouse(_) => self.said.take().is_some(),
+            Input::Resize | Input::Continued | Input::TerminalGone => false,
+        };
+        let reaction = match input {
             Input::TerminalGone => Reaction::Quit,
             Input::Resize => Reaction::Redraw,
-            Input::Mouse(_) => Reaction::Nothing,
             Input::Continued => Reaction::Repaint,
-            Input::Key(key) if self.prompt.is_some() => self.type_time(&key),
+            Input::Mouse(event) => self.hear_mouse(&event, known, now),
+            Input::Key(key) if self.prompt.is_some() => self.type_on(&key, known, now),
             Input::Key(key) => match keys::action_of(&key, mode(self.playback.as_ref())) {
                 Some(action) => self.act(action, known, now),
                 None => Reaction::Nothing,
             },
+        };
+        match reaction {
+            Reaction::Nothing if was_said => Reaction::Redraw,
+            other => other,
         }
     }
 
-    fn act(&mut self, action: Action, known: &Known, now: Timestamp) -> Reaction {
-        if self.is_helping && action.is_of_the_picture() {
+    pub(super) fn act(&mut self, action: Action, known: &Known, now: Timestamp) -> Reaction {
+        if self.is_helping && !action.works_beside_help() {
             return Reaction::Nothing;
         }
         match action {
@@ -48,97 +53,99 @@ impl App {
             Action::Suspend => return Reaction::Suspend,
             Action::Repaint => return Reaction::Repaint,
             Action::Help => self.is_helping = !self.is_helping,
-            Action::Back if self.is_helping => self.is_helping = false,
-            Action::Back => self.screen = Screen::Main,
-            Action::Findings => self.toggle(Screen::Findings),
-            Action::Enter if self.screen == Screen::Findings => self.go_to_the_found(known),
-            Action::Enter => self.toggle(Screen::Whole),
+            Action::Back => self.take_back(),
+            Action::Show(shown) => self.show(shown),
+            Action::NextScreen => self.screen = self.screen.next(),
+            Action::PreviousScreen => self.screen = self.screen.next().next().next(),
+            Action::Enter => self.enter(known, now),
             Action::Pause if self.playback.is_some() => {
                 return Reaction::Travel(Travel::PlayOrPause);
             }
             Action::Pause => self.toggle_pause(known, now),
-            Action::GoTo => self.prompt = Some(Prompt::default()),
-            Action::ZoomIn => self.zoom = self.zoom.closer(),
-            Action::ZoomOut => self.zoom = self.zoom.farther(),
+            Action::GoTo => self.ask_for(Wanted::Time, String::new()),
+            Action::Save => self.ask_for(Wanted::Name, NAME.to_owned()),
+            Action::Copy => return self.copy(known, now),
+            Action::Background => self.toggle_background(),
+            Action::Mouse => {
+                self.is_mouse_heard = !self.is_mouse_heard;
+                return Reaction::Listen {
+                    to_mouse: self.is_mouse_heard,
+                };
+            }
             Action::Up
             | Action::Down
             | Action::PageUp
             | Action::PageDown
+            | Action::HalfPageUp
+            | Action::HalfPageDown
             | Action::First
-            | Action::Newest => self.choose(action, known),
-            Action::Next => return Reaction::Travel(Travel::Next(None)),
-            Action::Previous => return Reaction::Travel(Travel::Previous(None)),
-            Action::NextOfChosen => return self.travel(known, Travel::Next),
-            Action::PreviousOfChosen => return self.travel(known, Travel::Previous),
-            Action::Faster => return Reaction::Travel(Travel::Faster),
-            Action::Slower => return Reaction::Travel(Travel::Slower),
-            Action::Start => return Reaction::Travel(Travel::Start),
-            Action::End => return Reaction::Travel(Travel::End),
+            | Action::Last => self.go(action, known, now),
+            Action::Filter
+            | Action::Search
+            | Action::NextMatch
+            | Action::PreviousMatch
+            | Action::Sort
+            | Action::Reverse
+            | Action::SortAgain
+            | Action::Group => return self.arrange(action, known, now),
+            Action::Next
+            | Action::Previous
+            | Action::NextOfChosen
+            | Action::PreviousOfChosen
+            | Action::Faster
+            | Action::Slower
+            | Action::Start
+            | Action::End => return self.travel(action, known, now),
+            Action::ZoomIn
+            | Action::ZoomOut
+            | Action::CursorLeft
+            | Action::CursorRight
+            | Action::PanLeft
+            | Action::PanRight
+            | Action::Follow
+            | Action::Fit
+            | Action::Scale => return self.look(action, known, now),
         }
         Reaction::Redraw
     }
 
-    /// To a moment of the chosen connection, if there is one. It stays the chosen one.
-    fn travel(&mut self, known: &Known, to: fn(Option<ConnId>) -> Travel) -> Reaction {
-        let chosen = Chosen {
-            tracker: &known.tracker,
-            filter: &self.filter,
-        };
-        let found = match self.screen {
-            Screen::Findings => self.found.settle(chosen, &known.diagnosis),
-            Screen::Main | Screen::Whole | Screen::Ladder => None,
-        };
-        let of_found = found.and_then(|finding| finding.subject.end());
-        let of_list = || self.focus.settle(chosen);
-        let Some(id) = of_found.map(|(conn, _)| conn).or_else(of_list) else {
-            return Reaction::Nothing;
-        };
-        self.focus = Focus::On(id);
-        Reaction::Travel(to(Some(id)))
-    }
-
-    /// A key while a time is typed.
-    fn type_time(&mut self, key: &KeyEvent) -> Reaction {
-        let Some(prompt) = &mut self.prompt else {
-            return Reaction::Nothing;
-        };
-        let held = key.modifiers - KeyModifiers::SHIFT;
-        match key.code {
-            KeyCode::Char('c') if held == KeyModifiers::CONTROL => return Reaction::Quit,
-            KeyCode::Char(c) if held.is_empty() => prompt.push(c),
-            KeyCode::Backspace => prompt.pop(),
-            KeyCode::Esc => self.prompt = None,
-            KeyCode::Enter => {
-                let typed = self.prompt.take().map(|prompt| prompt.text);
-                return match typed {
-                    Some(text) if !text.trim().is_empty() => Reaction::Travel(Travel::To(text)),
-                    _ => Reaction::Redraw,
-                };
-            }
-            _ => return Reaction::Nothing,
-        }
-        Reaction::Redraw
-    }
-
-    fn toggle(&mut self, screen: Screen) {
-        self.screen = if self.screen == screen {
-            Screen::Main
-        } else {
-            screen
-        };
-    }
-
-    /// To the connection of the chosen finding; stays where it is about none.
-    fn go_to_the_found(&mut self, known: &Known) {
-        let picture = self.follow.picture(known);
-        let chosen = Chosen {
-            tracker: &picture.tracker,
-            filter: &self.filter,
-        };
-        let finding = self.found.settle(chosen, &picture.diagnosis);
-        if let Some((conn, _)) = finding.and_then(|finding| finding.subject.end()) {
-            self.focus = Focus::On(conn);
+    /// Esc: one thing after the other, the newest first.
+    fn take_back(&mut self) {
+        if self.is_helping {
+            self.is_helping = false;
+        } else if self.screen != Screen::Main {
             self.screen = Screen::Main;
+        } else if !self.viewport.follows() {
+            self.viewport.follow();
+        } else if self.rows.query().is_some() {
+            self.rows.set_query(None);
+        }
+    }
+
+    fn show(&mut self, shown: Shown) {
+        let screen = match shown {
+            Shown::List => Screen::Main,
+            Shown::Whole => Screen::Whole,
+            Shown::Ladder => Screen::Ladder,
+            Shown::Findings => Screen::Findings,
+        };
+        let is_back = self.screen == screen && screen != Screen::Main;
+        self.screen = if is_back { Screen::Main } else { screen };
+    }
+
+    /// More about the chosen row: a group opens, a connection has all the room, and from a finding it
+    /// goes to what it is about.
+    fn enter(&mut self, known: &Known, now: Timestamp) {
+        match (self.screen, self.focus(known, now)) {
+            (Screen::Findings, _) => {
+                if let Some(conn) = self.target(known, now) {
+                    self.choice.put(Row::Conn(conn));
+                    self.screen = Screen::Main;
+                }
+            }
+            (Screen::Whole | Screen::Ladder, _) => self.screen = Screen::Main,
+            (Screen::Main, Some(Row::Group(key))) => self.rows.toggle(key),
+            (Screen::Main, _) => self.screen = Screen::Whole,
         }
     }
 
@@ -152,30 +159,344 @@ impl App {
         };
     }
 
-    /// Moves the choice, through the connections or the findings that are shown.
-    fn choose(&mut self, action: Action, known: &Known) {
-        let picture = self.follow.picture(known);
-        let chosen = Chosen {
-            tracker: &picture.tracker,
-            filter: &self.filter,
-        };
+    /// The chosen row.
+    fn focus(&mut self, known: &Known, now: Timestamp) -> Option<Row> {
+        let chosen = chosen(&self.follow, &self.filter, &self.rows, (known, now));
+        self.choice.settle(chosen, &self.rows)
+    }
+
+    /// The connection that keys are about: the chosen one, the first of the chosen group, or that of
+    /// the chosen finding.
+    fn target(&mut self, known: &Known, now: Timestamp) -> Option<ConnId> {
         if self.screen == Screen::Findings {
-            let found = self
-                .found
-                .choose(action, self.page, chosen, &picture.diagnosis);
+            let chosen = chosen(&self.follow, &self.filter, &self.rows, (known, now));
+            let finding = self.found.settle(chosen);
+            return finding
+                .and_then(|finding| finding.subject.end())
+                .map(|(conn, _)| conn);
+        }
+        match self.focus(known, now)? {
+            Row::Conn(id) => Some(id),
+            Row::Group(key) => self.rows.group(&key)?.members.first().copied(),
+        }
+    }
+
+    /// Moves the choice, or what is in sight of a long text.
+    fn go(&mut self, action: Action, known: &Known, now: Timestamp) {
+        if self.is_helping {
+            return scroll(&mut self.help, action);
+        }
+        let is_a_text = matches!(self.screen, Screen::Whole | Screen::Ladder);
+        let chooses = matches!(
+            action,
+            Action::Up | Action::Down | Action::First | Action::Last
+        );
+        if is_a_text && !chooses {
+            return scroll(&mut self.scroll, action);
+        }
+        let page = self.places.page();
+        let to = match action {
+            Action::Up => Move::Up(1),
+            Action::PageUp => Move::Up(page),
+            Action::HalfPageUp => Move::Up(page.div_ceil(2)),
+            Action::Down => Move::Down(1),
+            Action::PageDown => Move::Down(page),
+            Action::HalfPageDown => Move::Down(page.div_ceil(2)),
+            Action::First => Move::First,
+            _ => Move::Last,
+        };
+        self.choose(to, known, now);
+    }
+
+    /// Moves the choice, through the connections or the findings that are shown.
+    pub(super) fn choose(&mut self, to: Move, known: &Known, now: Timestamp) {
+        let chosen = chosen(&self.follow, &self.filter, &self.rows, (known, now));
+        if self.screen == Screen::Findings {
+            let found = self.found.choose(to, chosen);
             if let Some((conn, _)) = found.and_then(|finding| finding.subject.end()) {
-                self.focus = Focus::On(conn);
+                self.choice.put(Row::Conn(conn));
             }
             return;
         }
-        match action {
-            Action::Up => self.focus.up(chosen, 1),
-            Action::Down => self.focus.down(chosen, 1),
-            Action::PageUp => self.focus.up(chosen, self.page),
-            Action::PageDown => self.focus.down(chosen, self.page),
-            Action::First => self.focus.first(chosen),
-            Action::Newest => self.focus = Focus::Newest,
-            _ => {}
+        self.choice.go(to, chosen, &self.rows);
+    }
+
+    /// To another moment: of the recording, or live with the cursor.
+    fn travel(&mut self, action: Action, known: &Known, now: Timestamp) -> Reaction {
+        let travel = match (action, self.playback.is_some()) {
+            (Action::Faster, _) => Travel::Faster,
+            (Action::Slower, _) => Travel::Slower,
+            (Action::Start, _) => Travel::Start,
+            (Action::End, _) => Travel::End,
+            (Action::Next, true) => Travel::Next(None),
+            (Action::Previous, true) => Travel::Previous(None),
+            (_, true) => {
+                let Some(id) = self.target(known, now) else {
+                    return Reaction::Nothing;
+                };
+                // It stays the chosen one.
+                self.choice.put(Row::Conn(id));
+                match action {
+                    Action::NextOfChosen => Travel::Next(Some(id)),
+                    _ => Travel::Previous(Some(id)),
+                }
+            }
+            (_, false) => return self.jump(action, known, now),
+        };
+        Reaction::Travel(travel)
+    }
+
+    /// The cursor to a step of the chosen connection, or of those in sight.
+    fn jump(&mut self, action: Action, known: &Known, now: Timestamp) -> Reaction {
+        let Some(target) = self.target(known, now) else {
+            return Reaction::Nothing;
+        };
+        let (way, of) = match action {
+            Action::Next => (Way::On, self.places.lanes()),
+            Action::Previous => (Way::Back, self.places.lanes()),
+            Action::NextOfChosen => (Way::On, &[target][..]),
+            _ => (Way::Back, &[target][..]),
+        };
+        let (picture, at) = (self.follow.picture(known), self.follow.at(now));
+        let tracker = &picture.tracker;
+        let mut moments: Vec<Timestamp> = of
+            .iter()
+            .filter_map(|&id| tracker.get(id))
+            .flat_map(|connection| steps_of(connection, at))
+            .collect();
+        moments.sort_unstable();
+        match self.viewport.jump(way, &moments, at, tracker.get(target)) {
+            true => Reaction::Redraw,
+            false => Reaction::Nothing,
         }
+    }
+
+    /// Another part of time.
+    fn look(&mut self, action: Action, known: &Known, now: Timestamp) -> Reaction {
+        let target = self.target(known, now);
+        let (picture, at) = (self.follow.picture(known), self.follow.at(now));
+        let chosen = target.and_then(|id| picture.tracker.get(id));
+        let viewport = &mut self.viewport;
+        match (action, chosen) {
+            (Action::ZoomIn, _) => viewport.zoom_in(at),
+            (Action::ZoomOut, _) => viewport.zoom_out(at),
+            (Action::CursorLeft, _) => viewport.move_cursor(Way::Back, at, chosen),
+            (Action::CursorRight, _) => viewport.move_cursor(Way::On, at, chosen),
+            (Action::PanLeft, _) => viewport.pan(Way::Back, at),
+            (Action::PanRight, _) => viewport.pan(Way::On, at),
+            (Action::Follow, _) => viewport.follow(),
+            (Action::Scale, _) => viewport.toggle_scale(),
+            (Action::Fit, Some(chosen)) => viewport.fit(chosen, at),
+            _ => return Reaction::Nothing,
+        }
+        Reaction::Redraw
+    }
+
+    /// Other rows, in another order.
+    fn arrange(&mut self, action: Action, known: &Known, now: Timestamp) -> Reaction {
+        // Who arranges rows looks at one of them: it stays the chosen one.
+        if let Some(row) = self.focus(known, now) {
+            self.choice.put(row);
+        }
+        let sort = self.rows.sort();
+        match action {
+            Action::Filter => {
+                let text = self.rows.query().map(|query| query.text().to_owned());
+                self.ask_for(Wanted::Filter, text.unwrap_or_default());
+            }
+            Action::Search => {
+                let text = self.search.as_ref().map(|query| query.text().to_owned());
+                self.ask_for(Wanted::Search, text.unwrap_or_default());
+            }
+            Action::NextMatch => self.go_to_match(Way::On, known, now),
+            Action::PreviousMatch => self.go_to_match(Way::Back, known, now),
+            Action::Sort => self.sort_by(sort.next()),
+            Action::Reverse => self.sort_by(sort.reversed()),
+            Action::SortAgain => self.rows.ask_again(),
+            Action::Group => {
+                let group = GroupBy::after(self.rows.grouped_by());
+                self.rows.set_group(group);
+                let by = group.map_or("not grouped", GroupBy::name);
+                self.say(match group {
+                    Some(_) => format!("grouped by {by}; Enter opens a group"),
+                    None => by.to_owned(),
+                });
+            }
+            _ => return Reaction::Nothing,
+        }
+        Reaction::Redraw
+    }
+
+    pub(super) fn sort_by(&mut self, sort: crate::view::tui::rows::sort::Sort) {
+        self.rows.set_sort(sort);
+        let way = match sort.falls() {
+            true => "largest first",
+            false => "smallest first",
+        };
+        self.say(format!("sorted by {}, {way}", sort.column.name()));
+    }
+
+    /// To the next row that matches what is looked for; behind the last one to the first.
+    fn go_to_match(&mut self, way: Way, known: &Known, now: Timestamp) {
+        let Some(search) = &self.search else {
+            return self.ask_for(Wanted::Search, String::new());
+        };
+        let chosen = chosen(&self.follow, &self.filter, &self.rows, (known, now));
+        let matches = |id: &ConnId| {
+            let connection = chosen.asked.tracker.get(*id);
+            connection
+                .is_some_and(|connection| search.truth(connection, chosen.asked) == Truth::Yes)
+        };
+        let all: Vec<ConnId> = match self.rows.are_plain() {
+            true => chosen.from(ConnId(0)).map(Connection::id).collect(),
+            false => self
+                .rows
+                .all()
+                .iter()
+                .filter_map(|row| row.conn())
+                .collect(),
+        };
+        let here = self.choice.conn();
+        let place = all.iter().position(|&id| Some(id) == here);
+        let found = match (way, place) {
+            (Way::On, Some(place)) => {
+                let mut round = all[place + 1..].iter().chain(&all[..=place]);
+                round.find(|id| matches(id))
+            }
+            (Way::Back, Some(place)) => {
+                let before = all[..place].iter().rev();
+                before
+                    .chain(all[place..].iter().rev())
+                    .find(|id| matches(id))
+            }
+            (Way::On, None) => all.iter().find(|id| matches(id)),
+            (Way::Back, None) => all.iter().rev().find(|id| matches(id)),
+        };
+        match found {
+            Some(&id) => self.choice.put(Row::Conn(id)),
+            None => self.say(format!("nothing matches {}", self.search_text())),
+        }
+    }
+
+    fn search_text(&self) -> &str {
+        self.search.as_ref().map_or("", Query::text)
+    }
+
+    fn copy(&mut self, known: &Known, now: Timestamp) -> Reaction {
+        let target = self.target(known, now);
+        let (picture, at) = (self.follow.picture(known), self.follow.at(now));
+        let found = match self.screen {
+            Screen::Findings => self.found.chosen(&picture.diagnosis),
+            Screen::Main | Screen::Whole | Screen::Ladder => None,
+        };
+        let connection = || target.and_then(|id| picture.tracker.get(id));
+        let text = match found {
+            Some(finding) => Some(copied::finding(finding, at)),
+            None => connection().map(|connection| copied::connection(connection, at)),
+        };
+        text.map_or(Reaction::Nothing, Reaction::Copy)
+    }
+
+    fn ask_for(&mut self, wanted: Wanted, text: String) {
+        self.prompt = Some(Prompt::new(wanted, text));
+    }
+
+    /// A key while something is typed.
+    fn type_on(&mut self, key: &KeyEvent, known: &Known, now: Timestamp) -> Reaction {
+        let Some(prompt) = &mut self.prompt else {
+            return Reaction::Nothing;
+        };
+        let wanted = prompt.wanted;
+        match prompt.take(key) {
+            Typed::Nothing => return Reaction::Nothing,
+            Typed::Moved => {}
+            Typed::Quit => return Reaction::Quit,
+            Typed::Suspend => return Reaction::Suspend,
+            Typed::Cancelled => {
+                self.prompt = None;
+                if wanted == Wanted::Filter {
+                    self.rows.set_query(None);
+                }
+            }
+            Typed::Changed => {
+                if matches!(wanted, Wanted::Filter | Wanted::Search) {
+                    self.read_query();
+                }
+            }
+            Typed::Entered => return self.entered(wanted, known, now),
+        }
+        Reaction::Redraw
+    }
+
+    /// What was typed is shown at once where it can be read; where it can't, that is said.
+    fn read_query(&mut self) -> Option<Query> {
+        let prompt = self.prompt.as_mut()?;
+        match Query::parse(&prompt.text) {
+            Ok(query) => {
+                prompt.accept();
+                if prompt.wanted == Wanted::Filter {
+                    self.rows.set_query(query.clone());
+                }
+                query
+            }
+            Err(error) => {
+                prompt.refuse(Some(error.at), error.text);
+                None
+            }
+        }
+    }
+
+    fn entered(&mut self, wanted: Wanted, known: &Known, now: Timestamp) -> Reaction {
+        let query = match wanted {
+            Wanted::Filter | Wanted::Search => self.read_query(),
+            Wanted::Time | Wanted::Name => None,
+        };
+        if self.prompt.as_ref().is_none_or(Prompt::is_refused) {
+            return Reaction::Redraw;
+        }
+        let text = self
+            .prompt
+            .take()
+            .map_or_else(String::new, |prompt| prompt.text);
+        let text = text.trim().to_owned();
+        match wanted {
+            Wanted::Time if !text.is_empty() => return Reaction::Travel(Travel::To(text)),
+            Wanted::Name if !text.is_empty() => return Reaction::Save(text),
+            Wanted::Search => {
+                self.search = query;
+                if self.search.is_some() {
+                    self.go_to_match(Way::On, known, now);
+                }
+            }
+            Wanted::Filter | Wanted::Time | Wanted::Name => {}
+        }
+        Reaction::Redraw
+    }
+}
+
+/// The connections of the picture that the user asked to see.
+fn chosen<'a>(
+    follow: &'a Follow,
+    filter: &'a Filter,
+    rows: &'a Rows,
+    (known, now): (&'a Known, Timestamp),
+) -> Chosen<'a> {
+    Chosen {
+        asked: Asked::of(filter, follow.picture(known), follow.at(now)),
+        query: rows.query(),
+    }
+}
+
+fn scroll(text: &mut crate::view::tui::Scroll, action: Action) {
+    let page = text.page();
+    match action {
+        Action::Up => text.up(1),
+        Action::Down => text.down(1),
+        Action::PageUp => text.up(page),
+        Action::PageDown => text.down(page),
+        Action::HalfPageUp => text.up(page.div_ceil(2)),
+        Action::HalfPageDown => text.down(page.div_ceil(2)),
+        Action::First => text.up(usize::MAX),
+        _ => text.down(usize::MAX / 2),
     }
 }

@@ -15,13 +15,11 @@ use crate::model::Timestamp;
 use crate::timeline::{Connection, Side};
 use crate::view::finding::{brief, sentence, since, was_there_before};
 use crate::view::plain::plain;
-use crate::view::tui::axis::Zoom;
-use crate::view::tui::choice::Chosen;
+use crate::view::tui::choice::{Chosen, Move};
 use crate::view::tui::fit::{wrap, wrap_behind};
-use crate::view::tui::keys::Action;
+use crate::view::tui::mouse::Places;
 use crate::view::tui::sign::of_severity;
 use crate::view::tui::{View, cut, lanes, list, pad};
-use crate::view::wants_finding;
 
 /// Which finding is chosen, and which part of them is in sight.
 #[derive(Clone, Copy, Debug, Default)]
@@ -32,12 +30,9 @@ pub(super) struct Choice {
 
 impl Choice {
     /// The chosen finding; the worst, when none was chosen yet or that one is forgotten.
-    pub(super) fn settle<'a>(
-        &mut self,
-        shown: Chosen<'a>,
-        diagnosis: &'a Diagnosis,
-    ) -> Option<&'a Finding> {
-        let wanted = |finding: &&Finding| wants_finding(shown.filter, finding, shown.tracker);
+    pub(super) fn settle<'a>(&mut self, shown: Chosen<'a>) -> Option<&'a Finding> {
+        let diagnosis = shown.asked.diagnosis;
+        let wanted = |finding: &&Finding| shown.wants_finding(finding);
         let kept = self.chosen.and_then(|number| diagnosis.get(number));
         let finding = kept
             .filter(wanted)
@@ -47,33 +42,35 @@ impl Choice {
     }
 
     /// Moves the choice by rows, or to an end.
-    pub(super) fn choose<'a>(
-        &mut self,
-        action: Action,
-        page: usize,
-        shown: Chosen<'a>,
-        diagnosis: &'a Diagnosis,
-    ) -> Option<&'a Finding> {
-        let now = Place::of(self.settle(shown, diagnosis)?);
-        let wanted = |finding: &&Finding| wants_finding(shown.filter, finding, shown.tracker);
-        let passed = match action {
-            Action::Up => diagnosis.ranked(..now).rev().find(wanted),
-            Action::PageUp => diagnosis
-                .ranked(..now)
-                .rev()
-                .filter(wanted)
-                .take(page)
-                .last(),
-            Action::Down => diagnosis.ranked(now..).filter(wanted).nth(1),
-            Action::PageDown => diagnosis.ranked(now..).filter(wanted).take(page + 1).last(),
-            Action::First => diagnosis.ranked(..).find(wanted),
-            Action::Newest => diagnosis.ranked(..).rev().find(wanted),
-            _ => None,
+    pub(super) fn choose<'a>(&mut self, to: Move, shown: Chosen<'a>) -> Option<&'a Finding> {
+        let diagnosis = shown.asked.diagnosis;
+        let now = Place::of(self.settle(shown)?);
+        let wanted = |finding: &&Finding| shown.wants_finding(finding);
+        let passed = match to {
+            Move::Up(by) => diagnosis.ranked(..now).rev().filter(wanted).take(by).last(),
+            Move::Down(by) => diagnosis.ranked(now..).filter(wanted).take(by + 1).last(),
+            Move::First => diagnosis.ranked(..).find(wanted),
+            Move::Last => diagnosis.ranked(..).rev().find(wanted),
         };
         if let Some(finding) = passed {
             self.chosen = Some(finding.number);
         }
-        self.settle(shown, diagnosis)
+        self.settle(shown)
+    }
+
+    /// Chooses a finding by its number.
+    pub(super) const fn put(&mut self, number: u64) {
+        self.chosen = Some(number);
+    }
+
+    /// Whether this one is chosen.
+    pub(super) fn is_on(&self, number: u64) -> bool {
+        self.chosen == Some(number)
+    }
+
+    /// The chosen one, `None` when none is.
+    pub(super) fn chosen<'a>(&self, diagnosis: &'a Diagnosis) -> Option<&'a Finding> {
+        diagnosis.get(self.chosen?)
     }
 
     /// At most `height` findings, the chosen one among them.
@@ -84,7 +81,7 @@ impl Choice {
         chosen: &Finding,
         height: usize,
     ) -> Vec<&'a Finding> {
-        let wanted = |finding: &&Finding| wants_finding(shown.filter, finding, shown.tracker);
+        let wanted = |finding: &&Finding| shown.wants_finding(finding);
         let here = Place::of(chosen);
         let top = self.top.unwrap_or(here).min(here);
         let below = diagnosis.ranked(top..).filter(wanted);
@@ -106,18 +103,18 @@ impl Choice {
     }
 }
 
-/// Draws the pane; says how many rows it has.
+/// Draws the pane.
 pub(super) fn draw(
     buffer: &mut Buffer,
     body: Rect,
     view: &View<'_>,
     shown: Chosen<'_>,
     choice: &mut Choice,
-    zoom: Zoom,
-) -> usize {
-    let Some(chosen) = choice.settle(shown, view.diagnosis) else {
+    places: &mut Places,
+) {
+    let Some(chosen) = choice.settle(shown) else {
         draw_none(buffer, body, view);
-        return 1;
+        return;
     };
     let connections: Vec<&Connection> = chosen
         .subject
@@ -137,10 +134,15 @@ pub(super) fn draw(
     );
     if panes[1].height > 0 {
         let focus = chosen.subject.end().map(|(conn, _)| conn);
-        lanes::draw(buffer, panes[1], view, zoom, &connections, focus);
+        lanes::draw(buffer, panes[1], view, &connections, focus);
     }
+    let conns = connections
+        .iter()
+        .map(|connection| connection.id())
+        .collect();
+    places.note(Rect::default(), Vec::new(), panes[1], conns);
+    places.note_findings(panes[0], rows.iter().map(|row| row.number).collect());
     draw_chosen(buffer, panes[2], view, chosen);
-    height
 }
 
 /// The rows, the lanes of what the chosen one is about, and what is said of it.
@@ -163,13 +165,13 @@ fn panes(body: Rect, connections: usize) -> [Rect; 3] {
 
 /// Which way the findings go on.
 fn more(shown: Chosen<'_>, view: &View<'_>, rows: &[&Finding]) -> &'static str {
-    let wanted = |finding: &&Finding| wants_finding(shown.filter, finding, shown.tracker);
+    let wanted = |finding: &&Finding| shown.wants_finding(finding);
     let place = |finding: Option<&&Finding>| finding.map(|finding| Place::of(finding));
     let above = place(rows.first())
         .is_some_and(|first| view.diagnosis.ranked(..first).rev().any(|it| wanted(&it)));
     let below = place(rows.last())
         .is_some_and(|last| view.diagnosis.ranked(last..).skip(1).any(|it| wanted(&it)));
-    list::more_words(above, below)
+    list::more_words((above, below))
 }
 
 /// Columns of the sign, the number and the letter.

@@ -22,7 +22,7 @@ use crate::view::tui::View;
 use crate::view::tui::playback::{self, corner, draw_bar};
 use crate::view::tui::sign::word_of;
 use crate::view::tui::theme::Theme;
-use crate::view::{duration, owners, wants_finding};
+use crate::view::{duration, owners};
 
 /// Draws as many of the three lines as there is room for; the middle one goes first.
 pub(super) fn draw(
@@ -79,6 +79,7 @@ fn first_line(buffer: &mut Buffer, area: Rect, view: &View<'_>, filter: &str) {
         Span::styled(" tcpwatch", view.theme.strong()),
         Span::raw(netns),
         Span::raw(format!("  {}", plain(what))),
+        Span::styled(arranged(view), view.theme.strong()),
     ]);
     let free = usize::from(area.width).saturating_sub(title.width());
     let mode = with_recording(mode, view, free);
@@ -93,6 +94,22 @@ fn first_line(buffer: &mut Buffer, area: Rect, view: &View<'_>, filter: &str) {
     }
     title.render(Rect::new(area.x, area.y, room, 1), buffer);
     buffer.set_stringn(area.x + room, area.y, &mode, mode_width.into(), style);
+}
+
+/// What was typed to choose among them, how many match, and by what they are grouped.
+fn arranged(view: &View<'_>) -> String {
+    let mut text = String::new();
+    if let Some(query) = view.rows.query() {
+        let (matched, unknown) = view.rows.counts();
+        text.push_str(&format!("  / {}: {matched}", plain(query.text())));
+        if unknown > 0 {
+            text.push_str(&format!(", not known of {unknown}"));
+        }
+    }
+    if let Some(by) = view.rows.grouped_by() {
+        text.push_str(&format!("  by {}", by.name()));
+    }
+    text
 }
 
 /// A namespace by its name, also where it was named by its path in the place of `ip netns`.
@@ -264,7 +281,7 @@ fn counted(view: &View<'_>, filter: &Filter) -> ([usize; 3], Option<Severity>) {
         if index == MOST {
             return (counts, Some(finding.severity));
         }
-        if wants_finding(filter, finding, view.picture) {
+        if view.asked(filter).wants_finding(finding) {
             counts[finding.severity as usize] += 1;
         }
     }

@@ -13,55 +13,97 @@ use crate::view::source::words;
 use crate::view::tui::View;
 use crate::view::tui::fit::wrap;
 use crate::view::tui::header::loss_text;
-use crate::view::tui::keys::bindings;
+use crate::view::tui::keys::{KEYS_WIDTH, SECTIONS, Section};
 use crate::view::tui::lane::{EARLIER, GONE, STEP, STEPS, UNSURE, glyph, short};
+use crate::view::tui::scroll::Scroll;
 use crate::view::tui::sign::{
     ALL_CLOSED, CLOSE_CALL, COPIED, COPY_CLOSED, FREED, MANY, RESET_RECEIVED, RESET_SENT,
     RETRANSMIT, of_severity,
 };
 use crate::view::tui::theme::Theme;
 
-/// Columns of the keys' half.
-const KEYS_WIDTH: u16 = 42;
+/// Columns of a part; where there is room for three of them there are three beside each other.
+const PART: u16 = 40;
 
-/// Draws the page.
-pub(super) fn draw(buffer: &mut Buffer, area: Rect, view: &View<'_>) {
-    let keys = keys(view);
-    let signs = signs(view.theme);
-    let height = keys.len().max(signs.len());
-    let split = KEYS_WIDTH.min(area.width);
-    let left = Rect::new(area.x, area.y, split, area.height);
-    let right = Rect::new(area.x + split, area.y, area.width - split, area.height);
-    column(buffer, left, keys);
-    column(buffer, right, signs);
-    let used = u16::try_from(height).unwrap_or(u16::MAX).min(area.height);
-    let below = Rect::new(area.x, area.y + used, area.width, area.height - used);
-    column(buffer, below, sources(view, area.width));
-}
-
-fn column(buffer: &mut Buffer, area: Rect, lines: Vec<Line<'static>>) {
-    for (y, line) in (area.y..area.bottom()).zip(lines) {
-        line.render(Rect::new(area.x, y, area.width, 1), buffer);
+/// Draws the page, as far as it is in sight.
+pub(super) fn draw(buffer: &mut Buffer, area: Rect, view: &View<'_>, scroll: &mut Scroll) {
+    let (left, right) = keys(view);
+    let (signs, sources) = (signs(view.theme), |width| sources(view, width));
+    let blocks = match area.width / PART {
+        0 | 1 => vec![
+            vec![left],
+            vec![right],
+            vec![signs],
+            vec![sources(area.width)],
+        ],
+        2 => vec![vec![left, right], vec![signs, sources(area.width / 2)]],
+        _ => vec![vec![left, right, signs], vec![sources(area.width)]],
+    };
+    let rows: Vec<Vec<Line<'static>>> = blocks.into_iter().flat_map(beside).collect();
+    let window = scroll.window(rows.len(), usize::from(area.height));
+    let is_all = window.end == rows.len();
+    for (y, parts) in (area.y..area.bottom()).zip(&rows[window]) {
+        let width = area.width / u16::try_from(parts.len().max(1)).unwrap_or(1);
+        for (x, line) in (area.x..area.right())
+            .step_by(width.max(1).into())
+            .zip(parts)
+        {
+            let width = width.min(area.right() - x);
+            line.render(Rect::new(x, y, width, 1), buffer);
+        }
+    }
+    if !is_all && area.height > 0 {
+        let text = " PgDn: more ";
+        let width = text.len().try_into().unwrap_or(area.width).min(area.width);
+        let corner = Rect::new(area.right() - width, area.bottom() - 1, width, 1);
+        Line::styled(text, view.theme.paused()).render(corner, buffer);
     }
 }
 
-fn keys(view: &View<'_>) -> Vec<Line<'static>> {
+/// Columns of lines as lines of columns.
+fn beside(columns: Vec<Vec<Line<'static>>>) -> Vec<Vec<Line<'static>>> {
+    let height = columns.iter().map(Vec::len).max().unwrap_or(0);
+    let line = |row: usize| {
+        let columns = columns.iter();
+        columns
+            .map(|column| column.get(row).cloned().unwrap_or_default())
+            .collect()
+    };
+    (0..height).map(line).collect()
+}
+
+/// The keys in two columns: what moves, and what shows.
+fn keys(view: &View<'_>) -> (Vec<Line<'static>>, Vec<Line<'static>>) {
+    let mut sections = SECTIONS.iter().map(|section| lines_of(section, view));
+    let left = sections.by_ref().take(3).flatten().collect();
+    (left, sections.flatten().collect())
+}
+
+fn lines_of(section: &Section, view: &View<'_>) -> Vec<Line<'static>> {
     let theme = view.theme;
-    let mut lines = vec![Line::styled(" Keys", theme.strong())];
-    let named = bindings(view.mode()).filter(|binding| !binding.shown.is_empty());
-    lines.extend(named.map(|binding| {
-        Line::from(vec![
-            Span::styled(format!("  {:<13}", binding.shown), theme.strong()),
-            Span::raw(binding.help),
-        ])
-    }));
+    let named = section.bindings(view.mode());
+    let mut lines: Vec<Line<'static>> = named
+        .filter(|binding| !binding.shown.is_empty())
+        .map(|binding| {
+            Line::from(vec![
+                Span::styled(format!("  {:<KEYS_WIDTH$} ", binding.shown), theme.strong()),
+                Span::raw(binding.help),
+            ])
+        })
+        .collect();
+    if !lines.is_empty() {
+        lines.insert(
+            0,
+            Line::styled(format!(" {}", section.title), theme.strong()),
+        );
+    }
     lines
 }
 
 fn signs(theme: Theme) -> Vec<Line<'static>> {
     let (held, gone) = (Some(Descriptor::Held), Some(Descriptor::Gone));
     let mut lines = vec![
-        Line::styled("Lanes", theme.strong()),
+        Line::styled(" Lanes", theme.strong()),
         Line::from(fill(theme, TcpState::SynSent, None, "SYN_SENT, SYN_RECV")),
         Line::from(fill(theme, TcpState::Established, None, "ESTABLISHED")),
     ];

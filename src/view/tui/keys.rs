@@ -3,7 +3,11 @@
 //! In raw mode Ctrl-C and Ctrl-Z come as keys, not as signals. Esc takes back and never quits:
 //! whoever presses it once too often would lose the screen.
 
+mod table;
+
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+
+pub(super) use table::SECTIONS;
 
 /// What a key asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,9 +16,11 @@ pub(super) enum Action {
     Down,
     Up,
     First,
-    Newest,
+    Last,
     PageDown,
     PageUp,
+    HalfPageDown,
+    HalfPageUp,
     Pause,
     ZoomIn,
     ZoomOut,
@@ -22,46 +28,74 @@ pub(super) enum Action {
     Back,
     Repaint,
     Suspend,
+    /// To the next step of all that are shown.
     Next,
     Previous,
+    /// To the next step of the chosen connection.
     NextOfChosen,
     PreviousOfChosen,
+    CursorLeft,
+    CursorRight,
+    PanLeft,
+    PanRight,
+    Follow,
+    Fit,
+    Scale,
     Faster,
     Slower,
     Start,
     End,
     GoTo,
-    Findings,
+    /// Another screen.
+    Show(Shown),
+    NextScreen,
+    PreviousScreen,
     Enter,
+    Filter,
+    Search,
+    NextMatch,
+    PreviousMatch,
+    Sort,
+    Reverse,
+    SortAgain,
+    Group,
+    Copy,
+    Save,
+    Background,
+    Mouse,
+}
+
+/// What fills the screen, as a key names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shown {
+    List,
+    Whole,
+    Ladder,
+    Findings,
 }
 
 impl Action {
-    /// Whether it changes what the panes show: of no use while something else covers them.
-    pub(super) const fn is_of_the_picture(self) -> bool {
-        match self {
-            Self::Down
-            | Self::Up
-            | Self::First
-            | Self::Newest
-            | Self::PageDown
-            | Self::PageUp
-            | Self::ZoomIn
-            | Self::ZoomOut
-            | Self::Next
-            | Self::Previous
-            | Self::NextOfChosen
-            | Self::PreviousOfChosen
-            | Self::Faster
-            | Self::Slower
-            | Self::Start
-            | Self::End
-            | Self::GoTo
-            | Self::Findings
-            | Self::Enter => true,
-            Self::Quit | Self::Pause | Self::Help | Self::Back | Self::Repaint | Self::Suspend => {
-                false
-            }
-        }
+    /// Whether it is of use while the help covers the rest.
+    pub(super) const fn works_beside_help(self) -> bool {
+        matches!(
+            self,
+            Self::Quit
+                | Self::Pause
+                | Self::Help
+                | Self::Back
+                | Self::Repaint
+                | Self::Suspend
+                | Self::Background
+                | Self::Mouse
+                | Self::Up
+                | Self::Down
+                | Self::PageUp
+                | Self::PageDown
+                | Self::HalfPageUp
+                | Self::HalfPageDown
+                | Self::First
+                | Self::Last
+        )
     }
 }
 
@@ -70,6 +104,23 @@ impl Action {
 pub(super) enum Mode {
     Live,
     Replay,
+}
+
+/// Columns of the keys in the help.
+pub(super) const KEYS_WIDTH: usize = 11;
+
+/// Keys that have to do with each other, under a title in the help.
+pub(super) struct Section {
+    pub(super) title: &'static str,
+    bindings: &'static [Binding],
+}
+
+impl Section {
+    /// The lines of it that hold now.
+    pub(super) fn bindings(&self, mode: Mode) -> impl Iterator<Item = &'static Binding> {
+        let holds = move |binding: &&Binding| binding.only.is_none_or(|only| only == mode);
+        self.bindings.iter().filter(holds)
+    }
 }
 
 /// A line of the table.
@@ -83,7 +134,23 @@ pub(super) struct Binding {
     /// What it does, in the help.
     pub(super) help: &'static str,
     /// How the last line of the screen names it; most are not named there.
-    pub(super) hint: Option<(&'static str, &'static str)>,
+    pub(super) hint: Option<Hint>,
+}
+
+/// How the last line names a key.
+#[derive(Clone, Copy)]
+pub(super) struct Hint {
+    /// What has the smallest is named where there is little room.
+    pub(super) rank: u8,
+    pub(super) key: &'static str,
+    pub(super) does: &'static str,
+}
+
+impl Hint {
+    /// The same key, which does something else here.
+    pub(super) const fn saying(self, does: &'static str) -> Self {
+        Self { does, ..self }
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -92,241 +159,11 @@ enum Key {
     Control(char),
 }
 
-const fn char(c: char) -> Key {
-    Key::Plain(KeyCode::Char(c))
-}
-
-const BINDINGS: [Binding; 28] = [
-    Binding {
-        keys: &[char('q'), Key::Control('c')],
-        only: None,
-        shown: "q  Ctrl-C",
-        action: Action::Quit,
-        help: "quit",
-        hint: Some(("q", "quit")),
-    },
-    Binding {
-        keys: &[Key::Plain(KeyCode::Down), char('j')],
-        only: None,
-        shown: "Down Up  j k",
-        action: Action::Down,
-        help: "next, previous connection",
-        hint: Some(("\u{2191}\u{2193}", "choose")),
-    },
-    Binding {
-        keys: &[Key::Plain(KeyCode::Up), char('k')],
-        only: None,
-        shown: "",
-        action: Action::Up,
-        help: "",
-        hint: None,
-    },
-    Binding {
-        keys: &[Key::Plain(KeyCode::PageDown), Key::Control('f')],
-        only: None,
-        shown: "PgDn  Ctrl-F",
-        action: Action::PageDown,
-        help: "a page down",
-        hint: None,
-    },
-    Binding {
-        keys: &[Key::Plain(KeyCode::PageUp), Key::Control('b')],
-        only: None,
-        shown: "PgUp  Ctrl-B",
-        action: Action::PageUp,
-        help: "a page up",
-        hint: None,
-    },
-    Binding {
-        keys: &[Key::Plain(KeyCode::Home), char('g')],
-        only: Some(Mode::Live),
-        shown: "Home  g",
-        action: Action::First,
-        help: "oldest connection",
-        hint: None,
-    },
-    Binding {
-        keys: &[Key::Plain(KeyCode::End), char('G')],
-        only: Some(Mode::Live),
-        shown: "End  G",
-        action: Action::Newest,
-        help: "newest, and stay on it",
-        hint: Some(("G", "newest")),
-    },
-    Binding {
-        keys: &[char(' '), char('p')],
-        only: Some(Mode::Live),
-        shown: "Space  p",
-        action: Action::Pause,
-        help: "stop the picture, or go on",
-        hint: Some(("space", "pause")),
-    },
-    Binding {
-        keys: &[char(' '), char('p')],
-        only: Some(Mode::Replay),
-        shown: "Space  p",
-        action: Action::Pause,
-        help: "play, or pause",
-        hint: Some(("space", "play")),
-    },
-    Binding {
-        keys: &[Key::Plain(KeyCode::Left)],
-        only: Some(Mode::Replay),
-        shown: "Left Right",
-        action: Action::Previous,
-        help: "previous, next transition",
-        hint: Some(("\u{2190}\u{2192}", "step")),
-    },
-    Binding {
-        keys: &[Key::Plain(KeyCode::Right)],
-        only: Some(Mode::Replay),
-        shown: "",
-        action: Action::Next,
-        help: "",
-        hint: None,
-    },
-    Binding {
-        keys: &[char('N')],
-        only: Some(Mode::Replay),
-        shown: "N  n",
-        action: Action::PreviousOfChosen,
-        help: "the same, of this one",
-        hint: None,
-    },
-    Binding {
-        keys: &[char('n')],
-        only: Some(Mode::Replay),
-        shown: "",
-        action: Action::NextOfChosen,
-        help: "",
-        hint: None,
-    },
-    Binding {
-        keys: &[char('['), char('<')],
-        only: Some(Mode::Replay),
-        shown: "[ ]  < >",
-        action: Action::Slower,
-        help: "slower, faster",
-        hint: Some(("[ ]", "speed")),
-    },
-    Binding {
-        keys: &[char(']'), char('>')],
-        only: Some(Mode::Replay),
-        shown: "",
-        action: Action::Faster,
-        help: "",
-        hint: None,
-    },
-    Binding {
-        keys: &[Key::Plain(KeyCode::Home)],
-        only: Some(Mode::Replay),
-        shown: "Home End",
-        action: Action::Start,
-        help: "start, end of recording",
-        hint: None,
-    },
-    Binding {
-        keys: &[Key::Plain(KeyCode::End)],
-        only: Some(Mode::Replay),
-        shown: "",
-        action: Action::End,
-        help: "",
-        hint: None,
-    },
-    Binding {
-        keys: &[char('t'), char('b')],
-        only: Some(Mode::Replay),
-        shown: "t  b",
-        action: Action::GoTo,
-        help: "go to a time",
-        hint: Some(("t", "go to")),
-    },
-    Binding {
-        keys: &[char('g')],
-        only: Some(Mode::Replay),
-        shown: "g  G",
-        action: Action::First,
-        help: "oldest, newest connection",
-        hint: None,
-    },
-    Binding {
-        keys: &[char('G')],
-        only: Some(Mode::Replay),
-        shown: "",
-        action: Action::Newest,
-        help: "",
-        hint: None,
-    },
-    Binding {
-        keys: &[char('f')],
-        only: None,
-        shown: "f",
-        action: Action::Findings,
-        help: "findings, worst first",
-        hint: Some(("f", "findings")),
-    },
-    Binding {
-        keys: &[Key::Plain(KeyCode::Enter)],
-        only: None,
-        shown: "Enter",
-        action: Action::Enter,
-        help: "more about it, or go to it",
-        hint: None,
-    },
-    Binding {
-        keys: &[char('+'), char('=')],
-        only: None,
-        shown: "+  -",
-        action: Action::ZoomIn,
-        help: "less time, more time",
-        hint: Some(("+ -", "zoom")),
-    },
-    Binding {
-        keys: &[char('-'), char('_')],
-        only: None,
-        shown: "",
-        action: Action::ZoomOut,
-        help: "",
-        hint: None,
-    },
-    Binding {
-        keys: &[char('?')],
-        only: None,
-        shown: "?",
-        action: Action::Help,
-        help: "this page",
-        hint: Some(("?", "help")),
-    },
-    Binding {
-        keys: &[Key::Plain(KeyCode::Esc)],
-        only: None,
-        shown: "Esc",
-        action: Action::Back,
-        help: "back",
-        hint: None,
-    },
-    Binding {
-        keys: &[Key::Control('l')],
-        only: None,
-        shown: "Ctrl-L",
-        action: Action::Repaint,
-        help: "draw all again",
-        hint: None,
-    },
-    Binding {
-        keys: &[Key::Control('z')],
-        only: None,
-        shown: "Ctrl-Z",
-        action: Action::Suspend,
-        help: "to the shell (fg returns)",
-        hint: None,
-    },
-];
-
 /// The lines of the table that hold now.
 pub(super) fn bindings(mode: Mode) -> impl Iterator<Item = &'static Binding> {
-    let holds = move |binding: &&Binding| binding.only.is_none_or(|only| only == mode);
-    BINDINGS.iter().filter(holds)
+    SECTIONS
+        .iter()
+        .flat_map(move |section| section.bindings(mode))
 }
 
 /// What the pressed key asks for, if anything.
@@ -366,11 +203,23 @@ mod tests {
         }
     }
 
+    /// Columns of the help for a key and for what it does.
+    #[test]
+    fn the_help_has_room_for_every_key() {
+        for section in &SECTIONS {
+            for binding in section.bindings {
+                assert!(binding.shown.len() <= KEYS_WIDTH, "{}", binding.shown);
+                let room = 40 - 3 - KEYS_WIDTH;
+                assert!(binding.help.len() <= room, "{}", binding.help);
+            }
+        }
+    }
+
     #[test]
     fn a_letter_with_control_is_another_key() {
         let control_q = KeyEvent::new(KeyCode::Char('q'), KeyModifiers::CONTROL);
         assert_eq!(action_of(&control_q, Mode::Live), None);
         let shifted = KeyEvent::new(KeyCode::Char('G'), KeyModifiers::SHIFT);
-        assert_eq!(action_of(&shifted, Mode::Live), Some(Action::Newest));
+        assert_eq!(action_of(&shifted, Mode::Live), Some(Action::Last));
     }
 }

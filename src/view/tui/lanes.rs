@@ -5,10 +5,11 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 
 use crate::timeline::{ConnId, Connection, Side};
-use crate::view::tui::axis::{Axis, Zoom};
+use crate::view::tui::axis::Axis;
 use crate::view::tui::lane::{self, Cell, Kind};
 use crate::view::tui::sign::{of_severity, signs};
 use crate::view::tui::theme::Theme;
+use crate::view::tui::viewport::Scale;
 use crate::view::tui::{View, letter, not_visible, shorten};
 
 /// How many connections have both lanes in a pane of this height, below its axis.
@@ -21,13 +22,13 @@ pub(super) fn draw(
     buffer: &mut Buffer,
     area: Rect,
     view: &View<'_>,
-    zoom: Zoom,
     rows: &[&Connection],
     focus: Option<ConnId>,
 ) {
     let gutter = gutter_width(area.width);
-    let width = area.width.saturating_sub(gutter);
-    let axis = Axis::new(view.at, zoom, width);
+    let chosen = rows.iter().find(|row| focus == Some(row.id()));
+    let chosen = chosen.or(rows.first()).copied();
+    let axis = view.viewport.axis(view.at, axis_width(area.width), chosen);
     draw_axis(buffer, area, gutter, view, &axis);
     let bottom = area.bottom();
     for (index, connection) in (0u16..).zip(rows) {
@@ -48,17 +49,52 @@ pub(super) fn draw(
             draw_lane(buffer, row, gutter, view, connection, side, &axis);
         }
     }
+    draw_cursor(buffer, area, gutter, view, &axis, rows.len());
+}
+
+/// A column of its own, through all lanes.
+fn draw_cursor(
+    buffer: &mut Buffer,
+    area: Rect,
+    gutter: u16,
+    view: &View<'_>,
+    axis: &Axis,
+    rows: usize,
+) {
+    let column = view.viewport.cursor().map(|cursor| axis.column(cursor));
+    let column = column.and_then(|column| u16::try_from(column).ok());
+    let Some(column) = column.filter(|&column| column < axis.width()) else {
+        return;
+    };
+    let x = area.x + gutter + column;
+    buffer[(x, area.y)].set_char(CURSOR);
+    let lanes = u16::try_from(2 * rows).unwrap_or(u16::MAX);
+    let height = lanes.saturating_add(1).min(area.height);
+    let style = view.theme.cursor();
+    buffer.set_style(Rect::new(x, area.y, 1, height), style);
+}
+
+/// Above the column of the cursor.
+pub(super) const CURSOR: char = '\u{25bd}';
+
+/// Columns of the axis in a pane of this width.
+pub(super) const fn axis_width(width: u16) -> u16 {
+    width.saturating_sub(gutter_width(width))
 }
 
 /// The number and the letter; the address too where there is room.
-const fn gutter_width(width: u16) -> u16 {
+pub(super) const fn gutter_width(width: u16) -> u16 {
     if width >= 110 { 32 } else { 9 }
 }
 
 fn draw_axis(buffer: &mut Buffer, area: Rect, gutter: u16, view: &View<'_>, axis: &Axis) {
     let bar = view.theme.bar();
     buffer.set_style(Rect::new(area.x, area.y, area.width, 1), bar);
-    buffer.set_stringn(area.x + 1, area.y, "time", 8, bar);
+    let scale = match view.viewport.scale() {
+        Scale::Time => "time",
+        Scale::Order => "order",
+    };
+    buffer.set_stringn(area.x + 1, area.y, scale, 8, bar);
     let left = area.x + gutter;
     for (column, label) in axis.ticks() {
         let length = u16::try_from(label.chars().count()).unwrap_or(u16::MAX);
@@ -67,16 +103,18 @@ fn draw_axis(buffer: &mut Buffer, area: Rect, gutter: u16, view: &View<'_>, axis
             buffer.set_stringn(left + start, area.y, &label, length.into(), bar);
         }
     }
-    let present = match view.playback {
-        Some(playback) => playback.standing.at_the_axis(),
-        None if view.is_paused() => "paused",
-        None => "now",
+    let edge = match view.playback {
+        _ if !view.viewport.follows() => view.heard.time(view.viewport.right(view.at)),
+        Some(playback) => playback.standing.at_the_axis().to_owned(),
+        None if view.is_paused() => "paused".to_owned(),
+        None => "now".to_owned(),
     };
+    let edge = edge.trim_start();
     let start = area
         .right()
-        .saturating_sub(u16::try_from(present.len()).unwrap_or(0));
+        .saturating_sub(u16::try_from(edge.len()).unwrap_or(0));
     if start > left {
-        buffer.set_stringn(start, area.y, present, present.len(), bar);
+        buffer.set_stringn(start, area.y, edge, edge.len(), bar);
     }
 }
 

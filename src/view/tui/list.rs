@@ -1,19 +1,25 @@
 //! The list: one row a connection, both ends' states and ages, and the verdict once it is closed.
 
+use std::ops::Range;
+
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
 
+use crate::diagnosis::words::counted;
+use crate::diagnosis::{Severity, verdict};
 use crate::model::{Descriptor, TcpState};
-use crate::timeline::{Certainty, ConnId, Connection, Side, Track};
+use crate::timeline::{Certainty, Connection, Side, Track};
 use crate::view::plain::plain;
-use crate::view::tui::choice::Chosen;
 use crate::view::tui::lane::short;
+use crate::view::tui::rows::group::Key;
+use crate::view::tui::rows::sort::{Column, Sort};
+use crate::view::tui::rows::{Row, Rows};
 use crate::view::tui::sign::of_severity;
 use crate::view::tui::{View, cut, not_visible, pad, shorten_both, shown_state};
-use crate::view::{duration, owners, verdict};
+use crate::view::{duration, owners};
 
 const AGE: usize = 7;
 /// The mark, the number, and the sign of the worst that was found.
@@ -63,6 +69,33 @@ impl Columns {
         }
     }
 
+    /// What stands above the columns, and is sorted by when it is pressed.
+    fn places(&self, left: u16) -> Vec<(Range<u16>, Column)> {
+        let mut x = left;
+        let mut places = Vec::new();
+        let mut put = |width: usize, column: Column| {
+            let end = x + u16::try_from(width).unwrap_or(0);
+            places.push((x..end, column));
+            x = end;
+        };
+        put(NUMBER - 1, Column::Number);
+        put(1 + self.gap, Column::Found);
+        put(self.pair.div_ceil(2), Column::Address(Side::A));
+        put(self.pair / 2, Column::Address(Side::B));
+        for side in Side::BOTH {
+            put(1 + self.state + 1, Column::State(side));
+            put(AGE, Column::Age(side));
+            if self.note > 0 {
+                put(self.note, Column::Unread);
+            }
+            if self.owner > 0 {
+                put(self.owner, Column::Owner(side));
+            }
+        }
+        put(1 + self.verdict, Column::Verdict);
+        places
+    }
+
     /// State, age, note and owner.
     const fn end(&self) -> usize {
         self.state + 1 + AGE + self.note + self.owner
@@ -74,38 +107,36 @@ pub(super) const fn capacity(height: u16) -> usize {
     height.saturating_sub(1) as usize
 }
 
-/// Draws the heading and the rows.
+/// Draws the heading and the rows; says what the columns of the heading sort by.
 pub(super) fn draw(
     buffer: &mut Buffer,
     area: Rect,
     view: &View<'_>,
-    chosen: Chosen<'_>,
-    rows: &[&Connection],
-    focus: Option<ConnId>,
-) {
+    rows: &[Row],
+    focus: Row,
+    more: (bool, bool),
+) -> Vec<(Range<u16>, Column)> {
     let columns = Columns::of(area.width);
     let heading = Rect::new(area.x, area.y, area.width, 1);
     buffer.set_style(heading, view.theme.bar());
-    heading_line(&columns, more(chosen, rows)).render(heading, buffer);
-    for (y, connection) in (area.y + 1..area.bottom()).zip(rows) {
-        let row = Rect::new(area.x, y, area.width, 1);
-        let is_focus = focus == Some(connection.id());
-        row_line(connection, view, &columns, is_focus).render(row, buffer);
+    heading_line(&columns, view.rows, more_words(more)).render(heading, buffer);
+    for (y, row) in (area.y + 1..area.bottom()).zip(rows) {
+        let area = Rect::new(area.x, y, area.width, 1);
+        let is_focus = focus == *row;
+        let line = match row {
+            Row::Conn(id) => match view.picture.get(*id) {
+                Some(connection) => row_line(connection, view, &columns, is_focus),
+                None => continue,
+            },
+            Row::Group(key) => group_line(key, view, is_focus, area.width),
+        };
+        line.render(area, buffer);
     }
+    columns.places(area.x)
 }
 
 /// Which way the list goes on.
-fn more(chosen: Chosen<'_>, rows: &[&Connection]) -> &'static str {
-    let above = rows
-        .first()
-        .is_some_and(|row| chosen.above(row.id()).next().is_some());
-    let below = rows
-        .last()
-        .is_some_and(|row| chosen.below(row.id()).next().is_some());
-    more_words(above, below)
-}
-
-pub(super) const fn more_words(above: bool, below: bool) -> &'static str {
+pub(super) const fn more_words((above, below): (bool, bool)) -> &'static str {
     match (above, below) {
         (true, true) => "\u{2191}\u{2193} more",
         (true, false) => "\u{2191} more",
@@ -114,15 +145,84 @@ pub(super) const fn more_words(above: bool, below: bool) -> &'static str {
     }
 }
 
-fn heading_line(columns: &Columns, more: &'static str) -> Line<'static> {
+fn heading_line(columns: &Columns, rows: &Rows, more: &'static str) -> Line<'static> {
     let end = 1 + columns.end();
+    let mut pair = "A \u{2192} B".to_owned();
+    let sort = rows.sort();
+    if sort != Sort::default() {
+        let arrow = if sort.falls() { FALLS } else { RISES };
+        pair.push_str(&format!("  {arrow}{}", sort.column.name()));
+    }
     Line::from(vec![
         Span::raw(format!("{:>6} {:gap$}", "#", "", gap = columns.gap)),
-        Span::raw(pad("A \u{2192} B", columns.pair)),
+        Span::raw(pad(&cut(&pair, columns.pair), columns.pair)),
         Span::raw(pad(" A is in", end)),
         Span::raw(pad(" B is in", end)),
         Span::raw(format!(" {more}")),
     ])
+}
+
+/// The largest is first.
+const FALLS: char = '\u{25bc}';
+/// The smallest is first.
+const RISES: char = '\u{25b2}';
+/// The connections of the group are shown below.
+const OPEN: char = '\u{25bc}';
+/// They are not.
+const SHUT: char = '\u{25b6}';
+
+/// `>  ! ▶ A FIN_WAIT2, B CLOSE_WAIT: 123 connections`
+fn group_line(key: &Key, view: &View<'_>, is_focus: bool, width: u16) -> Line<'static> {
+    let Some(group) = view.rows.group(key) else {
+        return Line::default();
+    };
+    let style = match is_focus {
+        true => view.theme.strong(),
+        false => Style::new(),
+    };
+    let (mark, turn) = (
+        if is_focus { '>' } else { ' ' },
+        if view.rows.is_open(key) { OPEN } else { SHUT },
+    );
+    let count = counted(group.members.len(), "connection");
+    let room = usize::from(width).saturating_sub(NUMBER + 5 + count.len());
+    Line::from(vec![
+        Span::styled(format!("{mark}     "), style),
+        severity_sign(group.worst, view),
+        Span::styled(
+            format!(" {turn} {}: {count}", cut(&key.words(), room)),
+            style,
+        ),
+    ])
+}
+
+/// What is said of a group in the place of details.
+pub(super) fn draw_group(buffer: &mut Buffer, area: Rect, view: &View<'_>, key: &Key) {
+    let Some(group) = view.rows.group(key) else {
+        return;
+    };
+    if area.height == 0 {
+        return;
+    }
+    let bar = Rect::new(area.x, area.y, area.width, 1);
+    buffer.set_style(bar, view.theme.bar());
+    let count = counted(group.members.len(), "connection");
+    Line::from(format!(" {}: {count}", key.words())).render(bar, buffer);
+    let does = if view.rows.is_open(key) {
+        "hides"
+    } else {
+        "shows"
+    };
+    let mut lines = vec![Line::raw(format!(" Enter {does} them."))];
+    if let Some(worst) = group.worst {
+        lines.push(Line::from(vec![
+            Span::raw(" The worst that was found of them: "),
+            Span::styled(worst.token(), view.theme.severity(worst)),
+        ]));
+    }
+    for (y, line) in (area.y + 1..area.bottom()).zip(lines) {
+        line.render(Rect::new(area.x, y, area.width, 1), buffer);
+    }
 }
 
 fn row_line(
@@ -139,7 +239,7 @@ fn row_line(
     };
     let mut spans = vec![
         Span::styled(format!("{mark}{:>5}", connection.id()), style),
-        sign(connection.id(), view),
+        severity_sign(view.worst_of(connection.id(), None), view),
         Span::raw(pad("", columns.gap)),
         Span::styled(pad(&pair(connection, columns.pair), columns.pair), style),
     ];
@@ -148,15 +248,18 @@ fn row_line(
         spans.extend(end(connection, side, view, columns));
     }
     if connection.closed().is_some() {
-        let code = verdict(connection).map_or("MPTCP", |verdict| verdict.code.token());
+        let code = match connection.is_multipath() {
+            true => "MPTCP",
+            false => verdict::code_of(connection).token(),
+        };
         spans.push(Span::raw(format!(" {}", pad(code, columns.verdict))));
     }
     Line::from(spans)
 }
 
-/// That something was found of it, how bad the worst is.
-fn sign(conn: ConnId, view: &View<'_>) -> Span<'static> {
-    match view.worst_of(conn, None) {
+/// That something was found, how bad the worst is.
+fn severity_sign(worst: Option<Severity>, view: &View<'_>) -> Span<'static> {
+    match worst {
         Some(severity) => {
             let style = view.theme.severity(severity);
             Span::styled(of_severity(severity).to_string(), style)

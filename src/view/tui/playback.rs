@@ -8,7 +8,6 @@ use std::time::Duration;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
-use ratatui::text::{Line, Span};
 
 use crate::model::Timestamp;
 use crate::model::time::nanos_of;
@@ -150,46 +149,6 @@ pub enum Travel {
     End,
     /// To a time, as it was typed.
     To(String),
-}
-
-/// A line that is being typed.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Prompt {
-    pub(super) text: String,
-    /// What was wrong with what was typed.
-    pub(super) error: Option<String>,
-}
-
-/// Longer is no time.
-const LONGEST: usize = 40;
-
-impl Prompt {
-    pub(super) fn push(&mut self, c: char) {
-        self.error = None;
-        if !c.is_control() && self.text.len() < LONGEST {
-            self.text.push(c);
-        }
-    }
-
-    pub(super) fn pop(&mut self) {
-        self.error = None;
-        self.text.pop();
-    }
-
-    pub(super) fn line(&self, view_strong: Style, alert: Style) -> Line<'static> {
-        let mut spans = vec![
-            Span::styled(" go to: ", view_strong),
-            Span::raw(self.text.clone()),
-            Span::styled("\u{2588}", view_strong),
-        ];
-        match &self.error {
-            Some(error) => spans.push(Span::styled(format!("  {error}"), alert)),
-            None => spans.push(Span::raw(
-                "  14:02:11.5, +10s, -5m; Enter goes, Esc cancels",
-            )),
-        }
-        Line::from(spans)
-    }
 }
 
 /// What the right corner says.

@@ -25,22 +25,30 @@ impl Scroll {
         top..(top + height).min(total)
     }
 
-    /// A page towards the begin.
-    pub(super) fn page_up(&mut self) {
-        let top = self.top.unwrap_or(self.lowest);
-        self.top = Some(top.saturating_sub(self.page()));
+    /// One that begins at the top, for a text that does not grow.
+    pub(super) const fn from_the_top() -> Self {
+        Self {
+            top: Some(0),
+            lowest: 0,
+            height: 0,
+        }
     }
 
-    /// A page towards the end, where it stays.
-    pub(super) fn page_down(&mut self) {
-        let top = self.top.map(|top| top + self.page());
+    /// So many lines towards the begin.
+    pub(super) fn up(&mut self, by: usize) {
+        let top = self.top.unwrap_or(self.lowest).min(self.lowest);
+        self.top = Some(top.saturating_sub(by));
+    }
+
+    /// So many lines towards the end, where it stays.
+    pub(super) fn down(&mut self, by: usize) {
+        let top = self.top.map(|top| top + by);
         self.top = top.filter(|&top| top < self.lowest);
     }
 
-    const fn page(&self) -> usize {
-        // One line of the page before is still there, so that the place is found again.
-        let page = self.height.saturating_sub(1);
-        if page == 0 { 1 } else { page }
+    /// Lines of a page. One of the page before is still there, so that the place is found again.
+    pub(super) const fn page(&self) -> usize {
+        if self.height < 2 { 1 } else { self.height - 1 }
     }
 }
 
@@ -53,15 +61,15 @@ mod tests {
         let mut scroll = Scroll::default();
         assert_eq!(scroll.window(10, 4), 6..10);
         assert_eq!(scroll.window(11, 4), 7..11);
-        scroll.page_up();
+        scroll.up(scroll.page());
         assert_eq!(scroll.window(12, 4), 4..8);
         assert_eq!(scroll.window(20, 4), 4..8);
         for _ in 0..9 {
-            scroll.page_up();
+            scroll.up(scroll.page());
         }
         assert_eq!(scroll.window(20, 4), 0..4);
         for _ in 0..9 {
-            scroll.page_down();
+            scroll.down(scroll.page());
         }
         assert_eq!(scroll.window(20, 4), 16..20);
         assert_eq!(scroll.window(21, 4), 17..21);
@@ -70,7 +78,7 @@ mod tests {
     #[test]
     fn what_fits_is_seen_whole() {
         let mut scroll = Scroll::default();
-        scroll.page_up();
+        scroll.up(scroll.page());
         assert_eq!(scroll.window(3, 4), 0..3);
         assert_eq!(scroll.window(0, 4), 0..0);
     }

@@ -63,6 +63,11 @@ impl Theme {
         Style::new().add_modifier(Modifier::UNDERLINED)
     }
 
+    /// The column of the cursor.
+    pub(super) const fn cursor(self) -> Style {
+        Style::new().add_modifier(Modifier::REVERSED)
+    }
+
     /// The picture is not the present.
     pub(super) const fn paused(self) -> Style {
         Style::new()

@@ -12,7 +12,6 @@ use crate::model::filter::{Filter, Selection};
 use crate::view::tui::View;
 use crate::view::tui::fit::wrap;
 use crate::view::tui::playback::Standing;
-use crate::view::{hidden_holders, wants};
 
 /// No connection yet.
 pub(super) fn draw(
@@ -36,7 +35,7 @@ pub(super) fn draw(
         next(view, filter),
     ];
     let mut all = view.picture.connections();
-    let hidden = all.find_map(|connection| hidden_holders(filter, connection));
+    let hidden = all.find_map(|connection| view.asked(filter).hidden_holders(connection));
     lines.extend(hidden.map(|hidden| format!("{hidden}.")));
     let lines = lines
         .iter()
@@ -80,7 +79,7 @@ fn others(view: &View<'_>, filter: &Filter) -> Option<String> {
     let all = view.picture.connections();
     let seen = all
         .clone()
-        .filter(|connection| wants(&by_any, connection))
+        .filter(|connection| view.asked(&by_any).wants(connection))
         .count();
     if seen > 0 && !processes.is_any() {
         let held = Filter {

@@ -13,9 +13,9 @@ use crate::run::replay::extent::anchor;
 use crate::run::replay::player::Stops;
 use crate::source::replay::{Replay, ReplayError};
 use crate::timeline::Tracker;
+use crate::view::Asked;
 use crate::view::report::ClockWord;
 use crate::view::tui::Heard;
-use crate::view::wants;
 
 /// Everything at a moment.
 #[derive(Clone)]
@@ -135,7 +135,9 @@ impl World {
                 .known
                 .tracker
                 .get(change.conn())
-                .is_some_and(|connection| wants(filter, connection)),
+                .is_some_and(|connection| {
+                    Asked::of(filter, &self.known, self.at).wants(connection)
+                }),
         })
     }
 }

@@ -1,0 +1,326 @@
+//! One picture: what it is made of, and where its panes are.
+//!
+//! Reads no clock, and changes nothing of the screen but what part of its lists is in sight.
+
+use ratatui::Frame;
+use ratatui::buffer::Buffer;
+use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::text::{Line, Span};
+use ratatui::widgets::Widget;
+
+use crate::diagnosis::{Diagnosis, Finding, Known, Severity};
+use crate::model::Timestamp;
+use crate::model::filter::Filter;
+use crate::timeline::{ConnId, Connection, Side, Tracker};
+use crate::view::Asked;
+use crate::view::tui::choice::{Choice, Chosen, Pane, goes_on, worst_of};
+use crate::view::tui::keys::{Action, Hint, Mode, Shown};
+use crate::view::tui::playback::{Playback, Standing};
+use crate::view::tui::rows::{Of, Row, Rows};
+use crate::view::tui::theme::Theme;
+use crate::view::tui::viewport::Viewport;
+use crate::view::tui::{
+    App, Follow, Heard, Screen, cursor, cut, details, findings, header, help, keys, ladder, lanes,
+    list, mode, waiting, whole, wrap,
+};
+
+/// One picture: what it is made of.
+pub(super) struct View<'a> {
+    /// The connections of the picture.
+    pub(super) picture: &'a Tracker,
+    /// What is wrong with them.
+    pub(super) diagnosis: &'a Diagnosis,
+    /// The connections as they are known now.
+    pub(super) tracker: &'a Tracker,
+    pub(super) heard: &'a Heard,
+    pub(super) theme: Theme,
+    pub(super) netns: Option<&'a str>,
+    /// The moment that is shown.
+    pub(super) at: Timestamp,
+    pub(super) now: Timestamp,
+    pub(super) is_live: bool,
+    pub(super) playback: Option<&'a Playback>,
+    pub(super) viewport: Viewport,
+    pub(super) rows: &'a Rows,
+}
+
+impl View<'_> {
+    pub(super) const fn is_paused(&self) -> bool {
+        match self.playback {
+            Some(playback) => !matches!(playback.standing, Standing::Playing),
+            None => !self.is_live,
+        }
+    }
+
+    pub(super) const fn mode(&self) -> Mode {
+        mode(self.playback)
+    }
+
+    /// A filter, asked of the picture.
+    pub(super) const fn asked<'b>(&'b self, filter: &'b Filter) -> Asked<'b> {
+        Asked {
+            filter,
+            tracker: self.picture,
+            diagnosis: self.diagnosis,
+            at: self.at,
+        }
+    }
+
+    /// What was found of an end by the moment that is shown, and may be over.
+    pub(super) fn findings_of(&self, conn: ConnId, side: Side) -> impl Iterator<Item = &Finding> {
+        let all = self.diagnosis.about(conn);
+        all.filter(move |finding| finding.subject.is_about(conn, side))
+    }
+
+    /// How bad the worst is that holds of a connection, or of one of its ends, or has happened to it.
+    pub(super) fn worst_of(&self, conn: ConnId, side: Option<Side>) -> Option<Severity> {
+        worst_of(self.diagnosis, conn, side)
+    }
+}
+
+/// Below this nothing can be read.
+const LEAST: (u16, u16) = (40, 10);
+
+/// Draws the picture of `now`, or of the moment of the pause. It changes `app` only in what part
+/// of the lists is in sight.
+pub fn draw(frame: &mut Frame<'_>, app: &mut App, known: &Known, now: Timestamp) {
+    let area = frame.area();
+    let buffer = frame.buffer_mut();
+    app.places.forget();
+    if area.width < LEAST.0 || area.height < LEAST.1 {
+        draw_too_small(buffer, area);
+        return;
+    }
+    let picture = app.follow.picture(known);
+    let at = app.follow.at(now);
+    let asked = Asked {
+        filter: &app.filter,
+        tracker: &picture.tracker,
+        diagnosis: &picture.diagnosis,
+        at,
+    };
+    let moved = picture.moved();
+    app.rows.refresh(Of { asked, moved }, app.choice.conn());
+    let chosen = Chosen {
+        asked,
+        query: app.rows.query(),
+    };
+    app.viewport.drawn(lanes::axis_width(area.width));
+    let view = View {
+        picture: &picture.tracker,
+        diagnosis: &picture.diagnosis,
+        tracker: &known.tracker,
+        heard: &app.heard,
+        theme: app.theme,
+        netns: app.netns.as_deref(),
+        at,
+        now,
+        is_live: matches!(app.follow, Follow::Live),
+        playback: app.playback.as_ref(),
+        viewport: app.viewport,
+        rows: &app.rows,
+    };
+    let [head, body, foot] = Layout::vertical([
+        Constraint::Length(if area.height < 16 { 2 } else { 3 }),
+        Constraint::Fill(1),
+        Constraint::Length(1),
+    ])
+    .areas(area);
+    header::draw(buffer, head, &view, (&app.filter, &app.filter_text));
+    match (&app.prompt, &app.said) {
+        (Some(prompt), _) => prompt
+            .line(foot.width, app.theme.strong(), app.theme.alert())
+            .render(foot, buffer),
+        (None, Some(said)) => Line::styled(
+            format!(" {}", cut(said, usize::from(foot.width.saturating_sub(1)))),
+            app.theme.strong(),
+        )
+        .render(foot, buffer),
+        (None, None) => app.places.hints = draw_footer(buffer, foot, &view, app.screen),
+    }
+    if app.is_helping {
+        help::draw(buffer, body, &view, &mut app.help);
+        return;
+    }
+    if app.screen == Screen::Findings {
+        findings::draw(buffer, body, &view, chosen, &mut app.found, &mut app.places);
+        return;
+    }
+    let Some(focus) = app.choice.settle(chosen, &app.rows) else {
+        if app.rows.query().is_some() {
+            draw_no_match(buffer, body, &view);
+        } else {
+            waiting::draw(buffer, body, &view, (&app.filter, &app.filter_text));
+        }
+        return;
+    };
+    let panes = match app.screen {
+        Screen::Whole | Screen::Ladder => Panes::of_one(body),
+        Screen::Main | Screen::Findings => Panes::of(body),
+    };
+    let height = list::capacity(panes.list.height);
+    let rows = app
+        .choice
+        .rows(Pane::List, chosen, &app.rows, focus, height);
+    let more = goes_on(chosen, &app.rows, &rows);
+    app.places.columns = list::draw(buffer, panes.list, &view, &rows, focus, more);
+    let height = lanes::capacity(panes.lanes.height);
+    let shown = in_lanes(&mut app.choice, &app.rows, chosen, focus, height);
+    let connections: Vec<&Connection> = shown
+        .iter()
+        .filter_map(|&id| picture.tracker.get(id))
+        .collect();
+    let first = focus.conn().or_else(|| shown.first().copied());
+    lanes::draw(buffer, panes.lanes, &view, &connections, focus.conn());
+    app.places.note(panes.list, rows, panes.lanes, shown);
+    app.places.details = panes.details;
+    let Some(connection) = first.and_then(|id| picture.tracker.get(id)) else {
+        return;
+    };
+    let area = cursor::draw(buffer, panes.details, &view, connection);
+    let scroll = &mut app.scroll;
+    match (app.screen, focus) {
+        (Screen::Whole, _) => whole::draw(buffer, area, &view, connection, scroll),
+        (Screen::Ladder, _) => ladder::draw(buffer, area, &view, connection, scroll),
+        (_, Row::Group(key)) => list::draw_group(buffer, area, &view, &key),
+        (_, Row::Conn(_)) => details::draw(buffer, area, &view, connection),
+    }
+}
+
+/// The connections that have lanes: those around the chosen row, or the first of the chosen group.
+fn in_lanes(
+    choice: &mut Choice,
+    rows: &Rows,
+    chosen: Chosen<'_>,
+    focus: Row,
+    height: usize,
+) -> Vec<ConnId> {
+    match focus {
+        Row::Group(key) => {
+            let group = rows.group(&key);
+            let members = group.map_or(&[][..], |group| &group.members);
+            members.iter().take(height).copied().collect()
+        }
+        Row::Conn(_) => {
+            let in_sight = choice.rows(Pane::Lanes, chosen, rows, focus, height);
+            in_sight.into_iter().filter_map(Row::conn).collect()
+        }
+    }
+}
+
+/// Nothing matches what was typed: what was, and how to get out.
+fn draw_no_match(buffer: &mut Buffer, area: Rect, view: &View<'_>) {
+    let unknown = match view.rows.counts().1 {
+        0 => String::new(),
+        1 => " Of one it can't be told.".to_owned(),
+        count => format!(" Of {count} it can't be told."),
+    };
+    let text = format!("No connection matches.{unknown} Esc shows all of them.");
+    let lines = wrap(&text, usize::from(area.width.saturating_sub(2)));
+    for (y, line) in (area.y + area.height / 3..area.bottom()).zip(lines) {
+        Line::raw(line)
+            .centered()
+            .render(Rect::new(area.x, y, area.width, 1), buffer);
+    }
+}
+
+/// Where the panes are.
+struct Panes {
+    list: Rect,
+    lanes: Rect,
+    details: Rect,
+}
+
+impl Panes {
+    /// Details go first when it is narrow; lanes come in pairs below their axis.
+    fn of(body: Rect) -> Self {
+        let details = if body.height < 14 {
+            0
+        } else {
+            body.height * 2 / 5
+        };
+        let rest = body.height - details;
+        let pairs = (rest / 2).saturating_sub(1) / 2;
+        let lanes = 1 + 2 * pairs.max(1);
+        Self::so_high(body, lanes, details)
+    }
+
+    /// One row of the list, one pair of lanes, and all about it.
+    fn of_one(body: Rect) -> Self {
+        let lanes = 3.min(body.height.saturating_sub(2));
+        Self::so_high(body, lanes, body.height.saturating_sub(2 + lanes))
+    }
+
+    fn so_high(body: Rect, lanes: u16, details: u16) -> Self {
+        let [list, lanes, details] = Layout::vertical([
+            Constraint::Fill(1),
+            Constraint::Length(lanes),
+            Constraint::Length(details),
+        ])
+        .areas(body);
+        Self {
+            list,
+            lanes,
+            details,
+        }
+    }
+}
+
+fn draw_too_small(buffer: &mut Buffer, area: Rect) {
+    let (width, height) = LEAST;
+    let text = format!(
+        "too small: {}x{}, needs {width}x{height}",
+        area.width, area.height
+    );
+    let lines = wrap(&text, area.width.into());
+    for (y, line) in (area.y..area.bottom()).zip(lines) {
+        Line::raw(line).render(Rect::new(area.x, y, area.width, 1), buffer);
+    }
+}
+
+/// Back from one connection, to the list.
+const ENTER: Hint = Hint {
+    rank: 3,
+    key: "Enter",
+    does: "back",
+};
+
+/// Draws the keys that are of use here; says where each is, and what it asks for.
+fn draw_footer(
+    buffer: &mut Buffer,
+    area: Rect,
+    view: &View<'_>,
+    screen: Screen,
+) -> Vec<(std::ops::Range<u16>, Action)> {
+    let hints = keys::bindings(view.mode()).filter_map(|binding| {
+        let hint = binding.hint;
+        let named = match (binding.action, screen) {
+            (Action::Show(Shown::Findings), Screen::Findings) => hint.map(|it| it.saying("list")),
+            (Action::Enter, Screen::Findings) => Some(ENTER.saying("go to it")),
+            (Action::Enter, Screen::Whole | Screen::Ladder) => Some(ENTER),
+            _ => binding.hint,
+        };
+        Some((named?, binding.action))
+    });
+    let mut hints: Vec<(Hint, Action)> = hints.collect();
+    hints.sort_by_key(|(hint, _)| hint.rank);
+    let width_of = |hint: &Hint| hint.key.chars().count() + hint.does.len() + 3;
+    let width =
+        |hints: &[(Hint, Action)]| -> usize { hints.iter().map(|(it, _)| width_of(it)).sum() };
+    // The last one names the help, which has them all.
+    while hints.len() > 1 && width(&hints) > usize::from(area.width) {
+        hints.remove(hints.len() - 2);
+    }
+    let mut spans = Vec::new();
+    let mut places = Vec::new();
+    let mut x = area.x;
+    for (hint, action) in hints {
+        spans.push(Span::styled(format!(" {}", hint.key), view.theme.strong()));
+        spans.push(Span::raw(format!(" {} ", hint.does)));
+        let end = x + u16::try_from(width_of(&hint)).unwrap_or(0);
+        places.push((x..end, action));
+        x = end;
+    }
+    Line::from(spans).render(area, buffer);
+    places
+}

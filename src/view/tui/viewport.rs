@@ -1,0 +1,320 @@
+//! What part of time the lanes show, and where the cursor is.
+//!
+//! The right edge follows the moment of the picture, until the user looks at something: from then on
+//! it stands still, while the list and the details go on. The cursor is a moment, not a column: it
+//! stays on what it was set to.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::model::{TcpState, Timestamp};
+use crate::timeline::{Connection, Track};
+use crate::view::tui::axis::{Axis, Zoom, edge_around};
+
+/// What the axis is proportional to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Scale {
+    #[default]
+    Time,
+    /// The order of the steps of the chosen connection.
+    Order,
+}
+
+/// What the chosen connection was last fitted by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fitted {
+    Teardown,
+    Life,
+}
+
+/// Part of time.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Viewport {
+    zoom: Zoom,
+    scale: Scale,
+    /// The moment at the right edge; `None` is that of the picture.
+    right: Option<Timestamp>,
+    cursor: Option<Timestamp>,
+    fitted: Option<Fitted>,
+    /// Columns of the axis when it was last drawn.
+    width: u16,
+}
+
+/// The way a step is looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    Back,
+    On,
+}
+
+impl Viewport {
+    pub(super) const fn cursor(&self) -> Option<Timestamp> {
+        self.cursor
+    }
+
+    pub(super) const fn scale(&self) -> Scale {
+        self.scale
+    }
+
+    /// Whether the right edge is the moment of the picture.
+    pub(super) const fn follows(&self) -> bool {
+        self.right.is_none()
+    }
+
+    /// The moment at the right edge of a picture of `at`.
+    pub(super) fn right(&self, at: Timestamp) -> Timestamp {
+        self.right.unwrap_or(at)
+    }
+
+    /// The axis of a picture of `at`, in so many columns. In the order of steps it is the chosen
+    /// connection whose steps count.
+    pub(super) fn axis(&self, at: Timestamp, width: u16, chosen: Option<&Connection>) -> Axis {
+        let right = self.right(at);
+        let ordered = match (self.scale, chosen) {
+            (Scale::Order, Some(chosen)) => {
+                let steps: Rc<[Timestamp]> = bounds_of(chosen, at).into();
+                Axis::in_order(steps, right.min(at), self.zoom, width)
+            }
+            _ => None,
+        };
+        ordered.unwrap_or_else(|| Axis::new(right, self.zoom, width))
+    }
+
+    /// Remembers how wide the axis is drawn.
+    pub(super) const fn drawn(&mut self, width: u16) {
+        self.width = width;
+    }
+
+    /// Shows so much time.
+    pub(super) fn show_span(&mut self, wanted: Duration) {
+        self.zoom = Zoom::showing(wanted);
+    }
+
+    /// The right edge is the moment of the picture again, and there is no cursor.
+    pub(super) fn follow(&mut self) {
+        (self.right, self.cursor, self.fitted) = (None, None, None);
+    }
+
+    /// The other scale.
+    pub(super) const fn toggle_scale(&mut self) {
+        self.scale = match self.scale {
+            Scale::Time => Scale::Order,
+            Scale::Order => Scale::Time,
+        };
+    }
+
+    pub(super) fn zoom_in(&mut self, at: Timestamp) {
+        self.zoom_to(self.zoom.closer(), at);
+    }
+
+    pub(super) fn zoom_out(&mut self, at: Timestamp) {
+        self.zoom_to(self.zoom.farther(), at);
+    }
+
+    /// The cursor keeps its column; without one what is at the right edge does, or what is in the
+    /// middle once the edge stands still.
+    fn zoom_to(&mut self, zoom: Zoom, at: Timestamp) {
+        if self.scale == Scale::Time && (self.cursor.is_some() || !self.follows()) {
+            let axis = Axis::new(self.right(at), self.zoom, self.width);
+            let middle = i64::from(self.width / 2);
+            let in_sight = |moment: &Timestamp| {
+                u16::try_from(axis.column(*moment)).is_ok_and(|column| column < self.width)
+            };
+            let fixed = self.cursor.filter(in_sight);
+            let fixed = fixed.unwrap_or_else(|| axis.moment(middle));
+            let column = u16::try_from(axis.column(fixed)).unwrap_or(0);
+            self.right = Some(edge_around(fixed, column, zoom, self.width));
+        }
+        self.zoom = zoom;
+        self.fitted = None;
+    }
+
+    /// Moves what is in sight by half of it.
+    pub(super) fn pan(&mut self, way: Way, at: Timestamp) {
+        let half = self.zoom.span() / 2;
+        let right = match way {
+            Way::Back => self.right(at).minus(half),
+            Way::On => self.right(at).plus(half),
+        };
+        self.fitted = None;
+        // Nothing is to be seen behind the present: there it follows again.
+        self.right = (right < at).then_some(right);
+    }
+
+    /// Moves the cursor by a column; at first it is set in the middle of what is in sight.
+    pub(super) fn move_cursor(&mut self, way: Way, at: Timestamp, chosen: Option<&Connection>) {
+        let axis = self.axis(at, self.width, chosen);
+        let last = i64::from(self.width) - 1;
+        let to = match (self.cursor, way) {
+            (None, _) => axis.moment(last / 2),
+            (Some(cursor), Way::Back) => {
+                let column = axis.column(cursor);
+                // A step within the column comes before its begin.
+                let begin = axis.moment(column);
+                if begin < cursor && (0..=last).contains(&column) {
+                    begin
+                } else {
+                    axis.moment(column - 1)
+                }
+            }
+            (Some(cursor), Way::On) => axis.moment(axis.column(cursor) + 1),
+        };
+        self.put_cursor(to.min(at), at, chosen);
+    }
+
+    /// Sets the cursor to a moment, and brings it in sight.
+    pub(super) fn put_cursor(&mut self, to: Timestamp, at: Timestamp, chosen: Option<&Connection>) {
+        let axis = self.axis(at, self.width, chosen);
+        // What the cursor is on must not slide away.
+        let right = *self.right.get_or_insert(at);
+        self.cursor = Some(to);
+        let column = axis.column(to);
+        if (0..i64::from(self.width)).contains(&column) {
+            return;
+        }
+        self.right = Some(match self.scale {
+            Scale::Time => edge_around(to, self.width / 2, self.zoom, self.width),
+            // Steps are in sight up to the right edge.
+            Scale::Order if to > right => to,
+            Scale::Order => to.max(first_of(chosen).unwrap_or(to)),
+        });
+    }
+
+    /// Sets the cursor to what stands in a column.
+    pub(super) fn point(&mut self, column: u16, at: Timestamp, chosen: Option<&Connection>) {
+        let axis = self.axis(at, self.width, chosen);
+        let moment = axis.moment(i64::from(column));
+        self.put_cursor(moment.min(at), at, chosen);
+    }
+
+    /// Shows the teardown of a connection; all its life when that is shown already, or there is no
+    /// teardown yet; and then what was shown by following.
+    pub(super) fn fit(&mut self, connection: &Connection, at: Timestamp) {
+        let teardown = teardown_of(connection, at);
+        let (fitted, extent) = match (self.fitted, teardown) {
+            (None, Some(teardown)) => (Fitted::Teardown, teardown),
+            (Some(Fitted::Life), _) => return self.follow(),
+            (None, None) | (Some(Fitted::Teardown), _) => {
+                let Some(first) = first_of(Some(connection)) else {
+                    return;
+                };
+                (Fitted::Life, (first, last_of(connection, at)))
+            }
+        };
+        let (begin, end) = extent;
+        let length = end.since(begin);
+        self.zoom = Zoom::showing(length + length / 4);
+        let margin = self.zoom.span().saturating_sub(length) / 2;
+        self.right = Some(end.plus(margin));
+        self.cursor = None;
+        self.scale = Scale::Time;
+        self.fitted = Some(fitted);
+    }
+
+    /// To the next of these moments, seen from the cursor or, without one, from the right edge.
+    pub(super) fn jump(
+        &mut self,
+        way: Way,
+        moments: &[Timestamp],
+        at: Timestamp,
+        chosen: Option<&Connection>,
+    ) -> bool {
+        let from = self.cursor;
+        let edge = self.right(at).min(at);
+        let to = match way {
+            Way::Back => moments
+                .iter()
+                .rev()
+                .find(|&&moment| from.map_or(moment <= edge, |from| moment < from)),
+            Way::On => moments
+                .iter()
+                .find(|&&moment| from.is_some_and(|from| moment > from)),
+        };
+        let Some(&to) = to else {
+            return false;
+        };
+        self.put_cursor(to, at, chosen);
+        true
+    }
+}
+
+/// When the steps of both ends were made, by the latest that is possible, and all that was marked, in
+/// order; none later than `at`.
+pub(super) fn steps_of(connection: &Connection, at: Timestamp) -> Vec<Timestamp> {
+    let mut all: Vec<Timestamp> = Vec::new();
+    for (_, track) in connection.visible() {
+        all.extend(track.spans().iter().map(|span| span.from.not_after()));
+        all.extend(track.marks().iter().map(|mark| mark.at));
+    }
+    in_order(all, at)
+}
+
+/// The same, and the earliest that is possible, so that what is between has room on an axis.
+fn bounds_of(connection: &Connection, at: Timestamp) -> Vec<Timestamp> {
+    let mut all = steps_of(connection, at);
+    for (_, track) in connection.visible() {
+        let since = |track: &Track| -> Vec<Timestamp> {
+            let spans = track.spans().iter();
+            spans.filter_map(|span| span.from.not_before()).collect()
+        };
+        all.extend(since(track));
+    }
+    in_order(all, at)
+}
+
+fn in_order(mut all: Vec<Timestamp>, at: Timestamp) -> Vec<Timestamp> {
+    all.retain(|&moment| moment <= at);
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
+fn first_of(connection: Option<&Connection>) -> Option<Timestamp> {
+    let tracks = connection?.visible();
+    tracks
+        .filter_map(|(_, track)| Some(track.spans().first()?.from.not_after()))
+        .min()
+}
+
+/// The last step of a connection that is closed; of one that is not, the moment of the picture.
+fn last_of(connection: &Connection, at: Timestamp) -> Timestamp {
+    let last = steps_of(connection, at).last().copied();
+    match connection.closed() {
+        Some(_) => last.unwrap_or(at),
+        None => at,
+    }
+}
+
+/// From the earliest that the first end can have left ESTABLISHED to the last step.
+fn teardown_of(connection: &Connection, at: Timestamp) -> Option<(Timestamp, Timestamp)> {
+    let begins = connection.visible().filter_map(|(_, track)| {
+        let mut spans = track.spans().iter().skip(1);
+        let from = spans.find(|span| is_of_teardown(span.state))?.from;
+        Some(from.not_before().unwrap_or(from.not_after()))
+    });
+    let begin = begins.min().filter(|&begin| begin <= at)?;
+    let ends = connection
+        .visible()
+        .flat_map(|(_, track)| steps_before_the_wait_is_over(track))
+        .filter(|&end| end <= at);
+    Some((begin, ends.max().unwrap_or(begin).max(begin)))
+}
+
+/// A minute of TIME_WAIT is no part of a teardown that took 100 µs.
+fn steps_before_the_wait_is_over(track: &Track) -> impl Iterator<Item = Timestamp> {
+    let spans = track.spans();
+    let is_waited_out = |index: &usize| {
+        let before = index.checked_sub(1).map(|before| spans[before].state);
+        before == Some(TcpState::TimeWait)
+    };
+    (0..spans.len())
+        .filter(move |index| !is_waited_out(index))
+        .map(|index| spans[index].from.not_after())
+}
+
+const fn is_of_teardown(state: TcpState) -> bool {
+    !matches!(
+        state,
+        TcpState::SynSent | TcpState::SynRecv | TcpState::Established | TcpState::Listen
+    )
+}
