@@ -110,3 +110,70 @@ fn a_log_that_cannot_be_written_ends_and_says_so_afterwards() {
     });
     assert_only_frames(&console);
 }
+
+/// What was typed, and what the last line says of it.
+#[track_caller]
+fn save_as(console: &mut Console, name: &str) {
+    console.press("e");
+    console.wait_for("save as:");
+    // The name that is proposed goes first.
+    console.press(&format!("\x15{name}\r"));
+}
+
+#[test]
+fn what_the_screen_shows_is_saved_from_it() {
+    let folder = Folder::new("saved");
+    let (listener, port) = listener();
+    let mut console = Setup::tcpwatch(&["--port", &port]).size(120, 40).start();
+    console.wait_for("The listener is there");
+    let _ends = connect(&listener);
+    console.wait_for("A ESTABLISHED for");
+    for (name, what, begins) in [
+        ("a.svg", "the screen", "<svg "),
+        ("a.mmd", "1 connection", "sequenceDiagram"),
+        ("a.csv", "1 connection", "time,at_ns,"),
+        ("a.json", "1 connection", "{"),
+    ] {
+        let file = folder.file(name);
+        save_as(&mut console, &file);
+        console.wait_for(&format!("saved {file}: {what}, "));
+        let text = std::fs::read_to_string(&file).unwrap();
+        assert!(text.contains(begins), "{name}: {text}");
+    }
+    let picture = std::fs::read_to_string(folder.file("a.svg")).unwrap();
+    assert!(picture.contains("ESTABLISHED") && !picture.contains("save as"));
+    let file = folder.file("a.svg");
+    save_as(&mut console, &file);
+    console.wait_for("is there already: name another file");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), picture);
+    // Whatever key comes next, the last line is itself again.
+    console.press("j");
+    console.wait_for(" q quit");
+    console.press("q");
+    assert_eq!(console.status(), 0, "{console}");
+    console.assert_given_back();
+    assert_only_frames(&console);
+}
+
+#[test]
+fn a_replay_saves_what_it_shows() {
+    let folder = Folder::new("replayed");
+    let tape = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/fixtures/recordings/v1/shutdown.jsonl"
+    );
+    let mut console = Setup::tcpwatch(&["replay", tape, "--speed", "1024"])
+        .size(120, 40)
+        .start();
+    console.wait_for("stopped in good order");
+    for (name, what) in [("a.svg", "the screen"), ("a.mmd", "1 connection")] {
+        let file = folder.file(name);
+        save_as(&mut console, &file);
+        console.wait_for(&format!("saved {file}: {what}, "));
+    }
+    let picture = std::fs::read_to_string(folder.file("a.svg")).unwrap();
+    assert!(picture.contains("REPLAY"), "{picture}");
+    console.press("q");
+    assert_eq!(console.status(), 0, "{console}");
+    assert_only_frames(&console);
+}
