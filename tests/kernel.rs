@@ -441,6 +441,7 @@ fn a_filter_keeps_both_ends_of_a_connection_and_nothing_else() {
                 },
                 hosts: hosts.iter().map(|host| host.parse().unwrap()).collect(),
                 selection: Selection::default(),
+                ..Filter::default()
             };
             let mut expected: Vec<FourTuple> = kept
                 .iter()

@@ -5,12 +5,16 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may fail loudly")]
 
+#[path = "screens/arranged.rs"]
+mod arranged;
 #[path = "common/build.rs"]
 mod build;
 #[path = "screens/found.rs"]
 mod found;
 #[path = "common/tape.rs"]
 mod tape;
+#[path = "screens/whole.rs"]
+mod whole;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -40,7 +40,7 @@ impl Lost {
     }
 
     /// `4000 bytes received and never read`.
-    pub(super) fn words(self) -> String {
+    pub fn words(self) -> String {
         let unread = format!(
             "{} received and never read",
             words::bytes(self.unread.into())

@@ -25,7 +25,10 @@ impl Tracker {
             What::State { from, to } => self.ingest_step(event, from, to, at),
             What::ResetSent(reason) => self.reset_sent(event, reason, at),
             What::ResetReceived => self.reset_received(event, at),
-            What::Retransmit => self.mark(&event.id, MarkKind::Retransmit, None, at),
+            What::Retransmit => {
+                self.note_event_counters(event, at);
+                self.mark(&event.id, MarkKind::Retransmit, None, at);
+            }
             What::Freed => self.freed(&event.id, at, source),
         }
     }
@@ -172,7 +175,7 @@ impl Tracker {
     ) {
         self.settle_missing(end);
         self.note_multipath(end, event);
-        self.note_bytes(end, event, (from, to));
+        self.note_bytes(end, event, (from, to), at);
         if to == TcpState::Close {
             return self.close_exactly(end, event, from, at);
         }
@@ -297,12 +300,6 @@ impl Tracker {
         let end = self.begin_with(&sample, sight, track);
         self.note_multipath(end, event);
         self.open_or_wait(end, at);
-    }
-
-    fn note_bytes(&mut self, end: EndRef, event: &Event, (from, to): (TcpState, TcpState)) {
-        if let (Some(moment), Some(track)) = (&event.moment, self.track_mut(end)) {
-            track.note_bytes(from, to, moment);
-        }
     }
 
     fn note_multipath(&mut self, end: EndRef, event: &Event) {

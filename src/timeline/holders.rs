@@ -367,9 +367,10 @@ impl Tracker {
             InfoAnswer::Silent(_) => self.mark_end(end, MarkKind::NoAnswer, None, at),
             InfoAnswer::Counters(counters) => {
                 let begun = info.begun.min(at);
-                let is_news = self
-                    .track_mut(end)
-                    .is_some_and(|track| track.date_what_was_found(counters, (begun, at)));
+                let is_news = self.track_mut(end).is_some_and(|track| {
+                    track.note_counters(counters, (begun, at));
+                    track.date_what_was_found(counters, (begun, at))
+                });
                 if is_news {
                     self.touch(end);
                     let (conn, side) = (end.conn, end.side);

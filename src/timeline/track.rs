@@ -13,6 +13,7 @@ use crate::model::{
     Descriptor, FourTuple, Queues, Sample, SockId, SourceName, TcpState, Timestamp,
 };
 use crate::timeline::cause::{Mark, Why, of_look};
+use crate::timeline::counters::LastCounters;
 use crate::timeline::turned::Turned;
 use crate::timeline::{Holding, SeenBeside};
 
@@ -136,6 +137,7 @@ pub struct Track {
     pub(super) eof_was_unread: bool,
     /// What it had sent and received.
     pub(super) flow: Flow,
+    pub(super) counters: LastCounters,
     /// Who held it, oldest first.
     pub(super) holdings: Vec<Holding>,
     pub(super) holdings_dropped: u64,
@@ -203,6 +205,7 @@ impl Track {
             reset_heard: None,
             eof_was_unread: is_eof_unread(&sample),
             flow: Flow::of(&sample, seen),
+            counters: LastCounters::default(),
             holdings: Vec::new(),
             holdings_dropped: 0,
             asked_for: None,

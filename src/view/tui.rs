@@ -194,7 +194,7 @@ impl App {
             found: findings::Choice::default(),
             viewport: Viewport::default(),
             scroll: Scroll::default(),
-            help: Scroll::from_the_top(),
+            help: Scroll::default(),
             places: Places::default(),
             playback: None,
             prompt: None,

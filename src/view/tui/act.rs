@@ -13,7 +13,8 @@ use crate::view::tui::playback::Travel;
 use crate::view::tui::prompt::{Prompt, Typed, Wanted};
 use crate::view::tui::query::{Query, Truth};
 use crate::view::tui::rows::group::GroupBy;
-use crate::view::tui::rows::{Row, Rows};
+use crate::view::tui::rows::{Of, Row, Rows};
+use crate::view::tui::scroll::Scroll;
 use crate::view::tui::viewport::{Way, steps_of};
 use crate::view::tui::{App, Follow, Input, Reaction, Screen, copied, mode};
 
@@ -24,9 +25,14 @@ impl App {
     /// Takes in what came from the terminal.
     pub fn update(&mut self, input: Input, known: &Known, now: Timestamp) -> Reaction {
         let was_said = match input {
-            Input::Key(_) | Input::Mouse(_) => self.said.take().is_some(),
+            Input::Key(_) | Input::Mouse(_) => {
+                // Keys can come faster than pictures: what the last one asked for is there for this.
+                self.refresh(known, now);
+                self.said.take().is_some()
+            }
             Input::Resize | Input::Continued | Input::TerminalGone => false,
         };
+        let before = (self.screen, self.choice.row());
         let reaction = match input {
             Input::TerminalGone => Reaction::Quit,
             Input::Resize => Reaction::Redraw,
@@ -38,10 +44,23 @@ impl App {
                 None => Reaction::Nothing,
             },
         };
+        if before != (self.screen, self.choice.row()) {
+            // Another text begins where texts begin.
+            self.scroll = Scroll::default();
+        }
         match reaction {
             Reaction::Nothing if was_said => Reaction::Redraw,
             other => other,
         }
+    }
+
+    fn refresh(&mut self, known: &Known, now: Timestamp) {
+        let picture = self.follow.picture(known);
+        let of = Of {
+            asked: Asked::of(&self.filter, picture, self.follow.at(now)),
+            moved: picture.moved(),
+        };
+        self.rows.refresh(of, self.choice.conn());
     }
 
     pub(super) fn act(&mut self, action: Action, known: &Known, now: Timestamp) -> Reaction {
@@ -282,10 +301,10 @@ impl App {
             (Action::ZoomOut, _) => viewport.zoom_out(at),
             (Action::CursorLeft, _) => viewport.move_cursor(Way::Back, at, chosen),
             (Action::CursorRight, _) => viewport.move_cursor(Way::On, at, chosen),
-            (Action::PanLeft, _) => viewport.pan(Way::Back, at),
-            (Action::PanRight, _) => viewport.pan(Way::On, at),
+            (Action::PanLeft, _) => viewport.pan(Way::Back, at, chosen),
+            (Action::PanRight, _) => viewport.pan(Way::On, at, chosen),
             (Action::Follow, _) => viewport.follow(),
-            (Action::Scale, _) => viewport.toggle_scale(),
+            (Action::Scale, _) => viewport.toggle_scale(at, chosen),
             (Action::Fit, Some(chosen)) => viewport.fit(chosen, at),
             _ => return Reaction::Nothing,
         }
@@ -487,7 +506,7 @@ fn chosen<'a>(
     }
 }
 
-fn scroll(text: &mut crate::view::tui::Scroll, action: Action) {
+fn scroll(text: &mut Scroll, action: Action) {
     let page = text.page();
     match action {
         Action::Up => text.up(1),
@@ -497,6 +516,6 @@ fn scroll(text: &mut crate::view::tui::Scroll, action: Action) {
         Action::HalfPageUp => text.up(page.div_ceil(2)),
         Action::HalfPageDown => text.down(page.div_ceil(2)),
         Action::First => text.up(usize::MAX),
-        _ => text.down(usize::MAX / 2),
+        _ => text.down(usize::MAX),
     }
 }

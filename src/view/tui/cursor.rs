@@ -96,7 +96,7 @@ fn words(track: &Track, index: usize, cursor: Timestamp, at: Timestamp) -> Strin
     let whole = match next {
         Some(next) => format!(" of {}", between(span, next)),
         None if span.state == TcpState::Close => String::new(),
-        None => " so far".to_owned(),
+        None => format!(" of {} so far", brief(at.since(span.from.not_after()))),
     };
     format!(" for {been}{whole}, {sure}")
 }
@@ -126,9 +126,13 @@ fn apart(connection: &Connection, cursor: Timestamp) -> Option<String> {
     });
     let (a, b) = (a?, b?);
     let told = |first: char, second: char, (least, most): (Duration, Duration)| match () {
-        () if least == most => format!("{second} {} after {first}", brief(most)),
-        () if least.is_zero() => format!("{second} after {first}, by {}", at_most(most)),
-        () => format!("{second} {} to {} after {first}", brief(least), brief(most)),
+        () if least == most => format!("{second} {} behind {first}", brief(most)),
+        () if least.is_zero() => format!("{second} behind {first}, by {}", at_most(most)),
+        () => format!(
+            "{second} {} to {} behind {first}",
+            brief(least),
+            brief(most)
+        ),
     };
     let distance = |first: (Timestamp, Timestamp), second: (Timestamp, Timestamp)| {
         (second.0.since(first.1), second.1.since(first.0))

@@ -1,7 +1,7 @@
 //! The details of the chosen connection: how its ends stand, or how it ended, and every step of
 //! both in the order of time.
 
-mod history;
+pub(super) mod history;
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -49,7 +49,7 @@ const ROOMY: usize = 11;
 /// So many holders of an end have one.
 const HOLDERS: usize = 4;
 
-fn title(connection: &Connection, width: u16) -> Line<'static> {
+pub(super) fn title(connection: &Connection, width: u16) -> Line<'static> {
     let multipath = if connection.is_multipath() {
         " (MPTCP)"
     } else {
@@ -177,7 +177,12 @@ fn end_lines(
 }
 
 /// `head`, and behind it `text` in as many lines as it needs, below each other at `indent`.
-fn flow(mut head: Vec<Span<'static>>, text: &str, indent: usize, width: u16) -> Vec<Line<'static>> {
+pub(super) fn flow(
+    mut head: Vec<Span<'static>>,
+    text: &str,
+    indent: usize,
+    width: u16,
+) -> Vec<Line<'static>> {
     let width = usize::from(width);
     let taken: usize = head.iter().map(Span::width).sum();
     let (first, rest) = (width.saturating_sub(taken), width.saturating_sub(indent));
@@ -236,45 +241,95 @@ fn descriptor_words(track: &Track, state: TcpState, with_holders: bool) -> Optio
     }
 }
 
-/// What was found of it, worst first, in at most `room` lines: each in one line, then each in full,
-/// then with why and what to do, as far as there is room.
+/// What was found of it, worst first, in at most `room` lines. What to do about the worst comes
+/// before the others, which come in a line each; then all in full, then why and what to do.
 fn found(connection: &Connection, view: &View<'_>, width: u16, room: usize) -> Vec<Line<'static>> {
     let mut all: Vec<&Finding> = view.diagnosis.about(connection.id()).collect();
     all.retain(|finding| finding.over.is_none() && finding.at <= view.at);
     all.sort_by_key(|finding| Place::of(finding));
-    let beyond = all.len().saturating_sub(room);
-    all.truncate(room);
-    let last = all.len().saturating_sub(1);
-    let mut blocks: Vec<Vec<Line<'static>>> = all
-        .iter()
-        .enumerate()
-        .map(|(index, finding)| {
-            let beyond = if index == last { beyond } else { 0 };
-            vec![one_line(finding, connection, view, width, beyond)]
-        })
-        .collect();
-    let mut taken = blocks.len();
-    let words = usize::from(width.saturating_sub(1));
-    let with_why = |finding: &Finding| {
-        let mut lines = what_lines(finding, connection, view, width);
-        lines.extend(findings::reasons(finding, words));
-        lines.extend(findings::advice(finding, words));
-        lines
+    let Some((worst, others)) = all.split_first() else {
+        return Vec::new();
     };
-    let in_full = |finding: &Finding| what_lines(finding, connection, view, width);
-    for says_why in [false, true].into_iter().filter(|_| beyond == 0) {
-        for (finding, block) in all.iter().zip(&mut blocks) {
-            let more = match says_why {
-                true => with_why(finding),
-                false => in_full(finding),
-            };
-            if taken - block.len() + more.len() <= room {
-                taken = taken - block.len() + more.len();
-                *block = more;
+    let words = usize::from(width.saturating_sub(1));
+    let advice = findings::advice(worst, words);
+    let advised = if advice.len() < room { advice.len() } else { 0 };
+    let named = others.len().min(room.saturating_sub(1 + advised));
+    let beyond = others.len() - named;
+    all.truncate(1 + named);
+    let mut shown: Vec<Shown> = all.iter().map(|_| Shown::default()).collect();
+    shown[0].advice = advised > 0;
+    let block = |index: usize, how: Shown| {
+        let beyond = if index == named { beyond } else { 0 };
+        how.lines(all[index], connection, view, (width, beyond))
+    };
+    let mut blocks: Vec<Vec<Line<'static>>> = (0..=named).map(|it| block(it, shown[it])).collect();
+    let mut taken: usize = blocks.iter().map(Vec::len).sum();
+    for more in [Shown::FULL, Shown::WITH_WHY]
+        .into_iter()
+        .filter(|_| beyond == 0)
+    {
+        for index in 0..=named {
+            let how = shown[index].and(more);
+            let longer = block(index, how);
+            let would_take = taken - blocks[index].len() + longer.len();
+            if would_take <= room {
+                taken = would_take;
+                shown[index] = how;
+                blocks[index] = longer;
             }
         }
     }
     blocks.into_iter().flatten().collect()
+}
+
+/// How much is said of a finding.
+#[derive(Clone, Copy, Default)]
+struct Shown {
+    in_full: bool,
+    why: bool,
+    advice: bool,
+}
+
+impl Shown {
+    const FULL: Self = Self {
+        in_full: true,
+        why: false,
+        advice: false,
+    };
+    const WITH_WHY: Self = Self {
+        in_full: true,
+        why: true,
+        advice: true,
+    };
+
+    const fn and(self, more: Self) -> Self {
+        Self {
+            in_full: self.in_full || more.in_full,
+            why: self.why || more.why,
+            advice: self.advice || more.advice,
+        }
+    }
+
+    fn lines(
+        self,
+        finding: &Finding,
+        connection: &Connection,
+        view: &View<'_>,
+        (width, beyond): (u16, usize),
+    ) -> Vec<Line<'static>> {
+        let words = usize::from(width.saturating_sub(1));
+        let mut lines = match self.in_full {
+            true => what_lines(finding, connection, view, width),
+            false => vec![one_line(finding, connection, view, width, beyond)],
+        };
+        if self.why {
+            lines.extend(findings::reasons(finding, words));
+        }
+        if self.advice {
+            lines.extend(findings::advice(finding, words));
+        }
+        lines
+    }
 }
 
 /// As much of it as one line takes, and how many there are beside.

@@ -263,7 +263,7 @@ fn draw_chosen(buffer: &mut Buffer, area: Rect, view: &View<'_>, finding: &Findi
 }
 
 /// ` warn: close-wait-leaked, since 14:02:35.000000`
-fn title(finding: &Finding, view: &View<'_>) -> String {
+pub(super) fn title(finding: &Finding, view: &View<'_>) -> String {
     let time = |at: Timestamp| view.heard.time(at).trim().to_owned();
     let (code, severity) = (finding.code.token(), finding.severity.token());
     let begun = time(finding.at);

@@ -40,7 +40,7 @@ pub(super) fn draw(buffer: &mut Buffer, area: Rect, view: &View<'_>, scroll: &mu
         _ => vec![vec![left, right, signs], vec![sources(area.width)]],
     };
     let rows: Vec<Vec<Line<'static>>> = blocks.into_iter().flat_map(beside).collect();
-    let window = scroll.window(rows.len(), usize::from(area.height));
+    let window = scroll.window_from_begin(rows.len(), usize::from(area.height));
     let is_all = window.end == rows.len();
     for (y, parts) in (area.y..area.bottom()).zip(&rows[window]) {
         let width = area.width / u16::try_from(parts.len().max(1)).unwrap_or(1);

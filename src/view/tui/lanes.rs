@@ -95,14 +95,6 @@ fn draw_axis(buffer: &mut Buffer, area: Rect, gutter: u16, view: &View<'_>, axis
         Scale::Order => "order",
     };
     buffer.set_stringn(area.x + 1, area.y, scale, 8, bar);
-    let left = area.x + gutter;
-    for (column, label) in axis.ticks() {
-        let length = u16::try_from(label.chars().count()).unwrap_or(u16::MAX);
-        // The last sign of the label stands above its column's mark.
-        if let Some(start) = (column + 1).checked_sub(length) {
-            buffer.set_stringn(left + start, area.y, &label, length.into(), bar);
-        }
-    }
     let edge = match view.playback {
         _ if !view.viewport.follows() => view.heard.time(view.viewport.right(view.at)),
         Some(playback) => playback.standing.at_the_axis().to_owned(),
@@ -110,9 +102,18 @@ fn draw_axis(buffer: &mut Buffer, area: Rect, gutter: u16, view: &View<'_>, axis
         None => "now".to_owned(),
     };
     let edge = edge.trim_start();
-    let start = area
-        .right()
-        .saturating_sub(u16::try_from(edge.len()).unwrap_or(0));
+    let left = area.x + gutter;
+    let length = u16::try_from(edge.len()).unwrap_or(0);
+    let start = area.right().saturating_sub(length);
+    for (column, label) in axis.ticks() {
+        let length = u16::try_from(label.chars().count()).unwrap_or(u16::MAX);
+        // The last sign of the label stands above its column's mark.
+        if let Some(place) = (column + 1).checked_sub(length)
+            && left + column + 1 < start
+        {
+            buffer.set_stringn(left + place, area.y, &label, length.into(), bar);
+        }
+    }
     if start > left {
         buffer.set_stringn(start, area.y, edge, edge.len(), bar);
     }

@@ -127,7 +127,7 @@ impl Rows {
         if !self.opened.remove(&key) {
             self.opened.insert(key);
         }
-        self.lay_out();
+        self.lay_out(None);
     }
 
     pub(super) fn is_open(&self, key: &Key) -> bool {
@@ -170,6 +170,7 @@ impl Rows {
     }
 
     fn make(&mut self, of: Of<'_>, kept: Option<ConnId>) {
+        let of_focus = kept;
         // Whoever asked for another order wants to see what matches now, and that alone.
         let kept = kept.filter(|id| !self.is_asked && self.places.contains_key(id));
         let mut all = self.matching(of, kept);
@@ -185,7 +186,7 @@ impl Rows {
         self.gather(&all, of);
         self.made = Some((of.asked.at, of.moved));
         self.is_asked = false;
-        self.lay_out();
+        self.lay_out(of_focus);
     }
 
     fn matching<'a>(&mut self, of: Of<'a>, kept: Option<ConnId>) -> Vec<&'a Connection> {
@@ -259,8 +260,8 @@ impl Rows {
         }
     }
 
-    /// Headings, and below each that is open its connections.
-    fn lay_out(&mut self) {
+    /// Headings, and below each that is open its connections; below one that is not, the chosen one.
+    fn lay_out(&mut self, kept: Option<ConnId>) {
         self.rows.clear();
         if self.group.is_none() {
             let mut in_order: Vec<(usize, ConnId)> = self
@@ -275,10 +276,10 @@ impl Rows {
         }
         for group in &self.groups {
             self.rows.push(Row::Group(group.key));
-            if self.opened.contains(&group.key) {
-                let members = group.members.iter();
-                self.rows.extend(members.map(|&id| Row::Conn(id)));
-            }
+            let is_open = self.opened.contains(&group.key);
+            let members = group.members.iter().copied();
+            let shown = members.filter(|id| is_open || kept == Some(*id));
+            self.rows.extend(shown.map(Row::Conn));
         }
     }
 }

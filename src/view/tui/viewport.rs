@@ -31,6 +31,8 @@ enum Fitted {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Viewport {
     zoom: Zoom,
+    /// How wide steps are in their order.
+    step_zoom: Zoom,
     scale: Scale,
     /// The moment at the right edge; `None` is that of the picture.
     right: Option<Timestamp>,
@@ -73,7 +75,7 @@ impl Viewport {
         let ordered = match (self.scale, chosen) {
             (Scale::Order, Some(chosen)) => {
                 let steps: Rc<[Timestamp]> = bounds_of(chosen, at).into();
-                Axis::in_order(steps, right.min(at), self.zoom, width)
+                Axis::in_order(steps, right.min(at), self.step_zoom, width)
             }
             _ => None,
         };
@@ -95,26 +97,39 @@ impl Viewport {
         (self.right, self.cursor, self.fitted) = (None, None, None);
     }
 
-    /// The other scale.
-    pub(super) const fn toggle_scale(&mut self) {
+    /// The other scale. What is looked at stays in sight.
+    pub(super) fn toggle_scale(&mut self, at: Timestamp, chosen: Option<&Connection>) {
         self.scale = match self.scale {
             Scale::Time => Scale::Order,
             Scale::Order => Scale::Time,
         };
+        self.fitted = None;
+        if let Some(cursor) = self.cursor {
+            self.put_cursor(cursor, at, chosen);
+        } else if self.scale == Scale::Order {
+            // All steps that there is room for.
+            self.right = None;
+        }
     }
 
     pub(super) fn zoom_in(&mut self, at: Timestamp) {
-        self.zoom_to(self.zoom.closer(), at);
+        match self.scale {
+            Scale::Time => self.zoom_to(self.zoom.closer(), at),
+            Scale::Order => self.step_zoom = self.step_zoom.closer(),
+        }
     }
 
     pub(super) fn zoom_out(&mut self, at: Timestamp) {
-        self.zoom_to(self.zoom.farther(), at);
+        match self.scale {
+            Scale::Time => self.zoom_to(self.zoom.farther(), at),
+            Scale::Order => self.step_zoom = self.step_zoom.farther(),
+        }
     }
 
     /// The cursor keeps its column; without one what is at the right edge does, or what is in the
     /// middle once the edge stands still.
     fn zoom_to(&mut self, zoom: Zoom, at: Timestamp) {
-        if self.scale == Scale::Time && (self.cursor.is_some() || !self.follows()) {
+        if self.cursor.is_some() || !self.follows() {
             let axis = Axis::new(self.right(at), self.zoom, self.width);
             let middle = i64::from(self.width / 2);
             let in_sight = |moment: &Timestamp| {
@@ -130,11 +145,22 @@ impl Viewport {
     }
 
     /// Moves what is in sight by half of it.
-    pub(super) fn pan(&mut self, way: Way, at: Timestamp) {
-        let half = self.zoom.span() / 2;
-        let right = match way {
-            Way::Back => self.right(at).minus(half),
-            Way::On => self.right(at).plus(half),
+    pub(super) fn pan(&mut self, way: Way, at: Timestamp, chosen: Option<&Connection>) {
+        let axis = self.axis(at, self.width, chosen);
+        let half = i64::from(self.width / 2);
+        let right = match (self.scale, way) {
+            (Scale::Time, Way::Back) => self.right(at).minus(self.zoom.span() / 2),
+            (Scale::Time, Way::On) => self.right(at).plus(self.zoom.span() / 2),
+            // Nothing is left of the first step.
+            (Scale::Order, Way::Back) => axis.moment(half),
+            (Scale::Order, Way::On) => {
+                let steps = chosen.map_or_else(Vec::new, |chosen| bounds_of(chosen, at));
+                let in_sight = steps.partition_point(|&step| step <= axis.moment(half));
+                let shown = steps.partition_point(|&step| step <= self.right(at));
+                let on = (shown + shown - in_sight).min(steps.len());
+                let to = on.checked_sub(1).and_then(|last| steps.get(last));
+                to.copied().filter(|_| on < steps.len()).unwrap_or(at)
+            }
         };
         self.fitted = None;
         // Nothing is to be seen behind the present: there it follows again.

@@ -113,11 +113,10 @@ impl Order {
 
 /// Columns of a step at a zoom: closer is wider.
 fn room(zoom: Zoom) -> u16 {
-    let step = u16::try_from(zoom.step()).unwrap_or(u16::MAX);
-    let usual = u16::try_from(Zoom::default().step()).unwrap_or(0);
-    let wider = usual.saturating_sub(step) * 2;
-    let narrower = step.saturating_sub(usual);
-    (ROOM + wider).saturating_sub(narrower).max(2)
+    let usual = Zoom::default().step();
+    let closer = u16::try_from(usual.saturating_sub(zoom.step())).unwrap_or(0);
+    let farther = u16::try_from(zoom.step().saturating_sub(usual)).unwrap_or(0);
+    (ROOM + 2 * closer).saturating_sub(farther).max(2)
 }
 
 fn share_of(part: Duration, whole: Duration, of: i64) -> i64 {

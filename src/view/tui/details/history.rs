@@ -2,15 +2,16 @@
 //!
 //! Steps are dated by the moment the new state was seen; how much earlier it may have begun stands
 //! beside, with the cause. When there is not room for all, the newest are shown and the others
-//! counted, but for the step that began the end of a closed connection. The trap: a connection whose peer is gone sends the same segment again for minutes,
-//! and must not push everything else out of sight; what follows one another is one line.
+//! counted, but for the step that began the end of a closed connection. The trap: a connection whose
+//! peer is gone sends the same segment again for minutes, and must not push everything else out of
+//! sight; what follows one another is one line.
 
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
 use crate::diagnosis::{Finding, Severity};
 use crate::model::{TcpState, Timestamp};
-use crate::timeline::{Cause, Certainty, Connection, Mark, MarkKind, Side, Track, Why, track};
+use crate::timeline::{Age, Cause, Certainty, Connection, Mark, MarkKind, Side, Track, Why, track};
 use crate::view::cause::{self, Step, certainty};
 use crate::view::duration;
 use crate::view::owners;
@@ -23,7 +24,7 @@ use crate::view::tui::{View, letter, pad, shown_state};
 use crate::view::wall;
 
 /// A line of the history, not yet put into words: only what is in sight is.
-pub(super) enum Entry<'a> {
+pub(in crate::view::tui) enum Entry<'a> {
     Step(Side, &'a Track, usize),
     Mark(Side, &'a Mark),
     /// A segment sent again and again, and when for the last time.
@@ -37,7 +38,7 @@ pub(super) enum Entry<'a> {
 }
 
 impl Entry<'_> {
-    fn at(&self) -> Timestamp {
+    pub(in crate::view::tui) fn at(&self) -> Timestamp {
         match self {
             Self::Step(_, track, index) => track.spans()[*index].from.not_after(),
             Self::Mark(_, mark) | Self::Retransmits(_, mark, ..) => mark.at,
@@ -62,41 +63,113 @@ impl Entry<'_> {
     }
 
     fn lines(&self, view: &View<'_>, width: u16) -> Vec<Line<'static>> {
-        match self {
-            Self::Step(side, track, index) => step(*side, track, *index, view, width),
-            Self::Mark(side, mark) => {
-                let text = cause::mark_words(mark);
-                let head = dated(mark.at, letter(*side), view);
-                flowing(vec![head], &text, mark_style(mark, view), width)
-            }
+        let head = format!(" {}  ", view.heard.time(self.at()));
+        self.said(view, Words::ForRoom(width)).lines(head, width)
+    }
+
+    /// All of it, with the time that has passed since the entry before.
+    pub(in crate::view::tui) fn lines_after(
+        &self,
+        before: Option<Timestamp>,
+        view: &View<'_>,
+        width: u16,
+    ) -> Vec<Line<'static>> {
+        let since = before.map_or_else(String::new, |before| {
+            let since = self.at().since(before);
+            let age = Age {
+                at_least: since,
+                at_most: Some(since),
+            };
+            format!("+{}", duration::narrow_age(age))
+        });
+        let head = format!(" {} {since:>DIFFERENCE$} ", view.heard.time(self.at()));
+        self.said(view, Words::InFull).lines(head, width)
+    }
+
+    /// How many lines that takes.
+    pub(in crate::view::tui) fn height_after(&self, view: &View<'_>, width: u16) -> usize {
+        /// The time, the difference, and what stands between them.
+        const HEAD: usize = wall::WIDTH + DIFFERENCE + 3;
+        self.said(view, Words::InFull).height(HEAD, width)
+    }
+
+    fn said(&self, view: &View<'_>, words: Words) -> Said {
+        let (who, text, style) = match self {
+            Self::Step(side, track, index) => return step(*side, track, *index, view, words),
+            Self::Mark(side, mark) => (side, cause::mark_words(mark), mark_style(mark, view)),
             Self::Retransmits(side, first, times, last) => {
                 let within = duration::brief(last.since(first.at));
                 let text = format!("{}, {times} times in {within}", cause::mark_words(first));
-                let head = dated(first.at, letter(*side), view);
-                flowing(vec![head], &text, Style::new(), width)
+                (side, text, Style::new())
             }
-            Self::Note(note) => {
-                let text = format!("[{}] {}", note.pid, plain(&note.text));
-                let head = Span::raw(format!(" {}  ", view.heard.time(note.at)));
-                flowing(vec![head], &text, Style::new(), width)
-            }
-            Self::Held(connection, side, nth, at) => {
+            Self::Note(note) => return Said::of_nobody(note),
+            Self::Held(connection, side, nth, _) => {
                 let text = owners::news(connection, *side, *nth).unwrap_or_default();
-                let head = dated(*at, letter(*side), view);
-                flowing(vec![head], &text, Style::new(), width)
+                (side, text, Style::new())
             }
             Self::Found(side, finding) => {
                 let sign = of_severity(finding.severity);
                 let text = format!("{sign} {}", finding.code.token());
-                let head = dated(finding.at, letter(*side), view);
-                flowing(vec![head], &text, Style::new(), width)
+                (side, text, Style::new())
             }
-            Self::Over(side, finding, at) => {
+            Self::Over(side, finding, _) => {
                 let text = format!("over: {}", finding.code.token());
-                let head = dated(*at, letter(*side), view);
-                flowing(vec![head], &text, view.theme.quiet(), width)
+                (side, text, view.theme.quiet())
             }
+        };
+        Said {
+            who: Some(letter(*who)),
+            states: Vec::new(),
+            text,
+            style,
         }
+    }
+}
+
+/// Columns of the time since the entry before.
+const DIFFERENCE: usize = 8;
+
+/// How much is said of a step.
+#[derive(Clone, Copy)]
+enum Words {
+    /// As much as there is room for in a pane of this width.
+    ForRoom(u16),
+    InFull,
+}
+
+/// What an entry says behind its time.
+struct Said {
+    /// Whose it is.
+    who: Option<char>,
+    /// Its columns of states.
+    states: Vec<Span<'static>>,
+    text: String,
+    style: Style,
+}
+
+impl Said {
+    fn of_nobody(note: &LabNote) -> Self {
+        Self {
+            who: None,
+            states: Vec::new(),
+            text: format!("[{}] {}", note.pid, plain(&note.text)),
+            style: Style::new(),
+        }
+    }
+
+    fn lines(self, time: String, width: u16) -> Vec<Line<'static>> {
+        let mut head = vec![Span::raw(time)];
+        head.extend(self.who.map(|who| Span::raw(format!("{who} "))));
+        head.extend(self.states);
+        flowing(head, &self.text, self.style, width)
+    }
+
+    /// How many lines it takes behind a time of so many columns.
+    fn height(&self, time: usize, width: u16) -> usize {
+        let who = self.who.map_or(0, |_| 2);
+        let states: usize = self.states.iter().map(Span::width).sum();
+        let (first, rest) = rooms(time + who + states, width);
+        wrap_after(&self.text, first, rest).len().max(1)
     }
 }
 
@@ -107,9 +180,13 @@ fn mark_style(mark: &Mark, view: &View<'_>) -> Style {
     }
 }
 
-/// ` 14:02:11.532104  A `
-fn dated(at: Timestamp, letter: char, view: &View<'_>) -> Span<'static> {
-    Span::raw(format!(" {}  {letter} ", view.heard.time(at)))
+/// Below the text of the first line, where that is near the left.
+const INDENT: usize = wall::WIDTH + 5;
+
+/// Columns for a text in its first line, behind `taken` others, and in those below.
+fn rooms(taken: usize, width: u16) -> (usize, usize) {
+    let room = |taken: usize| usize::from(width).saturating_sub(taken).max(1);
+    (room(taken), room(INDENT.min(taken)))
 }
 
 /// `head`, and behind it `text` in as many lines as it needs.
@@ -119,16 +196,10 @@ fn flowing(
     style: Style,
     width: u16,
 ) -> Vec<Line<'static>> {
-    /// Below the text of the first line, where that is near the left.
-    const INDENT: usize = wall::WIDTH + 5;
-    let width = usize::from(width);
     let taken: usize = head.iter().map(Span::width).sum();
+    let (first, rest) = rooms(taken, width);
     let indent = INDENT.min(taken);
-    let parts = wrap_after(
-        text,
-        width.saturating_sub(taken).max(1),
-        width.saturating_sub(indent).max(1),
-    );
+    let parts = wrap_after(text, first, rest);
     let mut parts = parts.into_iter();
     head.push(Span::styled(parts.next().unwrap_or_default(), style));
     let rest = parts.map(|part| {
@@ -139,7 +210,10 @@ fn flowing(
 }
 
 /// Steps, marks and notes in the order of time.
-pub(super) fn history<'a>(connection: &'a Connection, view: &View<'a>) -> Vec<Entry<'a>> {
+pub(in crate::view::tui) fn history<'a>(
+    connection: &'a Connection,
+    view: &View<'a>,
+) -> Vec<Entry<'a>> {
     let mut entries = Vec::new();
     for (side, track) in connection.visible() {
         let known = track.span_at(view.at).map_or(0, |last| last + 1);
@@ -228,20 +302,16 @@ impl Entry<'_> {
     }
 }
 
-/// `14:02:11.532104  A ESTABLISHED -> FIN_WAIT1  exact, close() by nginx[812]`
-fn step(
-    side: Side,
-    track: &Track,
-    index: usize,
-    view: &View<'_>,
-    width: u16,
-) -> Vec<Line<'static>> {
+/// `A ESTABLISHED -> FIN_WAIT1  exact, close() by nginx[812]`
+fn step(side: Side, track: &Track, index: usize, view: &View<'_>, words: Words) -> Said {
     let span = &track.spans()[index];
     let before = index.checked_sub(1).map(|index| track.spans()[index].state);
-    let mut head = vec![dated(span.from.not_after(), letter(side), view)];
-    head.extend(states(before, span.state, view));
-    let notes = notes(span, before, width).join(", ");
-    flowing(head, &notes, certainty_style(span.certainty, view), width)
+    Said {
+        who: Some(letter(side)),
+        states: states(before, span.state, view),
+        text: notes(span, before, words).join(", "),
+        style: certainty_style(span.certainty, view),
+    }
 }
 
 /// `ESTABLISHED -> FIN_WAIT1`, in columns.
@@ -260,11 +330,22 @@ fn states(before: Option<TcpState>, state: TcpState, view: &View<'_>) -> Vec<Spa
 
 /// How surely it is known, why it was, and who holds the socket. On a narrow screen, what the step
 /// itself tells gives way to what it does not.
-fn notes(span: &track::Span, from: Option<TcpState>, width: u16) -> Vec<String> {
-    let mut notes = vec![certainty(span.certainty, span.from)];
+fn notes(span: &track::Span, from: Option<TcpState>, words: Words) -> Vec<String> {
+    let certainty = certainty(span.certainty, span.from);
     let to = span.state;
     let cause = cause::words(&span.why, Step { from, to });
+    let width = match words {
+        Words::ForRoom(width) => width,
+        Words::InFull => u16::MAX,
+    };
     let holder = holder(span, width).map(str::to_owned);
+    let mut notes = vec![match words {
+        // Nothing but an event is exact.
+        Words::InFull if span.certainty != Certainty::Exact => {
+            format!("{certainty} ({})", span.source)
+        }
+        _ => certainty,
+    }];
     match (width, span.certainty) {
         (100.., _) => notes.extend(cause.into_iter().chain(holder)),
         (_, Certainty::Exact) => notes.extend(cause.or(holder)),
