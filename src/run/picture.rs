@@ -11,7 +11,7 @@ use crate::cli::Picture;
 use crate::run::Outcome;
 use crate::run::clocks::complain_of;
 use crate::run::output::Output;
-use crate::run::replay::stage::Stage;
+use crate::run::replay::showing::Showing;
 use crate::view::export::screen;
 use crate::view::tui::Reaction;
 
@@ -21,20 +21,20 @@ const GULP: usize = 100_000;
 pub(super) fn draw(config: &Picture) -> anyhow::Result<Outcome> {
     let output = Output::new(&config.out, &config.replaying.files)?;
     let replay = crate::run::replay::open_whole(&config.replaying)?;
-    let mut stage = Stage::new(&config.replaying, replay)?;
-    while stage.read_on(GULP)? {}
-    stage.stop_at(config.at.as_ref())?;
+    let mut showing = Showing::new(&config.replaying, replay)?;
+    while showing.read_on(GULP)? {}
+    showing.stop_at(config.at.as_ref())?;
     let (columns, rows) = config.size;
     // It holds the cells in memory, and fails never.
     let mut terminal = Terminal::new(TestBackend::new(columns, rows))?;
-    let mut frame = |stage: &mut Stage| {
-        stage.prepare()?;
-        terminal.draw(|frame| stage.draw(frame))?;
+    let mut frame = |showing: &mut Showing| {
+        showing.prepare()?;
+        terminal.draw(|frame| showing.draw(frame))?;
         Ok::<_, anyhow::Error>(terminal.backend().buffer().clone())
     };
-    let mut cells = frame(&mut stage)?;
+    let mut cells = frame(&mut showing)?;
     for key in &config.keys {
-        match stage.update(*key)? {
+        match showing.update(*key)? {
             Reaction::Quit => {
                 bail!("--keys: one of them ends the program: nothing is left to be drawn")
             }
@@ -47,10 +47,10 @@ pub(super) fn draw(config: &Picture) -> anyhow::Result<Outcome> {
             _ => {}
         }
         // A page is as long as what was drawn.
-        cells = frame(&mut stage)?;
+        cells = frame(&mut showing)?;
     }
     let picture = screen::svg(&cells, config.background);
     output.write(|out| Ok(out.write_all(picture.as_bytes())?))?;
-    complain_of(&stage.clocks());
+    complain_of(&showing.clocks());
     Ok(Outcome::Done)
 }

@@ -7,7 +7,7 @@ pub(in crate::run) mod extent;
 mod lines;
 pub mod player;
 mod screen;
-pub(in crate::run) mod stage;
+pub(in crate::run) mod showing;
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};

@@ -133,10 +133,10 @@ mod tests {
     use super::*;
     use crate::cli::{Config, parse};
     use crate::run::replay::open_whole;
-    use crate::run::replay::stage::Stage;
+    use crate::run::replay::showing::Showing;
 
     /// A recording at its end, on a screen.
-    fn stage() -> Stage {
+    fn showing() -> Showing {
         let file = concat!(
             env!("CARGO_MANIFEST_DIR"),
             "/fixtures/recordings/v1/owners.jsonl"
@@ -146,19 +146,19 @@ mod tests {
             panic!("no picture");
         };
         let replay = open_whole(&picture.replaying).unwrap();
-        let mut stage = Stage::new(&picture.replaying, replay).unwrap();
-        while stage.read_on(10_000).unwrap() {}
-        stage.stop_at(None).unwrap();
-        stage
+        let mut showing = Showing::new(&picture.replaying, replay).unwrap();
+        while showing.read_on(10_000).unwrap() {}
+        showing.stop_at(None).unwrap();
+        showing
     }
 
-    fn saved(stage: &mut Stage, name: &str) -> String {
+    fn saved(showing: &mut Showing, name: &str) -> String {
         let mut terminal = Terminal::new(TestBackend::new(80, 24)).unwrap();
-        stage.prepare().unwrap();
-        terminal.draw(|frame| stage.draw(frame)).unwrap();
-        stage.save(name, terminal.backend().buffer());
-        stage.prepare().unwrap();
-        terminal.draw(|frame| stage.draw(frame)).unwrap();
+        showing.prepare().unwrap();
+        terminal.draw(|frame| showing.draw(frame)).unwrap();
+        showing.save(name, terminal.backend().buffer());
+        showing.prepare().unwrap();
+        terminal.draw(|frame| showing.draw(frame)).unwrap();
         let buffer = terminal.backend().buffer();
         let row = buffer.area.height - 1;
         let cells = (0..buffer.area.width).map(|x| buffer[(x, row)].symbol());
@@ -189,7 +189,7 @@ mod tests {
     #[test]
     fn the_ending_says_what_is_saved_and_nothing_is_replaced() {
         let folder = Folder::new();
-        let mut stage = stage();
+        let mut showing = showing();
         for (name, what, begins) in [
             ("a.svg", "the screen", "<svg "),
             ("a.mmd", "2 connections", "sequenceDiagram"),
@@ -197,14 +197,14 @@ mod tests {
             ("a.json", "2 connections", "{"),
         ] {
             let file = folder.file(name);
-            let said = saved(&mut stage, &file);
+            let said = saved(&mut showing, &file);
             assert!(
                 said.starts_with(&format!("saved {file}: {what}, ")),
                 "{said}"
             );
             let text = std::fs::read_to_string(&file).unwrap();
             assert!(text.contains(begins), "{name}: {text}");
-            let again = saved(&mut stage, &file);
+            let again = saved(&mut showing, &file);
             assert!(again.starts_with("not saved: "), "{again}");
             assert_eq!(std::fs::read_to_string(&file).unwrap(), text);
         }
@@ -214,13 +214,13 @@ mod tests {
 
     #[test]
     fn what_cannot_be_saved_is_said() {
-        let mut stage = stage();
+        let mut showing = showing();
         for (name, why) in [
             ("a.png", "its ending says what it is"),
             ("", "its ending says what it is"),
             ("/nowhere/at/all.csv", "No such file"),
         ] {
-            let said = saved(&mut stage, name);
+            let said = saved(&mut showing, name);
             assert!(said.starts_with("not saved: "), "{said}");
             assert!(said.contains(why), "{said}");
         }
@@ -231,9 +231,9 @@ mod tests {
         let folder =
             Folder(std::env::temp_dir().join(format!("tcpwatch-same-{}", std::process::id())));
         std::fs::create_dir(&folder.0).unwrap();
-        let mut stage = stage();
+        let mut showing = showing();
         let file = folder.file("a.mmd");
-        saved(&mut stage, &file);
+        saved(&mut showing, &file);
         let recording = concat!(
             env!("CARGO_MANIFEST_DIR"),
             "/fixtures/recordings/v1/owners.jsonl"

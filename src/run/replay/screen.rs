@@ -13,7 +13,7 @@ use crate::model::Timestamp;
 use crate::run::clocks::complain_of;
 use crate::run::live::Flow;
 use crate::run::replay::News;
-use crate::run::replay::stage::Stage;
+use crate::run::replay::showing::Showing;
 use crate::source::clock;
 use crate::source::replay::Replay;
 use crate::view::tui::terminal::{Guard, restore, spawn_keys};
@@ -33,13 +33,13 @@ pub(super) fn show(
     to_main: SyncSender<News>,
     news: &Receiver<News>,
 ) -> anyhow::Result<()> {
-    let stage = Stage::new(config, replay)?;
+    let showing = Showing::new(config, replay)?;
     let guard = Guard::enter()
         .context("take the terminal for the screen (--format text needs no terminal)")?;
     spawn_keys(move |key| to_main.send(News::Key(key)).is_ok())
         .context("start the thread of the keys")?;
     let mut screen = Screen {
-        stage,
+        showing,
         guard,
         has_more: true,
         moved: clock::now(),
@@ -48,12 +48,12 @@ pub(super) fn show(
     };
     let done = screen.until_the_end(news);
     restore();
-    complain_of(&screen.stage.clocks());
+    complain_of(&screen.showing.clocks());
     done
 }
 
 struct Screen {
-    stage: Stage,
+    showing: Showing,
     guard: Guard,
     /// There may be more to read now.
     has_more: bool,
@@ -86,7 +86,7 @@ impl Screen {
         if self.has_more {
             return Duration::ZERO;
         }
-        if !self.is_stale && !self.stage.passes() {
+        if !self.is_stale && !self.showing.passes() {
             return IDLE;
         }
         let now = clock::now();
@@ -98,10 +98,10 @@ impl Screen {
         if !self.has_more {
             return Ok(());
         }
-        let was_read = self.stage.is_read;
-        self.has_more = self.stage.read_on(GULP)?;
-        self.is_stale |= !self.stage.is_read || !self.has_more;
-        if self.stage.is_read && !was_read {
+        let was_read = self.showing.is_read;
+        self.has_more = self.showing.read_on(GULP)?;
+        self.is_stale |= !self.showing.is_read || !self.has_more;
+        if self.showing.is_read && !was_read {
             self.moved = clock::now();
         }
         Ok(())
@@ -111,8 +111,8 @@ impl Screen {
         let now = clock::now();
         let passed = now.since(self.moved);
         self.moved = now;
-        if self.stage.passes() {
-            self.stage.pass(passed, GULP)?;
+        if self.showing.passes() {
+            self.showing.pass(passed, GULP)?;
             self.is_stale = true;
         }
         Ok(())
@@ -124,10 +124,10 @@ impl Screen {
         if !self.is_stale || !is_due {
             return Ok(());
         }
-        self.stage.prepare()?;
-        let stage = &mut self.stage;
+        self.showing.prepare()?;
+        let showing = &mut self.showing;
         self.guard
-            .draw(|frame| stage.draw(frame))
+            .draw(|frame| showing.draw(frame))
             .context("draw on the terminal")?;
         self.drawn = Some(now);
         self.is_stale = false;
@@ -136,13 +136,13 @@ impl Screen {
 
     /// Saves what the screen shows without the line in which the name was typed.
     fn save(&mut self, name: &str) -> anyhow::Result<()> {
-        self.stage.prepare()?;
-        let stage = &mut self.stage;
+        self.showing.prepare()?;
+        let showing = &mut self.showing;
         let cells = self
             .guard
-            .draw_and_keep(|frame| stage.draw(frame))
+            .draw_and_keep(|frame| showing.draw(frame))
             .context("draw on the terminal")?;
-        stage.save(name, &cells);
+        showing.save(name, &cells);
         self.is_stale = true;
         Ok(())
     }
@@ -159,9 +159,9 @@ impl Screen {
     }
 
     fn input(&mut self, input: Input) -> anyhow::Result<Flow> {
-        let before = self.stage.player.position();
-        let reaction = self.stage.update(input)?;
-        if self.stage.player.position() != before {
+        let before = self.showing.player.position();
+        let reaction = self.showing.update(input)?;
+        if self.showing.player.position() != before {
             // Time passes from there on: not while the way was gone.
             self.moved = clock::now();
         }

@@ -26,7 +26,7 @@ use crate::view::tui::{App, Input, Reaction, draw};
 const SPAN: Duration = Duration::from_secs(20);
 
 /// A recording on its screen.
-pub(in crate::run) struct Stage {
+pub(in crate::run) struct Showing {
     pub(super) player: Player,
     pub(in crate::run) app: App,
     zone: TimeZone,
@@ -43,7 +43,7 @@ pub(in crate::run) struct Stage {
     older_than: Duration,
 }
 
-impl Stage {
+impl Showing {
     /// At the start; nothing is read yet.
     pub(in crate::run) fn new(config: &Replaying, mut replay: Replay) -> anyhow::Result<Self> {
         let zone = TimeZone::system();
