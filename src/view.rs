@@ -4,6 +4,7 @@ mod asked;
 mod cause;
 pub mod doctor;
 pub mod duration;
+mod exchange;
 pub mod export;
 pub mod facts;
 mod finding;

@@ -11,6 +11,8 @@ mod arranged;
 mod build;
 #[path = "screens/found.rs"]
 mod found;
+#[path = "screens/ladder.rs"]
+mod ladder;
 #[path = "common/tape.rs"]
 mod tape;
 #[path = "screens/whole.rs"]

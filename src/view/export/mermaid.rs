@@ -5,23 +5,21 @@
 //! not drawn, so connections beyond a few are left out, which it says too; and `;`, `#` and a line
 //! break end a text in its language.
 
-mod notes;
-mod order;
-
 use std::fmt::Write;
+use std::rc::Rc;
 
 use crate::model::{TcpState, Timestamp};
-use crate::timeline::{Cause, Certainty, Connection, MarkKind, Side, Span, Track, When};
+use crate::timeline::{Certainty, Connection, Side, Span, When};
 use crate::view::cause;
 use crate::view::duration::brief;
-use crate::view::export::{holder, is_inferred, what};
+use crate::view::exchange::{Entered, Exchange, Flag, Item, Proof, Segment, What};
+use crate::view::export::{holder, what};
+use crate::view::owners;
 use crate::view::plain::plain;
-use crate::view::report::findings::of_shown;
 use crate::view::report::text::plural;
 use crate::view::report::{About, Shown};
 use crate::view::standing::sentence;
 use crate::view::{MULTIPATH, verdict};
-use order::resets;
 
 /// Beside each other they are still to be read.
 const CONNECTIONS: u64 = 4;
@@ -132,9 +130,9 @@ fn id(connection: &Connection, side: Side) -> String {
 /// Messages and notes in the order of time.
 struct Story<'a> {
     connection: &'a Connection,
+    exchange: Exchange<'a>,
     /// The first FIN, or the begin.
     zero: Timestamp,
-    items: Vec<(Timestamp, u8, String)>,
     ending: String,
 }
 
@@ -143,171 +141,53 @@ impl<'a> Story<'a> {
         let connection = shown.connection;
         let fin = first_fin(connection);
         let zero = fin.unwrap_or_else(|| shown.began().0.not_after());
-        let mut story = Self {
+        let from = shown.from.unwrap_or_default();
+        let findings = shown.findings.iter().map(Rc::as_ref);
+        Self {
             connection,
+            exchange: Exchange::of(connection, from, findings),
             zero,
-            items: Vec::new(),
             ending: ending(shown, about, zero, fin.is_some()),
+        }
+    }
+
+    /// A line of the diagram; `None` of what has none.
+    fn line(&self, item: &Item<'_>) -> Option<String> {
+        let over = |side: Side| id(self.connection, side);
+        let note = |side: Side, words: &str, at: Timestamp| {
+            let words = escaped(words);
+            format!("Note over {}: {words}, {}", over(side), self.time(at))
         };
-        for (side, track) in connection.visible() {
-            story.track(side, track, shown.from.unwrap_or_default());
-            story.held(side, shown);
-        }
-        for told in of_shown(shown) {
-            story.found(&told, shown);
-        }
-        // Stable, and of one moment what causes the other comes first.
-        story.items.sort_by_key(|(at, rank, _)| (*at, *rank));
-        story
-    }
-
-    fn track(&mut self, side: Side, track: &Track, from: Timestamp) {
-        let spans = track.spans();
-        if let [first, ..] = spans
-            && first.state != TcpState::Close
-        {
-            self.note(side, first, None);
-        }
-        for pair in spans.windows(2) {
-            let (old, new) = (&pair[0], &pair[1]);
-            if new.from.not_after() < from {
-                continue;
+        Some(match item.what {
+            What::State(entered) => self.state(&entered),
+            What::Segment(segment) => self.message(&segment),
+            What::Mark(side, mark) => note(side, &cause::mark_words(mark), mark.at),
+            What::Again(again) => {
+                let (me, peer) = (over(again.from), over(again.from.other()));
+                let (times, s) = (again.times, plural(again.times));
+                let [first, last] = [again.first, again.last].map(|at| self.time(at));
+                format!("{me}-){peer}: {times} retransmission{s}, {first} to {last}")
             }
-            self.step(side, old, new);
-        }
-        self.marks(side, track, from);
-    }
-
-    /// The state that an end enters, and the messages that prove it or that it sends.
-    fn step(&mut self, side: Side, old: &Span, new: &Span) {
-        use TcpState::{
-            Close, CloseWait, Closing, Established, FinWait1, FinWait2, LastAck, SynRecv, SynSent,
-            TimeWait,
-        };
-        let other = side.other();
-        self.note(side, new, Some(old.state));
-        match (old.state, new.state) {
-            (_, SynSent) => self.message(side, "SYN", new, 1),
-            (_, SynRecv) => {
-                self.unless_sent(other, &[SynSent], "SYN", new, 1);
-                // Where its arrival is seen, it is drawn there: the kernel answers before it tells
-                // that it does.
-                if !self.opens_here(other) {
-                    self.message(side, "SYN, ACK", new, 3);
-                }
+            What::Held(side, nth) => note(
+                side,
+                &owners::news(self.connection, side, nth)?,
+                item.when.not_after(),
+            ),
+            What::Found(side, finding) => {
+                let (severity, code) = (finding.severity.token(), finding.code.token());
+                let head = note(side, &format!("{severity} {code}"), finding.at);
+                format!("{head}<br/>{}", escaped(&finding.what))
             }
-            (SynSent, Established) => {
-                self.message(other, "SYN, ACK", new, 3);
-                self.message(side, "ACK", new, 5);
-            }
-            (SynRecv, Established) => {
-                self.unless_sent(other, &[SynSent], "ACK", new, 5);
-            }
-            (_, FinWait1) => self.message(side, "FIN", new, 11),
-            (_, LastAck) => {
-                let at = self.second_fin(side, new);
-                self.message_at(at, side, "FIN", new, 16);
-            }
-            (Established, CloseWait) => {
-                self.unless_sent(other, &[FinWait1], "FIN", new, 11);
-            }
-            (FinWait1, Closing) => {
-                self.unless_sent(other, &[FinWait1, LastAck], "FIN", new, 11);
-            }
-            (FinWait1, FinWait2) => {
-                let at = self.first_ack(other, new);
-                self.message_at(at, other, "ACK", new, 13);
-            }
-            (Closing, TimeWait) => self.message(other, "ACK", new, 13),
-            (FinWait2 | FinWait1, TimeWait) => {
-                self.unless_sent(other, &[LastAck, FinWait1], "FIN", new, 16);
-            }
-            (LastAck, Close) if new.why.cause == Cause::AckReceived => {
-                self.message(other, "ACK", new, 18);
-            }
-            (_, Close) => self.reset(side, new),
-            _ => {}
-        }
-    }
-
-    /// Whether an end was seen to open the connection and to have it open.
-    fn opens_here(&self, side: Side) -> bool {
-        self.connection.end(side).is_some_and(|track| {
-            track.spans().windows(2).any(|pair| {
-                (pair[0].state, pair[1].state) == (TcpState::SynSent, TcpState::Established)
-            })
+            // A recording's notes are not part of it, and what is between two lines is no line.
+            What::Said(..) | What::Wait(_) => return None,
         })
     }
 
-    /// A reset that ended an end, where no mark tells of it.
-    fn reset(&mut self, side: Side, new: &Span) {
-        let has = |side: Side, sent: bool| resets(self.connection, side, sent).next().is_some();
-        let sent_by_step = |side: Side| {
-            let track = self.connection.end(side);
-            let why = track.and_then(Track::why_gone);
-            why.is_some_and(|why| why.cause == Cause::ResetSent)
-        };
-        match new.why.cause {
-            Cause::ResetSent if !has(side, true) && !has(side.other(), false) => {
-                self.send(side, "-x", "RST", new, 9);
-            }
-            Cause::ResetReceived => {
-                let other = side.other();
-                if !has(other, true) && !has(side, false) && !sent_by_step(other) {
-                    self.send(other, "-x", "RST", new, 9);
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn marks(&mut self, side: Side, track: &Track, from: Timestamp) {
-        let mut again: Option<(Timestamp, Timestamp, u64)> = None;
-        let mut drawn = Vec::new();
-        for mark in track.marks().iter().filter(|mark| mark.at >= from) {
-            let words = escaped(&cause::mark_words(mark));
-            let time = self.time(mark.at);
-            let (me, peer) = (id(self.connection, side), id(self.connection, side.other()));
-            match mark.kind {
-                MarkKind::ResetSent(_) => {
-                    // On one host its arrival is reported first; it is drawn once, and where
-                    // the earlier of the two is.
-                    let received = self.other_received(side, mark.at);
-                    let at = received.map_or(mark.at, |received| received.min(mark.at));
-                    drawn.push((at, 8, format!("{me}-x{peer}: RST, {time}: {words}")));
-                }
-                MarkKind::ResetReceived if self.other_sent(side, mark.at).is_some() => {
-                    drawn.push((mark.at, 10, format!("Note over {me}: {words}, {time}")));
-                }
-                MarkKind::ResetReceived => {
-                    drawn.push((mark.at, 8, format!("{peer}-x{me}: RST, {time}: {words}")));
-                }
-                MarkKind::Retransmit => {
-                    let (first, _, times) = again.unwrap_or((mark.at, mark.at, 0));
-                    again = Some((first, mark.at, times + 1));
-                }
-                MarkKind::CloseCall | MarkKind::Freed | MarkKind::NoAnswer => {
-                    drawn.push((mark.at, 12, format!("Note over {me}: {words}, {time}")));
-                }
-            }
-        }
-        if let Some((first, last, times)) = again {
-            let (me, peer) = (id(self.connection, side), id(self.connection, side.other()));
-            let text = format!(
-                "{me}-){peer}: {times} retransmission{}, {} to {}",
-                plural(times),
-                self.time(first),
-                self.time(last)
-            );
-            drawn.push((first, 12, text));
-        }
-        self.items.extend(drawn);
-    }
-
     /// A state, over its lane.
-    fn note(&mut self, side: Side, span: &Span, before: Option<TcpState>) {
+    fn state(&self, entered: &Entered<'_>) -> String {
+        let span = entered.span;
         let step = cause::Step {
-            from: before,
+            from: entered.before,
             to: span.state,
         };
         let when = match span.from {
@@ -322,53 +202,28 @@ impl<'a> Story<'a> {
         };
         let why = cause::words(&span.why, step)
             .map_or_else(String::new, |why| format!("<br/>{}", escaped(&why)));
-        let text = format!(
+        format!(
             "Note over {}: {}<br/>{when}{inferred}{why}",
-            id(self.connection, side),
+            id(self.connection, entered.side),
             span.state.name()
-        );
-        self.items
-            .push((span.from.not_after(), rank_of(span.state, before), text));
+        )
     }
 
-    fn message(&mut self, from: Side, text: &str, by: &Span, rank: u8) {
-        self.send(from, ">>", text, by, rank);
-    }
-
-    fn message_at(&mut self, at: Timestamp, from: Side, text: &str, by: &Span, rank: u8) {
-        self.message(from, text, by, rank);
-        if let Some((place, ..)) = self.items.last_mut() {
-            *place = at;
-        }
-    }
-
-    /// A message that the other end's history shows already is not drawn twice.
-    fn unless_sent(&mut self, from: Side, states: &[TcpState], text: &str, by: &Span, rank: u8) {
-        let has_sent = self
-            .connection
-            .end(from)
-            .is_some_and(|track| states.iter().any(|&state| track.passed(state)));
-        if !has_sent {
-            self.message(from, text, by, rank);
-        }
-    }
-
-    fn send(&mut self, from: Side, arrow: &str, text: &str, by: &Span, rank: u8) {
-        let (me, peer) = (id(self.connection, from), id(self.connection, from.other()));
-        let dash = if is_inferred(by) || by.from.not_before().is_none() {
-            "-"
-        } else {
-            ""
+    fn message(&self, segment: &Segment<'_>) -> String {
+        let [me, peer] = [segment.from, segment.from.other()].map(|side| id(self.connection, side));
+        let dash = if segment.is_inferred() { "-" } else { "" };
+        let head = match segment.flag {
+            Flag::Rst => "-x",
+            _ => "->>",
         };
-        let arrow = match arrow {
-            "-x" => format!("{dash}-x"),
-            _ => format!("{dash}->>"),
+        let told = match segment.proof {
+            Proof::Told(mark) => {
+                let words = escaped(&cause::mark_words(mark));
+                format!(", {}: {words}", self.time(mark.at))
+            }
+            Proof::State(_) => String::new(),
         };
-        self.items.push((
-            by.from.not_after(),
-            rank,
-            format!("{me}{arrow}{peer}: {text}"),
-        ));
+        format!("{me}{dash}{head}{peer}: {}{told}", segment.flag.name())
     }
 
     fn time(&self, at: Timestamp) -> String {
@@ -395,31 +250,16 @@ impl<'a> Story<'a> {
             "Note over {both}: {}",
             escaped(&format!("#{} {a} -> {b}", self.connection.id()))
         ));
-        for (.., text) in self.items.iter().take(ITEMS) {
-            line(text);
+        let items = self.exchange.items();
+        for text in items.iter().take(ITEMS).filter_map(|it| self.line(it)) {
+            line(&text);
         }
-        if self.items.len() > ITEMS {
-            let more = self.items.len() - ITEMS;
+        if items.len() > ITEMS {
+            let more = items.len() - ITEMS;
             line(&format!("Note over {both}: {more} more steps left out"));
         }
         line(&format!("Note over {both}: {}", self.ending));
         out
-    }
-}
-
-/// Of what is of one moment, what causes the other comes first.
-const fn rank_of(state: TcpState, before: Option<TcpState>) -> u8 {
-    match (state, before) {
-        (TcpState::SynSent, _) | (_, None) => 0,
-        (TcpState::SynRecv, _) => 2,
-        (TcpState::Established, Some(TcpState::SynSent)) => 4,
-        (TcpState::Established, _) => 6,
-        (TcpState::FinWait1, _) => 10,
-        (TcpState::CloseWait | TcpState::Closing, _) => 12,
-        (TcpState::FinWait2, _) => 14,
-        (TcpState::LastAck, _) => 15,
-        (TcpState::TimeWait, _) => 17,
-        (TcpState::Close | TcpState::Listen, _) => 19,
     }
 }
 

@@ -245,9 +245,9 @@ impl Panes {
         Self::so_high(body, lanes, details)
     }
 
-    /// One row of the list, one pair of lanes, and all about it.
+    /// One row of the list, one pair of lanes, and all about it, which goes before the lanes.
     fn of_one(body: Rect) -> Self {
-        let lanes = 3.min(body.height.saturating_sub(2));
+        let lanes = if body.height < 12 { 0 } else { 3 };
         Self::so_high(body, lanes, body.height.saturating_sub(2 + lanes))
     }
 

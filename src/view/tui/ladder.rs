@@ -1,18 +1,189 @@
 //! The ladder: the exchange of the chosen connection as a sequence diagram between its two ends.
+//!
+//! ```text
+//!                    1  close() by curl[4711] │                    │
+//!                                   FIN_WAIT1 │──────── FIN ──────►│
+//!   +38 µs           2                        │                    │ CLOSE_WAIT
+//!   ⋮ 12 s              waits for B's FIN     ⋮                    ⋮ has not closed
+//! ```
+//!
+//! The time of a row counts from the row above. The trap: no packet was captured, and a look shows
+//! several steps at once; what was not seen is dashed and in parentheses, and where the order of
+//! two rows is not known it says so.
+
+mod columns;
+mod row;
+mod rows;
+mod words;
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
+use ratatui::text::{Line, Span};
+use ratatui::widgets::Widget;
 
-use crate::timeline::Connection;
-use crate::view::tui::View;
+use crate::model::Timestamp;
+use crate::timeline::{Connection, Side};
+use crate::view::exchange::{Exchange, Note};
+use crate::view::owners;
+use crate::view::tui::fit::{cut, shorten, wrap};
 use crate::view::tui::scroll::Scroll;
+use crate::view::tui::{View, not_visible};
+use columns::Columns;
+use row::Row;
+use rows::rows;
 
 /// Draws the pane.
 pub(super) fn draw(
-    _buffer: &mut Buffer,
-    _area: Rect,
-    _view: &View<'_>,
-    _connection: &Connection,
-    _scroll: &mut Scroll,
+    buffer: &mut Buffer,
+    area: Rect,
+    view: &View<'_>,
+    connection: &Connection,
+    scroll: &mut Scroll,
 ) {
+    if area.height == 0 {
+        return;
+    }
+    let columns = Columns::of(area.width);
+    let rows = rows(&exchange(connection, view), connection, view, &columns);
+    let bar = Rect::new(area.x, area.y, area.width, 1);
+    buffer.set_style(bar, view.theme.bar());
+    title(connection, &rows, view, area.width).render(bar, buffer);
+
+    let mut head = ends(connection, view, &columns);
+    let mut foot = foot(&rows, area, view);
+    // What happened before what that means.
+    let room = usize::from(area.height - 1);
+    head.truncate(room.saturating_sub(LEAST_ROWS));
+    foot.truncate(room.saturating_sub(head.len() + LEAST_ROWS));
+    let height = room.saturating_sub(head.len() + foot.len());
+    let window = scroll.window(rows.len(), height);
+    let shown = rows[window].iter().map(|row| row.line(view, &columns));
+    let mut lines: Vec<Line<'_>> = head.into_iter().chain(shown).collect();
+    lines.resize(room.saturating_sub(foot.len()), Line::default());
+    lines.extend(foot);
+    for (y, line) in (area.y + 1..area.bottom()).zip(lines) {
+        line.render(Rect::new(area.x, y, area.width, 1), buffer);
+    }
 }
+
+/// So many rows are left for the exchange, however low the pane.
+const LEAST_ROWS: usize = 3;
+
+/// What is known of the connection at the moment that is shown.
+fn exchange<'a>(connection: &'a Connection, view: &View<'a>) -> Exchange<'a> {
+    let notes = view.heard.notes().map(|note| Note {
+        at: note.at,
+        pid: note.pid,
+        text: &note.text,
+    });
+    let findings = view.diagnosis.about(connection.id());
+    Exchange::of(connection, Timestamp::default(), findings)
+        .with_notes(notes)
+        .known_at(view.at)
+        .numbered()
+        .waiting(view.at)
+}
+
+fn title(connection: &Connection, rows: &[Row], view: &View<'_>, width: u16) -> Line<'static> {
+    let first = rows.iter().find_map(|row| row.at);
+    let from = first.map_or_else(String::new, |at| {
+        format!(", from {}", view.heard.time(at).trim_start())
+    });
+    let name = format!(" connection {}: who sent what{from}", connection.id());
+    Line::from(cut(&name, width.into()))
+}
+
+/// Which ends they are, above their lifelines.
+fn ends(connection: &Connection, view: &View<'_>, columns: &Columns) -> Vec<Line<'static>> {
+    let name = |side: Side| {
+        let room = columns.name() + columns.middle / 2 - 3;
+        let address = connection.endpoint(side).to_string();
+        format!("{} {}", side.letter(), shorten(&address, room))
+    };
+    let who = |side: Side| match connection.end(side) {
+        None => not_visible(connection).to_owned(),
+        Some(track) => owners::brief(track.owners()).unwrap_or_default(),
+    };
+    // Above the times there is room for A, and B begins before its lifeline where it has to.
+    let line = |[a, b]: [String; 2], style| {
+        let of_a = columns.indent() + columns.name();
+        let a = cut(&a, of_a - 1);
+        let b = cut(&b, columns.width.saturating_sub(of_a + 2));
+        let begin = of_a + columns.middle;
+        let begin = begin.min(columns.width.saturating_sub(b.chars().count()));
+        let between = " ".repeat(begin.saturating_sub(of_a));
+        Line::from(Span::styled(format!("{a:>of_a$}{between}{b}"), style))
+    };
+    let mut lines = vec![line(Side::BOTH.map(name), view.theme.strong())];
+    let who = Side::BOTH.map(who);
+    if who.iter().any(|who| !who.is_empty()) {
+        lines.push(line(who, view.theme.quiet()));
+    }
+    lines
+}
+
+/// What the arrows are, and what the signs mean that are there, as far as there is room.
+fn foot(rows: &[Row], area: Rect, view: &View<'_>) -> Vec<Line<'static>> {
+    /// Of so many lines of the pane one is for it.
+    const SHARE: usize = 8;
+    let width = usize::from(area.width).saturating_sub(1);
+    let most = (usize::from(area.height) / SHARE).max(1);
+    let mut text = match area.width {
+        ..46 => "No packet captured: states prove them.".to_owned(),
+        _ => "No packet was captured: states prove these.".to_owned(),
+    };
+    for sign in SIGNS.iter().filter(|sign| rows.iter().any(sign.is_on)) {
+        let with = |words: &str| format!("{text} {words}");
+        let fits = |text: &String| wrap(text, width).len() <= most;
+        let both = [sign.long, sign.short].map(with);
+        if let Some(longer) = both.into_iter().find(fits) {
+            text = longer;
+        }
+    }
+    let mut lines = wrap(&text, width);
+    lines.truncate(most);
+    let quiet = view.theme.quiet();
+    let styled = |line| Line::styled(format!(" {line}"), quiet);
+    lines.into_iter().map(styled).collect()
+}
+
+/// What has to be explained where it is there, in a sentence and in few words.
+struct Sign {
+    is_on: fn(&Row) -> bool,
+    long: &'static str,
+    short: &'static str,
+}
+
+const SIGNS: [Sign; 6] = [
+    Sign {
+        is_on: Row::is_unseen,
+        long: "Dashed, in ( ): from a state that no look has shown.",
+        short: "( ): not seen.",
+    },
+    Sign {
+        is_on: |row| row.is_order_unknown,
+        long: "?: it may have been before the row above.",
+        short: "?: order not known.",
+    },
+    Sign {
+        is_on: |row| !row.steps.is_empty(),
+        long: "Steps of a graceful shutdown: 1 shutdown(write) at one end, 2 its FIN has come to the \
+               other, which reads until 0, 3 and 4 the same the other way, 5 and 6 both close.",
+        short: "1-6: steps of a graceful shutdown.",
+    },
+    Sign {
+        is_on: |row| row.steps.starts_with("1+6"),
+        long: "1+6: closed at once, so it can't take an answer.",
+        short: "1+6: closed at once.",
+    },
+    Sign {
+        is_on: Row::is_implied,
+        long: "Implied: what an end that is not visible must have sent.",
+        short: "",
+    },
+    Sign {
+        is_on: |row| row.time.contains('\u{2264}'),
+        long: "\u{2264}: between two looks.",
+        short: "",
+    },
+];

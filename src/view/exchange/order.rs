@@ -1,13 +1,13 @@
-//! Where messages stand in a diagram: in the order of cause.
+//! Where segments stand: in the order of cause, and where that order is not known.
 //!
 //! The trap: on one host the kernel reports what it does in the order of its own functions, and
 //! tells of an arrival before it tells of the sending.
 
 use crate::model::{TcpState, Timestamp};
-use crate::timeline::{Connection, MarkKind, Side, Span, Track};
-use crate::view::export::mermaid::Story;
+use crate::timeline::{Connection, MarkKind, Side, Span, Track, When};
+use crate::view::exchange::{Entered, Exchange, Item, Proof, What};
 
-impl Story<'_> {
+impl Exchange<'_> {
     /// Where the acknowledgement of the first FIN is drawn: before the other end's own FIN, which
     /// the kernel may report before it reports that the acknowledgement has come.
     pub(super) fn first_ack(&self, from: Side, waits: &Span) -> Timestamp {
@@ -59,4 +59,53 @@ pub(super) fn resets(
         MarkKind::ResetReceived => (!sent).then_some(mark.at),
         _ => None,
     })
+}
+
+/// Whether it may have happened before what stands above it: their bounds overlap, and neither
+/// causes the other.
+pub(super) fn may_be_before(item: &Item<'_>, above: &Item<'_>) -> bool {
+    let Some(begin) = item.when.not_before() else {
+        return false;
+    };
+    // A finding is of the moment that it counts to, and hides no order.
+    let is_found = |item: &Item<'_>| matches!(item.what, What::Found(..));
+    if is_found(item) || is_found(above) || begin >= above.when.not_after() {
+        return false;
+    }
+    if matches!((item.when, above.when), (When::At(_), When::At(_))) {
+        return false;
+    }
+    match (state_behind(above), state_behind(item)) {
+        (Some(above), Some(below)) => {
+            above.side != below.side && !forces(above.span.state, below.span.state)
+        }
+        _ => true,
+    }
+}
+
+/// The state that an item is, or that proves it.
+const fn state_behind<'a>(item: &Item<'a>) -> Option<Entered<'a>> {
+    match item.what {
+        What::State(entered) => Some(entered),
+        What::Segment(segment) => match segment.proof {
+            Proof::State(entered) => Some(entered),
+            Proof::Told(_) => None,
+        },
+        _ => None,
+    }
+}
+
+/// Whether one end's state has to be before the other end can have this one (RFC 9293, 3.6).
+const fn forces(before: TcpState, of_other: TcpState) -> bool {
+    use TcpState::{
+        CloseWait, Closing, Established, FinWait1, FinWait2, LastAck, SynRecv, SynSent, TimeWait,
+    };
+    matches!(
+        (before, of_other),
+        (SynSent, SynRecv | Established)
+            | (SynRecv | Established, Established)
+            | (FinWait1, CloseWait | Closing | LastAck | TimeWait)
+            | (CloseWait, FinWait2 | TimeWait)
+            | (Closing | LastAck, TimeWait)
+    )
 }
