@@ -25,6 +25,7 @@ mod incarnation;
 mod ingest;
 mod opening;
 pub mod pair;
+mod queues;
 mod resets;
 mod retain;
 pub mod track;
@@ -49,7 +50,7 @@ use holders::Held;
 pub use holders::{Holding, Owners, SETS};
 use hosts::Hosts;
 pub use pair::{ConnId, Connection, Side};
-pub use track::{Certainty, Entry, Span, Track, When};
+pub use track::{Certainty, Entry, LEVELS, Level, Span, Track, When};
 
 type Fast = foldhash::fast::RandomState;
 

@@ -13,6 +13,8 @@ mod build;
 mod found;
 #[path = "screens/ladder.rs"]
 mod ladder;
+#[path = "screens/lanes.rs"]
+mod lanes;
 #[path = "common/tape.rs"]
 mod tape;
 #[path = "screens/whole.rs"]

@@ -60,8 +60,9 @@ impl Tracker {
         sample: &Sample,
         sight: Sight,
         (partner, replaced): (Option<EndRef>, Option<EndRef>),
-        track: Track,
+        mut track: Track,
     ) -> EndRef {
+        track.see_queues(sample, sight.at, sight.at);
         let end = match partner {
             Some(partner) => EndRef {
                 conn: partner.conn,

@@ -25,10 +25,7 @@ impl Tracker {
             What::State { from, to } => self.ingest_step(event, from, to, at),
             What::ResetSent(reason) => self.reset_sent(event, reason, at),
             What::ResetReceived => self.reset_received(event, at),
-            What::Retransmit => {
-                self.note_event_counters(event, at);
-                self.mark(&event.id, MarkKind::Retransmit, None, at);
-            }
+            What::Retransmit => self.retransmitted(event, at),
             What::Freed => self.freed(&event.id, at, source),
         }
     }
@@ -176,6 +173,7 @@ impl Tracker {
         self.settle_missing(end);
         self.note_multipath(end, event);
         self.note_bytes(end, event, (from, to), at);
+        self.note_queues(end, event, (from, to), at);
         if to == TcpState::Close {
             return self.close_exactly(end, event, from, at);
         }
@@ -313,6 +311,7 @@ impl Tracker {
     /// `close()` of a socket whose FIN is out: nothing moves, but nobody holds it any more.
     fn close_called(&mut self, end: EndRef, event: &Event, at: Timestamp) {
         let by = event.caller.as_ref().map(Process::from);
+        self.note_present_queues(end, event, at);
         if let Some(track) = self.track_mut(end) {
             track.let_go();
         }
@@ -362,12 +361,6 @@ impl Tracker {
             // Its last step was lost.
             let id = *track.id();
             self.asks.push(Ask::Confirm(id));
-        }
-    }
-
-    fn mark(&mut self, id: &SockId, kind: MarkKind, by: Option<Process>, at: Timestamp) {
-        if let Some(end) = self.find(id) {
-            self.mark_end(end, kind, by, at);
         }
     }
 

@@ -261,6 +261,7 @@ impl Tracker {
             track.looked = Some(sample.state);
         }
         if known == sample.state {
+            track.see_queues(sample, since, sight.at);
             track.refresh(*sample, sight.begun);
             self.note_inode(end, sample.inode);
             self.touch(end);
@@ -276,6 +277,7 @@ impl Tracker {
             .iter()
             .copied();
         track.advance(passed, sample.state, bounds, sight.source, Some(sample));
+        track.see_queues(sample, since, sight.at);
         track.refresh(*sample, sight.begun);
         self.note_inode(end, sample.inode);
         if sample.state == TcpState::TimeWait {

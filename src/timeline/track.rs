@@ -7,6 +7,7 @@
 
 mod entry;
 mod flow;
+mod levels;
 
 use crate::model::tcp::StateSet;
 use crate::model::{
@@ -20,6 +21,8 @@ use crate::timeline::{Holding, SeenBeside};
 pub use entry::Entry;
 use entry::IN_THE_MIDDLE;
 use flow::Flow;
+use levels::Levels;
+pub use levels::{LEVELS, Level};
 
 /// How many marks an end keeps.
 pub const MARKS: usize = 64;
@@ -138,6 +141,7 @@ pub struct Track {
     /// What it had sent and received.
     pub(super) flow: Flow,
     pub(super) counters: LastCounters,
+    levels: Levels,
     /// Who held it, oldest first.
     pub(super) holdings: Vec<Holding>,
     pub(super) holdings_dropped: u64,
@@ -206,6 +210,7 @@ impl Track {
             eof_was_unread: is_eof_unread(&sample),
             flow: Flow::of(&sample, seen),
             counters: LastCounters::default(),
+            levels: Levels::default(),
             holdings: Vec::new(),
             holdings_dropped: 0,
             asked_for: None,
@@ -239,6 +244,9 @@ impl Track {
             .map(|state| (state, Certainty::Inferred))
             .chain([(to, Certainty::Sampled)]);
         self.seen_states = self.seen_states.with(to);
+        if to == TcpState::Close {
+            self.levels.end(bounds.0);
+        }
         for (state, certainty) in states {
             let why = of_look(self.state(), state, from, sample);
             self.spans.push(Span {
@@ -264,6 +272,9 @@ impl Track {
     ) {
         if certainty != Certainty::Inferred && to != TcpState::Close {
             self.seen_states = self.seen_states.with(to);
+        }
+        if matches!(to, TcpState::TimeWait | TcpState::Close) {
+            self.levels.end(at);
         }
         self.spans.push(Span {
             state: to,

@@ -14,11 +14,11 @@ use crate::view::tui::View;
 use crate::view::tui::fit::wrap;
 use crate::view::tui::header::loss_text;
 use crate::view::tui::keys::{KEYS_WIDTH, SECTIONS, Section};
-use crate::view::tui::lane::{EARLIER, GONE, STEP, STEPS, UNSURE, glyph, short};
+use crate::view::tui::lane::{EARLIER, GONE, STEP, STEPS, UNACKED, UNREAD, UNSURE, glyph, short};
 use crate::view::tui::scroll::Scroll;
 use crate::view::tui::sign::{
-    ALL_CLOSED, CLOSE_CALL, COPIED, COPY_CLOSED, FREED, MANY, RESET_RECEIVED, RESET_SENT,
-    RETRANSMIT, of_severity,
+    ALL_CLOSED, CLOSE_CALL, COPIED, COPY_CLOSED, ENDED, FREED, MANY, NO_ANSWER, RESET_RECEIVED,
+    RESET_SENT, RETRANSMIT, SHUTDOWN, of_severity,
 };
 use crate::view::tui::theme::Theme;
 
@@ -116,28 +116,40 @@ fn signs(theme: Theme) -> Vec<Line<'static>> {
     let mut closing = fill(theme, TcpState::Closing, None, "CLOSING  ");
     closing.extend(fill(theme, TcpState::LastAck, None, "LAST_ACK"));
     lines.push(Line::from(closing));
-    lines.extend([TcpState::CloseWait, TcpState::TimeWait].map(|state| {
-        let text = state.name();
-        Line::from(fill(theme, state, None, text))
-    }));
+    let mut waiting = fill(theme, TcpState::CloseWait, None, "CLOSE_WAIT ");
+    waiting.extend(fill(theme, TcpState::TimeWait, None, "TIME_WAIT"));
+    lines.push(Line::from(waiting));
     lines.extend([
         Line::raw(format!("{STEP} a step   {STEPS} several in one cell")),
         Line::raw(format!("{EARLIER} began before it was seen   {GONE} gone")),
-        Line::raw(format!("{UNSURE} step not seen: between two looks")),
-        Line::raw("(FW1) not seen, but passed for sure"),
+        Line::raw(format!(
+            "{CLOSE_CALL} close()  {SHUTDOWN} shutdown()  {ENDED} exit, kill"
+        )),
+        Line::raw(format!("{UNSURE} between two looks  (FW1) not seen")),
+        bars(),
         Line::raw(format!(
             "{RESET_SENT} reset sent   {RESET_RECEIVED} reset received"
         )),
         Line::raw(format!(
             "{RETRANSMIT} sent again (2-9, {MANY}: so many times)"
         )),
-        Line::raw(format!("{CLOSE_CALL} late close()   {FREED} socket freed")),
+        Line::raw(format!(
+            "{FREED} socket freed   {NO_ANSWER} does not answer"
+        )),
         Line::raw(format!(
             "{COPIED} copied, {COPY_CLOSED} copy closed, {ALL_CLOSED} last copy"
         )),
         severities(theme),
     ]);
     lines
+}
+
+/// What is queued, from a few bytes to many.
+fn bars() -> Line<'static> {
+    let [few, .., many] = UNREAD;
+    let unread: String = [few, UNREAD[UNREAD.len() / 2 - 1], many].iter().collect();
+    let unacked: String = UNACKED.iter().collect();
+    Line::raw(format!("{unread} unread   {unacked} not acknowledged"))
 }
 
 /// The signs of findings.

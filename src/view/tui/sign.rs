@@ -6,7 +6,7 @@
 
 use crate::diagnosis::{Finding, Severity};
 use crate::model::{Holder, Timestamp};
-use crate::timeline::{Holding, Mark, MarkKind, Track};
+use crate::timeline::{Call, Holding, Mark, MarkKind, Track};
 
 /// A reset went out.
 pub(super) const RESET_SENT: char = '\u{25b2}';
@@ -16,8 +16,12 @@ pub(super) const RESET_RECEIVED: char = '\u{25bc}';
 pub(super) const RETRANSMIT: char = '\u{2191}';
 /// Ten segments or more in one cell.
 pub(super) const MANY: char = '+';
-/// `close()` after the FIN was out.
+/// `close()`: of a step the call that made it, beside one that came after the FIN was out.
 pub(super) const CLOSE_CALL: char = '\u{a2}';
+/// `shutdown()`.
+pub(super) const SHUTDOWN: char = '\u{a7}';
+/// The process ended, by itself or killed.
+pub(super) const ENDED: char = '\u{2020}';
 /// The socket did not answer a question.
 pub(super) const NO_ANSWER: char = '?';
 /// The kernel freed the socket.
@@ -43,6 +47,25 @@ pub(super) const fn word_of(severity: Severity) -> &'static str {
         Severity::Warn => "!",
         Severity::Info => "i",
     }
+}
+
+/// The mark of a step that the local program made, where it is not plain from the state.
+///
+/// A call counts as seen when an event told it, and when a look proves it: a descriptor that is
+/// still held proves `shutdown()`. One that is gone proves no call, only that it was closed
+/// somehow, and such a step has a cause and no call ([`crate::timeline::Why`]).
+pub(super) const fn of_call(call: Call) -> Option<char> {
+    match call {
+        Call::Connect => None,
+        Call::Close => Some(CLOSE_CALL),
+        Call::ShutdownWr | Call::ShutdownRdwr => Some(SHUTDOWN),
+        Call::Exit => Some(ENDED),
+    }
+}
+
+/// Whether it is the mark of a step by a call.
+pub(super) const fn is_call(glyph: char) -> bool {
+    matches!(glyph, CLOSE_CALL | SHUTDOWN | ENDED)
 }
 
 /// Something at a moment.
