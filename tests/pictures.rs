@@ -17,11 +17,13 @@ use std::process::{Command, Output};
 /// A line of the table: the name, the recording, and what is said to `export --to screen`.
 type Picture = (&'static str, &'static str, &'static [&'static str]);
 
-const PICTURES: [Picture; 4] = [
+const PICTURES: [Picture; 5] = [
     // What README begins with.
     ("shutdown", "shutdown", &["--size", "100x30"]),
     // One connection has all the room.
     ("whole", "close", &["--size", "100x34", "--keys", "<Enter>"]),
+    // The exchange of the two ends.
+    ("ladder", "shutdown", &["--size", "100x56", "--keys", "3"]),
     // What was found, while both processes still held the socket.
     (
         "findings",
