@@ -10,6 +10,7 @@ mod filter;
 mod hints;
 mod keys;
 mod lab;
+mod looks;
 mod netns;
 mod packaging;
 mod record;
@@ -34,6 +35,8 @@ pub use crate::cli::export::{Export, Out, Picture};
 use crate::cli::filter::FilterArgs;
 use crate::cli::lab::LabArgs;
 pub use crate::cli::lab::{Lab, LabAddresses};
+use crate::cli::looks::LooksArgs;
+pub use crate::cli::looks::OnScreen;
 use crate::cli::netns::NetnsArgs;
 use crate::cli::record::{BesideArgs, RecordArgs};
 pub use crate::cli::refusal::Refusal;
@@ -115,6 +118,8 @@ struct WatchArgs {
     /// The screen, lines, or JSON (default: the screen on a terminal, else lines)
     #[arg(long, value_enum)]
     format: Option<Format>,
+    #[command(flatten)]
+    looks: LooksArgs,
 }
 
 #[derive(Debug, Args)]
@@ -230,6 +235,8 @@ pub struct Live {
     pub format: Format,
     /// Whether to use colour.
     pub color: ColorMode,
+    /// How the screen begins.
+    pub screen: OnScreen,
     /// Where to record it.
     pub record: Option<Plan>,
 }
@@ -319,6 +326,7 @@ fn live(
     Ok(Live {
         record,
         settings: args.threshold.settings(),
+        screen: args.looks.settle(source.color()),
         ..settled(filter, args.look, choice, format, source.color())
     })
 }
@@ -356,6 +364,7 @@ fn settled(
         duration: args.duration,
         format,
         color,
+        screen: OnScreen::default(),
         record: None,
     }
 }

@@ -22,6 +22,7 @@ mod report;
 mod save;
 mod screen;
 mod signals;
+mod terminal;
 mod wait;
 
 use std::io::{self, Write};

@@ -441,7 +441,7 @@ fn a_filter_keeps_both_ends_of_a_connection_and_nothing_else() {
                 },
                 hosts: hosts.iter().map(|host| host.parse().unwrap()).collect(),
                 selection: Selection::default(),
-                ..Filter::default()
+                expr: None,
             };
             let mut expected: Vec<FourTuple> = kept
                 .iter()

@@ -34,14 +34,7 @@ const PICTURES: [Picture; 5] = [
     (
         "monochrome",
         "shutdown",
-        &[
-            "--size",
-            "100x30",
-            "--color",
-            "never",
-            "--background",
-            "light",
-        ],
+        &["--size", "100x30", "--color", "never", "--theme", "light"],
     ),
 ];
 

@@ -1079,3 +1079,59 @@ fn a_long_night_is_no_long_list_in_memory() {
     // 20,000 are kept, of some kilobytes each.
     assert!(peak < 160 << 20, "{} MiB", peak >> 20);
 }
+
+#[test]
+fn an_expression_chooses_what_is_told() {
+    let folder = Folder::new();
+    folder.write("rec.jsonl", &leaky("python3").ended());
+    let told = |expr: &str| -> Vec<u64> {
+        let arguments = ["report", "rec.jsonl", "--format", "json", "--filter", expr];
+        let output = tcpwatch(&folder, &arguments);
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let told = report["connections"].as_array().unwrap().iter();
+        let told: Vec<u64> = told.map(|it| it["conn"].as_u64().unwrap()).collect();
+        let status = if told.is_empty() { 1 } else { 0 };
+        assert_eq!(output.status.code(), Some(status), "{expr}");
+        told
+    };
+    assert_eq!(told("port 50008"), [1, 2]);
+    assert_eq!(told("state close-wait"), [1]);
+    assert_eq!(told("was close-wait"), [1, 2]);
+    assert_eq!(told("not state close-wait"), [2]);
+    assert_eq!(told("state close-wait and age > 30s"), [1]);
+    assert!(told("state close-wait and age > 1h").is_empty());
+    assert_eq!(told("close-wait-eof-unread or 40011"), [1, 2]);
+    assert_eq!(told("PYTHON and local-port 50008 and open"), [1, 2]);
+    assert_eq!(told("PYTHON and state close-wait"), [1]);
+    assert_eq!(told("closed or not process python3"), [0; 0]);
+    let text = said(&folder, &["report", "rec.jsonl", "--filter", "port 40010"]);
+    assert!(text.contains("connections of port 40010"), "{text}");
+    let refused = tcpwatch(&folder, &["report", "rec.jsonl", "--filter", "prot 80"]);
+    assert_eq!(refused.status.code(), Some(2));
+    let refused = String::from_utf8(refused.stderr).unwrap();
+    assert!(
+        refused.contains("column 6: '80' stands beside 'prot'"),
+        "{refused}"
+    );
+    assert_eq!(refused.lines().count(), 1, "{refused}");
+}
+
+#[test]
+fn lines_begin_with_a_connection_when_it_is_old_enough() {
+    let folder = Folder::new();
+    folder.write("rec.jsonl", &leaky("python3").ended());
+    let replay = |expr: &str| {
+        let arguments = ["replay", "rec.jsonl", "--format", "text", "--filter", expr];
+        said(&folder, &arguments)
+    };
+    let old = replay("state close-wait and age > 30s");
+    let first = old.lines().find(|line| line.contains("#1 ")).unwrap();
+    assert!(first.starts_with("14:02:39.9"), "{old}");
+    assert!(first.contains("CLOSE_WAIT"), "{old}");
+    // It was wanted, and is told to its end.
+    assert!(old.contains("14:03:00") && old.contains("#2 "), "{old}");
+    let leaks = replay("finding close-wait-eof-unread");
+    let found = leaks.find("close-wait-eof-unread").unwrap();
+    assert!(leaks.find("#1 open").unwrap() < found, "{leaks}");
+    assert!(!leaks.contains("40011"), "{leaks}");
+}

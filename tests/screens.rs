@@ -15,6 +15,8 @@ mod found;
 mod ladder;
 #[path = "screens/lanes.rs"]
 mod lanes;
+#[path = "screens/looks.rs"]
+mod looks;
 #[path = "common/tape.rs"]
 mod tape;
 #[path = "screens/whole.rs"]
@@ -682,11 +684,10 @@ fn show_replay(name: &str, (player, app): (&Player, &mut App), standing: Standin
     let world = player.world();
     app.show_moment(playback, world.heard().clone());
     for (width, height) in [(80, 24), (120, 40)] {
-        let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
-        terminal
-            .draw(|frame| draw(frame, app, world.known(), player.position()))
-            .unwrap();
-        insta::assert_snapshot!(format!("{name}_{width}x{height}"), terminal.backend());
+        let (known, now) = (world.known(), player.position());
+        let screen = build::drawn(app, known, (width, height), now);
+        build::assert_said_in_ascii(app, known, &screen, now);
+        insta::assert_snapshot!(format!("{name}_{width}x{height}"), screen);
     }
 }
 

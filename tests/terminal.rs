@@ -13,6 +13,8 @@
     reason = "a session with a terminal of its own is made between fork and exec"
 )]
 
+#[path = "terminal/modes.rs"]
+mod modes;
 mod pty;
 #[path = "common/tape.rs"]
 mod tape;
@@ -206,9 +208,12 @@ fn only_whole_frames_are_sent() {
     console.assert_given_back();
     let raw = String::from_utf8(console.raw().to_vec()).unwrap();
     let (greeting, rest) = raw.split_once("\x1b[?2026h").unwrap();
-    assert_eq!(greeting, "\x1b[?1049h\x1b[?25l");
+    let mouse = "\x1b[?1002h\x1b[?1006h";
+    let question = "\x1b]11;?\x1b\\";
+    assert_eq!(greeting, format!("\x1b[?1049h\x1b[?25l{mouse}{question}"));
     let (frames, farewell) = rest.rsplit_once("\x1b[?2026l").unwrap();
-    assert_eq!(farewell, "\x1b[?1049l\x1b[?25h");
+    let mouse = "\x1b[?1006l\x1b[?1002l";
+    assert_eq!(farewell, format!("\x1b[0m{mouse}\x1b[?1049l\x1b[?25h"));
     // The farewell itself begins with an end, in case a frame was on its way.
     let frames = frames.strip_suffix("\x1b[?2026l").unwrap();
     for (index, between) in frames.split("\x1b[?2026l").enumerate() {
@@ -322,14 +327,24 @@ fn a_terminal_that_nobody_reads_does_not_keep_it() {
 #[test]
 fn the_picture_follows_the_size() {
     let mut console = waiting();
-    for (columns, rows) in [(120, 40), (60, 16), (20, 5), (1, 1), (80, 24)] {
+    for (columns, rows) in [
+        (120, 40),
+        (60, 16),
+        (40, 10),
+        (39, 10),
+        (40, 9),
+        (20, 5),
+        (1, 1),
+        (200, 60),
+        (80, 24),
+    ] {
         console.resize(columns, rows);
         console.wait(&format!("{columns}x{rows}"), |screen| {
             let lines: Vec<String> = screen.rows(0, columns).collect();
             let small = format!("too small: {columns}x{rows}");
             match columns {
                 1 => lines[0] == "t",
-                2..40 => lines.concat().starts_with(&small),
+                _ if columns < 40 || rows < 10 => lines.concat().starts_with(&small),
                 _ => {
                     lines
                         .last()
@@ -341,6 +356,22 @@ fn the_picture_follows_the_size() {
         });
     }
     assert_whole_picture(&console);
+    console.press("q");
+    assert_ends_well(console);
+}
+
+/// Whoever drags the window's edge goes on typing.
+#[test]
+fn a_key_that_comes_with_another_size_is_a_key() {
+    let mut console = waiting();
+    for columns in 100..120 {
+        console.resize(columns, 24);
+        console.press("?");
+        console.wait_for("next, previous connection");
+        console.press(ESC);
+        console.resize(columns, 25);
+        console.wait_for("Waiting");
+    }
     console.press("q");
     assert_ends_well(console);
 }
@@ -572,6 +603,7 @@ fn a_panic_of_another_thread_ends_the_program() {
 fn guard_with_a_picture() -> Option<Guard> {
     std::env::var_os(PANIC)?;
     let mut guard = Guard::enter().unwrap();
+    guard.listen(true).unwrap();
     guard
         .draw(|frame| frame.render_widget("picture", frame.area()))
         .unwrap();

@@ -33,6 +33,8 @@ use tcpwatch::source::sock_diag::{SockDiag, wire};
 use tcpwatch::source::table::{Seen, Table};
 use tcpwatch::source::{Poller, Request, clock};
 use tcpwatch::timeline::Tracker;
+use tcpwatch::view::Asked;
+use tcpwatch::view::facts;
 use tcpwatch::view::json;
 use tcpwatch::view::palette::ColorMode;
 use tcpwatch::view::text::Lines;
@@ -66,6 +68,7 @@ fn main() -> anyhow::Result<()> {
     print!("{}", looks(&few, recording.rows, rounds)?);
     print!("{}", tracker(&recording, rounds)?);
     print!("{}", lines(&recording, rounds)?);
+    print!("{}", expressions(&recording, rounds)?);
     print!("{}", frames(&recording, rounds)?);
     Ok(())
 }
@@ -313,6 +316,51 @@ fn lines(recording: &Recording, rounds: usize) -> anyhow::Result<String> {
         }),
     ];
     Ok(rounds::run("live output", "a line", rounds, contenders))
+}
+
+const OF_A_PORT: &str = "--port alone";
+
+/// What is wanted of 10,000 connections that are known, with findings.
+fn expressions(recording: &Recording, rounds: usize) -> anyhow::Result<String> {
+    let picture = Picture::of(recording, KNOWN)?.troubled(recording);
+    let now = recording.at.plus(Duration::from_secs(61));
+    let port = recording.port;
+    let by_port = Filter {
+        ports: PortSet::one(port),
+        ..Filter::default()
+    };
+    let by = |text: &str| -> anyhow::Result<Filter> {
+        Ok(Filter {
+            expr: facts::parse(text)?,
+            ..Filter::default()
+        })
+    };
+    let states = by(&format!(
+        "port {port} and state close-wait and not (unread > 4k or age > 1h)"
+    ))?;
+    let (found, named) = (by("severity >= warn")?, by("not gunicorn")?);
+    let known = &picture.known;
+    let contender = |name, against, filter| {
+        Contender::new(name, against, move || {
+            let asked = Asked::of(filter, known, now);
+            take(1, || {
+                let all = asked.tracker.connections();
+                black_box(all.filter(|connection| asked.wants(connection)).count());
+            })
+        })
+    };
+    let contenders = vec![
+        contender(OF_A_PORT, None, &by_port),
+        contender(
+            "--filter: a port, states, queues, ages",
+            Some(OF_A_PORT),
+            &states,
+        ),
+        contender("--filter: findings", Some(OF_A_PORT), &found),
+        contender("--filter: names of processes", Some(OF_A_PORT), &named),
+    ];
+    let title = "what is wanted of 10,000 connections";
+    Ok(rounds::run(title, "a pass", rounds, contenders))
 }
 
 const FEW_KNOWN: &str = "60 connections known";

@@ -11,11 +11,11 @@ use crate::cli::choices::ColorArg;
 use crate::cli::keys::Keys;
 use crate::cli::report::{ChosenArgs, refused};
 use crate::cli::when::When;
-use crate::cli::{Chosen, Config, Format as ShownAs, Refusal, Replaying};
+use crate::cli::{Chosen, Config, Format as ShownAs, OnScreen, Refusal, Replaying};
 use crate::view::export::Format;
-use crate::view::palette::Background;
-use crate::view::tui::Input;
+use crate::view::palette::{Background, ColorMode, Colors};
 use crate::view::tui::playback::Speed;
+use crate::view::tui::{Glyphs, Input, Looks};
 
 /// What to export.
 #[derive(Debug)]
@@ -48,8 +48,6 @@ pub struct Picture {
     pub at: Option<When>,
     /// What is pressed before it is drawn.
     pub keys: Vec<Input>,
-    /// What it is drawn on.
-    pub background: Background,
     /// Where to.
     pub out: Out,
 }
@@ -101,15 +99,15 @@ struct ScreenArgs {
     #[arg(long, value_name = "KEYS", allow_hyphen_values = true)]
     keys: Option<Keys>,
     /// What it is drawn on [default: dark]
-    #[arg(long, value_enum, value_name = "COLOR", hide_possible_values = false)]
-    background: Option<BackgroundArg>,
+    #[arg(long, value_enum, value_name = "THEME")]
+    theme: Option<ThemeArg>,
     /// Colour (auto: unless NO_COLOR is set) [default: auto]
     #[arg(long, value_enum, value_name = "WHEN", hide_possible_values = true)]
     color: Option<ColorArg>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum BackgroundArg {
+enum ThemeArg {
     /// Light letters on a dark screen
     Dark,
     /// Dark letters on a light screen
@@ -171,6 +169,7 @@ impl ScreenArgs {
                 "--from: not with --to screen (allowed: --at for the moment that is shown)",
             ));
         }
+        let color = self.color.unwrap_or(ColorArg::Auto).mode_of_a_picture();
         Ok(Picture {
             replaying: Replaying {
                 files: chosen.files,
@@ -181,15 +180,26 @@ impl ScreenArgs {
                 options: chosen.options,
                 settings: chosen.settings,
                 format: ShownAs::Tui,
-                color: self.color.unwrap_or(ColorArg::Auto).mode_of_a_picture(),
+                color,
+                screen: OnScreen {
+                    looks: Looks {
+                        colors: match color {
+                            ColorMode::On => Colors::Many,
+                            ColorMode::Off => Colors::None,
+                        },
+                        background: match self.theme {
+                            Some(ThemeArg::Light) => Background::Light,
+                            Some(ThemeArg::Dark) | None => Background::Dark,
+                        },
+                        glyphs: Glyphs::Unicode,
+                    },
+                    asks_background: false,
+                    hears_mouse: false,
+                },
             },
             size: self.size.unwrap_or(USUAL_SIZE),
             at: self.at,
             keys: self.keys.map(|keys| keys.0).unwrap_or_default(),
-            background: match self.background {
-                Some(BackgroundArg::Light) => Background::Light,
-                Some(BackgroundArg::Dark) | None => Background::Dark,
-            },
             out,
         })
     }
@@ -200,7 +210,7 @@ impl ScreenArgs {
             ("--at", self.at.is_some()),
             ("--size", self.size.is_some()),
             ("--keys", self.keys.is_some()),
-            ("--background", self.background.is_some()),
+            ("--theme", self.theme.is_some()),
             ("--color", self.color.is_some()),
         ];
         match used.into_iter().find(|(_, is_used)| *is_used) {
@@ -267,7 +277,6 @@ fn size(text: &str) -> Result<(u16, u16), String> {
 mod tests {
     use super::*;
     use crate::cli::parse;
-    use crate::view::palette::ColorMode;
     use crate::view::report::Way;
 
     fn settled(arguments: &[&str]) -> Result<Config, String> {
@@ -341,11 +350,15 @@ mod tests {
         }
     }
 
+    fn looks(picture: &Picture) -> Looks {
+        picture.replaying.screen.looks
+    }
+
     #[test]
     fn a_picture_of_the_screen_has_a_moment_a_size_and_keys() {
         let usual = picture(&[]);
         assert_eq!(
-            (usual.size, usual.background),
+            (usual.size, looks(&usual).background),
             ((120, 40), Background::Dark)
         );
         assert!(usual.at.is_none() && usual.keys.is_empty());
@@ -356,7 +369,7 @@ mod tests {
             "80x24",
             "--keys",
             "jj<Enter>",
-            "--background",
+            "--theme",
             "light",
             "--color",
             "never",
@@ -364,11 +377,11 @@ mod tests {
             "+9s",
         ]);
         assert_eq!(
-            (asked.size, asked.background),
+            (asked.size, looks(&asked).background),
             ((80, 24), Background::Light)
         );
         assert_eq!((asked.keys.len(), asked.at.is_some()), (3, true));
-        assert_eq!(asked.replaying.color, ColorMode::Off);
+        assert_eq!(looks(&asked).colors, Colors::None);
         assert!(asked.replaying.until.is_some());
     }
 

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::cli::choices::{ColorArg, ThresholdArgs};
+use crate::cli::looks::{LooksArgs, OnScreen};
 use crate::cli::when::When;
 use crate::cli::{FilterArgs, Format, Refusal};
 use crate::diagnosis::Settings;
@@ -51,6 +52,8 @@ pub(super) struct ReplayArgs {
     /// Colour
     #[arg(long, value_enum, value_name = "WHEN", default_value_t = ColorArg::Auto, help_heading = "Options")]
     color: ColorArg,
+    #[command(flatten)]
+    looks: LooksArgs,
 }
 
 /// What to replay, and how.
@@ -74,6 +77,8 @@ pub struct Replaying {
     pub format: Format,
     /// Whether to use colour.
     pub color: ColorMode,
+    /// How the screen begins.
+    pub screen: OnScreen,
 }
 
 impl ReplayArgs {
@@ -103,6 +108,7 @@ impl ReplayArgs {
             },
             settings: self.threshold.settings(),
             format: self.format.unwrap_or(default),
+            screen: self.looks.settle(self.color.mode()),
             color: self.color.mode(),
         })
     }

@@ -15,7 +15,7 @@ use crate::model::tcp::StateSet;
 use crate::model::{Endpoint, FourTuple, TcpState};
 
 pub use expr::Expr;
-use expr::Term;
+use expr::{Term, Which};
 pub use process::{NamePart, ProcessName, ProcessSet, parse_pid};
 
 /// A text that is not what the filter allows; the message names the text and what is allowed.
@@ -370,6 +370,26 @@ impl Filter {
         self.expr
             .as_ref()
             .is_some_and(|expr| expr.any_term(is_such))
+    }
+
+    /// What of it a recorder leaves the rest of the host out by, which keeps connections whole: of
+    /// the expression only its ports.
+    #[must_use]
+    pub fn recorded(&self) -> Self {
+        let ports = |set: &PortSet| Term::Port(Which::Either, set.clone());
+        Self {
+            expr: self
+                .expr
+                .as_ref()
+                .and_then(|expr| Expr::all(expr.port_groups().iter().map(ports).collect())),
+            ..self.clone()
+        }
+    }
+
+    /// The expression, where it says more than a recorder can choose by.
+    pub fn asked_later(&self) -> Option<&Expr> {
+        let expr = self.expr.as_ref();
+        expr.filter(|expr| expr.says_more_than_ports())
     }
 
     /// Whether what it wants can become otherwise without anything being observed.

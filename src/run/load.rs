@@ -8,6 +8,7 @@
 
 mod found;
 pub(super) mod survey;
+mod wanted;
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -18,20 +19,18 @@ use jiff::tz::TimeZone;
 use crate::cli::Chosen;
 use crate::cli::when::{Use, When};
 use crate::diagnosis::causality::Clocks;
-use crate::diagnosis::finding::Code;
 use crate::diagnosis::{Finding, Known, Settings};
-use crate::model::filter::Filter;
 use crate::model::{Observation, Timestamp};
 use crate::run::clocks::clock_words;
 use crate::run::compressed::refuse_compressed;
 use crate::run::replay::extent::extent;
-use crate::run::replay::{given, recorded_filter, tell_the_just_begun};
+use crate::run::replay::{given, tell_the_just_begun};
 use crate::source::replay::{Input, Replay, allow_files};
 use crate::timeline::{ConnId, Connection, Totals, Tracker};
-use crate::view::Asked;
-use crate::view::report::{About, Queued, Shown, Summary, Way, Window};
+use crate::view::report::{About, Queued, Shown, Summary, Window};
 use found::Found;
 use survey::Survey;
+use wanted::Wanted;
 
 /// What is asked for, read once.
 pub(super) struct Loaded {
@@ -142,102 +141,6 @@ fn window(chosen: &Chosen, replay: &Replay) -> anyhow::Result<Window> {
         bail!("--from is after the end that was asked for: nothing lies between");
     }
     Ok(window)
-}
-
-/// Which connections are wanted.
-struct Wanted {
-    /// One for all that the user said, or what each recording was made with.
-    filters: Vec<Filter>,
-    conns: Vec<(u64, u64)>,
-    ways: Vec<Way>,
-    codes: Vec<Code>,
-    from: Option<Timestamp>,
-}
-
-impl Wanted {
-    fn new(chosen: &Chosen, replay: &Replay, window: Window) -> Self {
-        let recorded = || {
-            replay
-                .recordings()
-                .map(|one| recorded_filter(&one.header.filter))
-        };
-        let said = chosen.filter.clone().map(|filter| vec![filter]);
-        Self {
-            filters: said.unwrap_or_else(|| recorded().collect()),
-            conns: chosen.conns.clone(),
-            ways: chosen.ways.clone(),
-            codes: chosen.codes.clone(),
-            from: window.from,
-        }
-    }
-
-    fn has(&self, shown: &Shown<'_>, known: &Known) -> bool {
-        self.chooses(shown, known)
-            && (self.ways.is_empty() || self.ways.contains(&shown.way()))
-            && (self.codes.is_empty() || shown.findings.iter().any(|it| self.has_code(it.code)))
-            && (self.from.is_none() || shown.is_within())
-    }
-
-    fn has_code(&self, code: Code) -> bool {
-        self.codes.is_empty() || self.codes.contains(&code)
-    }
-
-    /// Of what is about no connection: when none is chosen by what only connections have.
-    fn has_finding(&self, finding: &Finding, (known, at): (&Known, Timestamp)) -> bool {
-        let filter = self.filter_of(finding.subject.host().unwrap_or(0));
-        self.conns.is_empty()
-            && self.ways.is_empty()
-            && self.has_code(finding.code)
-            && (self
-                .from
-                .is_none_or(|from| finding.over.is_none_or(|over| over >= from)))
-            && filter.is_none_or(|filter| Asked::of(filter, known, at).wants_finding(finding))
-    }
-
-    fn filter_of(&self, host: u16) -> Option<&Filter> {
-        self.filters.get(usize::from(host)).or(self.filters.first())
-    }
-
-    /// What hides that a connection may be wanted.
-    fn hides(&self, shown: &Shown<'_>, known: &Known) -> Option<&'static str> {
-        let filter = self.filter_of(shown.connection.scope().host)?;
-        Asked::of(filter, known, shown.until).hidden_holders(shown.connection)
-    }
-
-    fn chooses(&self, shown: &Shown<'_>, known: &Known) -> bool {
-        let connection = shown.connection;
-        let filter = self.filter_of(connection.scope().host);
-        let number = connection.id().0;
-        let mut ranges = self.conns.iter();
-        (self.conns.is_empty() || ranges.any(|(first, last)| (first..=last).contains(&&number)))
-            && filter.is_none_or(|filter| Asked::of(filter, known, shown.until).wants(connection))
-    }
-
-    /// What the user asked for, in words.
-    fn spelled(&self, chosen: &Chosen) -> String {
-        let mut words: Vec<String> = Vec::new();
-        words.extend(chosen.filter.as_ref().map(Filter::to_string));
-        if !self.conns.is_empty() {
-            let numbers: Vec<String> = self
-                .conns
-                .iter()
-                .map(|(first, last)| match first == last {
-                    true => format!("#{first}"),
-                    false => format!("#{first}-{last}"),
-                })
-                .collect();
-            words.push(numbers.join(","));
-        }
-        let ways: Vec<&str> = self.ways.iter().map(|way| way.token()).collect();
-        if !ways.is_empty() {
-            words.push(format!("verdict {}", ways.join(",")));
-        }
-        let codes: Vec<&str> = self.codes.iter().map(|code| code.token()).collect();
-        if !codes.is_empty() {
-            words.push(format!("finding {}", codes.join(",")));
-        }
-        words.join(", ")
-    }
 }
 
 /// What a pass tells.

@@ -13,7 +13,7 @@ use crate::run::clocks::complain_of;
 use crate::run::output::Output;
 use crate::run::replay::showing::Showing;
 use crate::view::export::screen;
-use crate::view::tui::Reaction;
+use crate::view::tui::{self, Reaction};
 
 /// Observations taken in at once.
 const GULP: usize = 100_000;
@@ -28,8 +28,8 @@ pub(super) fn draw(config: &Picture) -> anyhow::Result<Outcome> {
     // It holds the cells in memory, and fails never.
     let mut terminal = Terminal::new(TestBackend::new(columns, rows))?;
     let mut frame = |showing: &mut Showing| {
-        showing.prepare()?;
-        terminal.draw(|frame| showing.draw(frame))?;
+        let (app, known, position) = showing.picture()?;
+        terminal.draw(|frame| tui::draw(frame, app, known, position))?;
         Ok::<_, anyhow::Error>(terminal.backend().buffer().clone())
     };
     let mut cells = frame(&mut showing)?;
@@ -49,7 +49,7 @@ pub(super) fn draw(config: &Picture) -> anyhow::Result<Outcome> {
         // A page is as long as what was drawn.
         cells = frame(&mut showing)?;
     }
-    let picture = screen::svg(&cells, config.background);
+    let picture = screen::svg(&cells, config.replaying.screen.looks.background);
     output.write(|out| Ok(out.write_all(picture.as_bytes())?))?;
     complain_of(&showing.clocks());
     Ok(Outcome::Done)

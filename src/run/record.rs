@@ -214,6 +214,12 @@ impl NoShow {
     pub(super) fn open(config: &Live, opening: &[Observation]) -> Self {
         let target = config.record.as_ref().map(|plan| &plan.target);
         complain(&first_line(config, opening));
+        config.filter.asked_later().into_iter().for_each(|expr| {
+            complain(&format!(
+                "--filter: only ports are chosen by while recording; '{}' is asked when it is read",
+                plain(&expr.to_string())
+            ));
+        });
         Self {
             to_stdout: target == Some(&Target::Stdout),
             told_until: opening.iter().map(|told| told.at).max().unwrap_or_default(),
@@ -223,7 +229,7 @@ impl NoShow {
 }
 
 fn first_line(config: &Live, opening: &[Observation]) -> String {
-    let filter = config.filter.to_string();
+    let filter = config.filter.recorded().to_string();
     let what = if filter.is_empty() {
         "all connections"
     } else {

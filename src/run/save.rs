@@ -134,6 +134,7 @@ mod tests {
     use crate::cli::{Config, parse};
     use crate::run::replay::open_whole;
     use crate::run::replay::showing::Showing;
+    use crate::view::tui::draw;
 
     /// A recording at its end, on a screen.
     fn showing() -> Showing {
@@ -154,11 +155,11 @@ mod tests {
 
     fn saved(showing: &mut Showing, name: &str) -> String {
         let mut terminal = Terminal::new(TestBackend::new(80, 24)).unwrap();
-        showing.prepare().unwrap();
-        terminal.draw(|frame| showing.draw(frame)).unwrap();
+        let (app, known, at) = showing.picture().unwrap();
+        terminal.draw(|frame| draw(frame, app, known, at)).unwrap();
         showing.save(name, terminal.backend().buffer());
-        showing.prepare().unwrap();
-        terminal.draw(|frame| showing.draw(frame)).unwrap();
+        let (app, known, at) = showing.picture().unwrap();
+        terminal.draw(|frame| draw(frame, app, known, at)).unwrap();
         let buffer = terminal.backend().buffer();
         let row = buffer.area.height - 1;
         let cells = (0..buffer.area.width).map(|x| buffer[(x, row)].symbol());

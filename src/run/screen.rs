@@ -6,7 +6,6 @@
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
-use anyhow::Context;
 use jiff::tz::TimeZone;
 
 use crate::cli::Live;
@@ -18,19 +17,17 @@ use crate::run::live::{Flow, Message, Show};
 use crate::run::load::survey::Survey;
 use crate::run::record::in_words;
 use crate::run::save::{Scene, save};
-use crate::view::palette::Background;
-use crate::view::tui::terminal::{Guard, spawn_keys};
-use crate::view::tui::{App, Input, Reaction, draw};
+use crate::run::terminal::{FRAME, Left, Stage};
+use crate::view::tui::terminal::restore;
+use crate::view::tui::{App, Input};
 
-/// Frames are at least this far apart.
-const FRAME: Duration = Duration::from_millis(50);
 /// How often the picture moves by itself: ages count up, the axis scrolls.
 const TICK: Duration = Duration::from_millis(200);
 
 /// The screen.
 pub(super) struct ScreenShow {
     app: App,
-    guard: Guard,
+    stage: Stage,
     /// For what is saved.
     survey: Survey,
     older_than: Duration,
@@ -54,13 +51,11 @@ impl ScreenShow {
         if let Some(span) = span {
             app.show_span(span);
         }
-        let guard = Guard::enter()
-            .context("take the terminal for the screen (--format text needs no terminal)")?;
-        spawn_keys(move |input| to_main.send(Message::Input(input)).is_ok())
-            .context("start the thread of the keys")?;
+        let tell = move |input| to_main.send(Message::Input(input)).is_ok();
+        let stage = Stage::take(&mut app, config.screen, tell)?;
         Ok(Self {
             app,
-            guard,
+            stage,
             survey: Survey::live(),
             older_than: config.settings.older_than,
             drawn: None,
@@ -71,10 +66,7 @@ impl ScreenShow {
     /// Saves what the screen shows without the line in which the name was typed.
     fn save(&mut self, name: &str, known: &Known, now: Timestamp) -> anyhow::Result<()> {
         let app = &mut self.app;
-        let cells = self
-            .guard
-            .draw_and_keep(|frame| draw(frame, app, known, now))
-            .context("draw on the terminal")?;
+        let cells = self.stage.draw_and_keep(app, known, now)?;
         let listed = app.listed(known, now);
         let first = listed.connections.first();
         let netns = first.and_then(|one| one.scope().netns);
@@ -82,7 +74,7 @@ impl ScreenShow {
             .survey
             .about_live(netns, listed.at, listed.filter.clone());
         let scene = Scene {
-            cells: (&cells, Background::default()),
+            cells: (&cells, app.looks().background),
             listed,
             about,
             losses: self.survey.losses.clone(),
@@ -112,10 +104,7 @@ impl Show for ScreenShow {
 
     fn settle(&mut self, known: &Known, now: Timestamp) -> anyhow::Result<Flow> {
         if self.is_due(now) {
-            let app = &mut self.app;
-            self.guard
-                .draw(|frame| draw(frame, app, known, now))
-                .context("draw on the terminal")?;
+            self.stage.draw(&mut self.app, known, now)?;
             self.drawn = Some(now);
             self.is_stale = false;
         }
@@ -123,23 +112,13 @@ impl Show for ScreenShow {
     }
 
     fn input(&mut self, input: Input, known: &Known, now: Timestamp) -> anyhow::Result<Flow> {
-        match self.app.update(input, known, now) {
+        let reaction = self.app.update(input, known, now);
+        match self.stage.carry_out(&mut self.app, reaction)? {
             // Time travels in recordings only.
-            Reaction::Nothing
-            | Reaction::Travel(_)
-            | Reaction::Copy(_)
-            | Reaction::Listen { .. } => {}
-            Reaction::Save(name) => self.save(&name, known, now)?,
-            Reaction::Redraw => self.is_stale = true,
-            Reaction::Repaint => {
-                self.guard.repaint().context("clear the terminal")?;
-                self.is_stale = true;
-            }
-            Reaction::Suspend => {
-                self.guard.suspend().context("suspend")?;
-                self.is_stale = true;
-            }
-            Reaction::Quit => return Ok(Flow::End),
+            Left::Nothing | Left::Travel(_) => {}
+            Left::Save(name) => self.save(&name, known, now)?,
+            Left::Redraw | Left::Resumed => self.is_stale = true,
+            Left::Quit => return Ok(Flow::End),
         }
         Ok(Flow::On)
     }
@@ -182,7 +161,7 @@ impl Show for ScreenShow {
     }
 
     fn conclude(&mut self) -> anyhow::Result<()> {
-        crate::view::tui::terminal::restore();
+        restore();
         Ok(())
     }
 }

@@ -18,7 +18,7 @@ use crate::model::{Body, Observation, SourceName, SourceState, Timestamp};
 use crate::run::live::{Flow, Show, watch_with};
 use crate::run::{Outcome, list};
 use crate::source::holders::may_hide;
-use crate::view::waiting::{self, Ended, Waited};
+use crate::view::waiting::{self, Ended, Unsure, Waited};
 use crate::view::{Asked, json};
 
 /// How long a first whole look may take beyond the time, until that is trouble.
@@ -69,7 +69,10 @@ impl WaitShow {
         let progress = self.until.progress();
         let unknown = self.unknown();
         if progress == Progress::Reached && self.until.target() == Target::Closed && unknown > 0 {
-            bail!("it can't be told: {}", waiting::unknown(unknown));
+            bail!(
+                "it can't be told: {}",
+                waiting::unknown(unknown, Unsure::of(&self.filter))
+            );
         }
         let (ended, outcome) = match &progress {
             Progress::Failed(finding) => (Ended::Failed(finding), Outcome::Failed),
@@ -85,6 +88,7 @@ impl WaitShow {
             now,
             waited: now.since(self.begun.unwrap_or(now)),
             unknown,
+            unsure: Unsure::of(&self.filter),
         };
         let line = match self.format {
             Format::Json => json::waited(&waited)?,

@@ -24,6 +24,7 @@ use crate::timeline::ConnId;
 use crate::view::duration;
 use crate::view::palette::{ColorMode, painted};
 use crate::view::plain::{plain, quoted};
+use crate::view::waiting::Unsure;
 pub use elsewhere::Elsewhere;
 pub use words::sentence;
 pub(in crate::view) use words::{peer, process};
@@ -102,11 +103,17 @@ impl<'a> Report<'a> {
             ..
         } = self.unseen;
         if self.undecided > 0 {
-            said.push(format!(
-                "{} more may be of the processes asked for: who holds them is not visible without \
-                 CAP_SYS_PTRACE: run it as root, or as the user of the program",
-                counted(self.undecided, "socket")
-            ));
+            let more = counted(self.undecided, "socket");
+            said.push(match Unsure::of(&self.filter) {
+                Unsure::Holders => format!(
+                    "{more} more may be of the processes asked for: who holds them is not visible \
+                     without CAP_SYS_PTRACE: run it as root, or as the user of the program"
+                ),
+                Unsure::Expression => format!(
+                    "{more} more may be asked for by --filter: who holds them (root sees it), \
+                     their age or their queues are not known well enough"
+                ),
+            });
         }
         if hidden > 0 {
             said.push(format!(

@@ -24,6 +24,7 @@
 //! sight may cost anything: there can be twenty thousand connections.
 
 mod act;
+mod ascii;
 mod axis;
 mod choice;
 mod copied;
@@ -32,6 +33,7 @@ mod details;
 mod draw;
 mod findings;
 mod fit;
+mod footer;
 mod header;
 mod heard;
 mod help;
@@ -41,6 +43,7 @@ mod lane;
 mod lanes;
 mod list;
 mod listed;
+mod looks;
 mod mouse;
 pub mod playback;
 mod prompt;
@@ -63,7 +66,7 @@ use crate::diagnosis::Known;
 use crate::model::filter::Filter;
 use crate::model::{Observation, TcpState, Timestamp};
 use crate::timeline::{Connection, Side};
-use crate::view::palette::ColorMode;
+use crate::view::palette::{Background, ColorMode};
 use choice::Choice;
 use draw::View;
 pub use draw::draw;
@@ -78,6 +81,7 @@ use query::Query;
 use rows::Rows;
 use scroll::Scroll;
 use theme::Theme;
+pub use theme::{Glyphs, Looks};
 use viewport::Viewport;
 
 /// What the screen is told by the terminal.
@@ -89,6 +93,8 @@ pub enum Input {
     Mouse(MouseEvent),
     /// The terminal has another size.
     Resize,
+    /// The terminal says what it writes on.
+    Background(Background),
     /// We were stopped and go on: somebody else had the terminal.
     Continued,
     /// The terminal is gone, or can't be read any more.
@@ -153,6 +159,8 @@ pub struct App {
     /// The namespace that is looked into, as the user named it.
     netns: Option<String>,
     theme: Theme,
+    has_chosen_background: bool,
+    is_mouse_heard: bool,
     heard: Heard,
     screen: Screen,
     /// The help covers the screen.
@@ -174,7 +182,6 @@ pub struct App {
     search: Option<Query>,
     /// Said in place of the footer until the next key.
     said: Option<String>,
-    is_mouse_heard: bool,
 }
 
 impl App {
@@ -184,7 +191,13 @@ impl App {
             filter_text: filter.to_string(),
             filter,
             netns: None,
-            theme: Theme::new(color),
+            theme: Theme::new(Looks {
+                colors: color.into(),
+                background: Background::Dark,
+                glyphs: Glyphs::Unicode,
+            }),
+            has_chosen_background: false,
+            is_mouse_heard: true,
             heard: Heard::new(zone),
             screen: Screen::Main,
             is_helping: false,
@@ -200,7 +213,6 @@ impl App {
             prompt: None,
             search: None,
             said: None,
-            is_mouse_heard: true,
         }
     }
 
@@ -252,14 +264,6 @@ impl App {
         let mut prompt = Prompt::new(Wanted::Time, typed);
         prompt.refuse(None, error);
         self.prompt = Some(prompt);
-    }
-
-    /// For a light terminal, or for a dark one.
-    fn toggle_background(&mut self) {}
-
-    /// Says something in place of the footer, until the next key.
-    pub fn say(&mut self, text: String) {
-        self.said = Some(text);
     }
 }
 

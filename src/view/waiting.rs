@@ -7,6 +7,7 @@ use crate::diagnosis::finding::Finding;
 use crate::diagnosis::until::{Target, Until};
 use crate::diagnosis::words::counted;
 use crate::model::Timestamp;
+use crate::model::filter::Filter;
 use crate::timeline::{Connection, Side, Tracker};
 use crate::view::{duration, finding, owners};
 
@@ -38,20 +39,49 @@ pub struct Waited<'a> {
     pub now: Timestamp,
     /// How long it took.
     pub waited: Duration,
-    /// So many connections may be wanted too: who holds them can't be seen.
+    /// So many connections may be wanted too.
     pub unknown: usize,
+    /// Why that can't be told.
+    pub unsure: Unsure,
+}
+
+/// Why nobody can tell whether some connections are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unsure {
+    /// A process is asked for.
+    Holders,
+    /// An expression asks for something that is not known of them.
+    Expression,
+}
+
+impl Unsure {
+    /// What a filter leaves open.
+    pub const fn of(filter: &Filter) -> Self {
+        match filter.expr {
+            Some(_) => Self::Expression,
+            None => Self::Holders,
+        }
+    }
 }
 
 /// What to say of so many connections of which nobody can tell whether they are wanted.
-pub fn unknown(number: usize) -> String {
+pub fn unknown(number: usize, why: Unsure) -> String {
     let (are, they, their) = match number {
         1 => ("is", "it is", "its"),
         _ => ("are", "they are", "their"),
     };
+    let why = match why {
+        Unsure::Holders => format!(
+            "{their} holders are not visible without CAP_SYS_PTRACE (run it as root, or as the \
+             user of the program)"
+        ),
+        Unsure::Expression => format!(
+            "what --filter asks for is not known of them: {their} holders, which root sees, \
+             {their} age or {their} queues"
+        ),
+    };
     format!(
-        "{} {are} open of which it is not known whether {they} among those asked for: {their} \
-         holders are not visible without CAP_SYS_PTRACE (run it as root, or as the user of the \
-         program)",
+        "{} {are} open of which it is not known whether {they} among those asked for: {why}",
         counted(number, "connection")
     )
 }
@@ -90,7 +120,7 @@ impl<'a> Waited<'a> {
                 };
                 let unknown = match self.unknown {
                     0 => String::new(),
-                    number => format!("; {}", unknown(number)),
+                    number => format!("; {}", unknown(number, self.unsure)),
                 };
                 format!(
                     "timed out after {time}: {}{open}{unknown}",

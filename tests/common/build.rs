@@ -26,7 +26,7 @@ use tcpwatch::model::{
 };
 use tcpwatch::timeline::Tracker;
 use tcpwatch::view::palette::ColorMode;
-use tcpwatch::view::tui::{App, Input, Reaction, draw};
+use tcpwatch::view::tui::{App, Glyphs, Input, Looks, Reaction, draw};
 
 /// 100 s after the clock's start, so that nothing is cut off at zero.
 pub fn at(ms: u64) -> Timestamp {
@@ -346,12 +346,39 @@ impl Story {
         }
     }
 
-    /// The screen at a moment.
+    /// The screen at a moment, which in ASCII must say as much.
     pub fn screen(&mut self, width: u16, height: u16, ms: u64) -> TestBackend {
-        let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
-        terminal
-            .draw(|frame| draw(frame, &mut self.app, &self.known, at(ms)))
-            .unwrap();
-        terminal.backend().clone()
+        let screen = drawn(&mut self.app, &self.known, (width, height), at(ms));
+        assert_said_in_ascii(&mut self.app, &self.known, &screen, at(ms));
+        screen
+    }
+}
+
+/// The screen of an app.
+pub fn drawn(app: &mut App, known: &Known, size: (u16, u16), now: Timestamp) -> TestBackend {
+    let mut terminal = Terminal::new(TestBackend::new(size.0, size.1)).unwrap();
+    terminal.draw(|frame| draw(frame, app, known, now)).unwrap();
+    terminal.backend().clone()
+}
+
+/// The same in ASCII: nothing else in it, and nothing of what the screen itself draws unknown.
+pub fn assert_said_in_ascii(app: &mut App, known: &Known, screen: &TestBackend, now: Timestamp) {
+    let looks = app.looks();
+    app.show_as(Looks {
+        glyphs: Glyphs::Ascii,
+        ..looks
+    });
+    let size = (screen.buffer().area.width, screen.buffer().area.height);
+    let ascii = drawn(app, known, size, now);
+    app.show_as(looks);
+    for (glyph, letter) in screen.buffer().content.iter().zip(&ascii.buffer().content) {
+        let (glyph, letter) = (glyph.symbol(), letter.symbol());
+        assert!(letter.is_ascii(), "{letter}");
+        // A process may be named in any letters.
+        let is_foreign = glyph.chars().any(char::is_alphabetic);
+        assert!(
+            letter != "?" || glyph == "?" || is_foreign,
+            "{glyph} has no letter"
+        );
     }
 }

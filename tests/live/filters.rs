@@ -2,9 +2,11 @@
 
 use std::net::TcpListener;
 
+use serde_json::Value;
+
 use crate::sockets::{Pair, dual_stack_server, port_of, server};
-use crate::through_every_source;
-use crate::watcher::Watcher;
+use crate::watcher::{Watcher, run};
+use crate::{through_both_sources, through_every_source};
 
 /// One connection to each of three servers. Only those of `wanted` are told under the filter.
 struct Scene {
@@ -178,5 +180,52 @@ fn the_filter_is_told_in_the_first_line() {
             story.lines[0]["filter"],
             "port 80,443 and state CLOSE_WAIT and IPv4"
         );
+    });
+}
+
+#[test]
+fn an_expression_is_as_good_as_options() {
+    through_every_source(|source| {
+        for (expr, wanted) in [
+            ("port {0} or ::1", &[0, 2][..]),
+            ("not port {0}", &[1, 2]),
+            ("not (port {0} or port {1}) and ipv6", &[2]),
+            ("local-port {1} and was established", &[1]),
+        ] {
+            let scene = Scene::new();
+            let expr = expr.replace("{0}", &scene.port(0));
+            let expr = expr.replace("{1}", &scene.port(1));
+            scene.tells(source, &["--filter", &expr], wanted);
+        }
+    });
+}
+
+#[test]
+fn a_list_is_chosen_by_state_queue_and_process() {
+    through_both_sources(|source| {
+        let server = server();
+        let (mut one, other) = (Pair::to(&server), Pair::to(&server));
+        one.shut_client();
+        let me = std::process::id();
+        let list = |expr: &str| {
+            let arguments = [
+                "list", "--source", source, "--format", "json", "--filter", expr,
+            ];
+            let output = run(&arguments);
+            let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+            let rows = document["connections"].as_array().unwrap().iter();
+            let rows: Vec<String> = rows
+                .map(|row| row["a"]["addr"].as_str().unwrap().to_owned())
+                .collect();
+            let status = if rows.is_empty() { 1 } else { 0 };
+            assert_eq!(output.status.code(), Some(status), "{expr}: {output:?}");
+            rows
+        };
+        let (one, other) = (one.a.to_string(), other.a.to_string());
+        assert_eq!(list("state close-wait"), std::slice::from_ref(&one));
+        assert_eq!(list("not state close-wait"), [other]);
+        assert_eq!(list(&format!("close-wait and pid {me}")), [one]);
+        assert!(list("unread > 0").is_empty());
+        assert!(list(&format!("not pid {me}")).is_empty());
     });
 }

@@ -23,6 +23,7 @@ use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
 use rustix::termios::{LocalModes, OptionalActions, Termios, Winsize};
 use tcpwatch::model::Timestamp;
 use tcpwatch::source::clock;
+use vt100::{Color, MouseProtocolEncoding, MouseProtocolMode};
 
 /// How long anything may take that has no time of its own.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -100,9 +101,20 @@ impl Setup {
             .args(["-c", &format!("{first}\n{SHELL}"), "sh", program])
             .args(arguments)
             .env("TERM", "xterm-256color")
-            .env("RUST_BACKTRACE", "0")
-            .env_remove("NO_COLOR")
-            .env_remove("COLORTERM");
+            .env("LANG", "C.UTF-8")
+            .env("RUST_BACKTRACE", "0");
+        // What it says depends on who runs the tests.
+        for name in [
+            "NO_COLOR",
+            "COLORTERM",
+            "COLORFGBG",
+            "LC_ALL",
+            "LC_CTYPE",
+            "TMUX",
+            "STY",
+        ] {
+            command.env_remove(name);
+        }
         Self {
             command,
             size: (80, 24),
@@ -298,9 +310,20 @@ impl Console {
     #[track_caller]
     pub fn assert_given_back(&mut self) {
         assert!(self.is_as_before(), "{self}");
-        self.wait("the terminal's own screen and cursor", |screen| {
-            !screen.alternate_screen() && !screen.hide_cursor()
-        });
+        self.wait(
+            "the terminal's own screen, cursor, mouse and colours",
+            |screen| {
+                !screen.alternate_screen()
+                    && !screen.hide_cursor()
+                    && screen.mouse_protocol_mode() == MouseProtocolMode::None
+                    && screen.mouse_protocol_encoding() == MouseProtocolEncoding::Default
+                    && !screen.bracketed_paste()
+                    && !screen.application_cursor()
+                    && !screen.application_keypad()
+                    && [screen.fgcolor(), screen.bgcolor()] == [Color::Default; 2]
+                    && !(screen.bold() || screen.inverse() || screen.underline() || screen.dim())
+            },
+        );
     }
 
     /// Waits until the screen shows it.
@@ -332,6 +355,14 @@ impl Console {
     #[track_caller]
     pub fn status(&mut self) -> i32 {
         self.report("status ").parse().unwrap()
+    }
+
+    /// How many write(2) the program's main thread has made; `None` where the kernel does not count.
+    pub fn writes(&self) -> Option<u64> {
+        let pid = self.pid().as_raw_nonzero().get();
+        let counts = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/io")).ok()?;
+        let count = counts.lines().find_map(|line| line.strip_prefix("syscw: "));
+        Some(count?.parse().unwrap())
     }
 
     /// The CPU time that the program has used up to now, `None` when it is gone.

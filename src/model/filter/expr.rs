@@ -8,6 +8,7 @@
 //! `not X` always shows what `X` hides, but for what nobody can tell, which neither of them shows.
 
 mod error;
+mod field;
 mod lex;
 mod near;
 mod parse;
@@ -222,6 +223,12 @@ impl Expr {
             has_age,
             root: Box::new(root),
         }
+    }
+
+    /// All of these; `None` of none.
+    pub fn all(terms: Vec<Term>) -> Option<Self> {
+        let nodes: Vec<Node> = terms.into_iter().map(Node::Term).collect();
+        (!nodes.is_empty()).then(|| Self::of(Node::all(nodes)))
     }
 
     /// Whether it is so of a connection, for which `ask` says of each end whether a term is. No

@@ -6,21 +6,18 @@
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::Duration;
 
-use anyhow::Context;
-
 use crate::cli::Replaying;
 use crate::model::Timestamp;
 use crate::run::clocks::complain_of;
 use crate::run::live::Flow;
 use crate::run::replay::News;
 use crate::run::replay::showing::Showing;
+use crate::run::terminal::{FRAME, Left, Stage};
 use crate::source::clock;
 use crate::source::replay::Replay;
-use crate::view::tui::terminal::{Guard, restore, spawn_keys};
-use crate::view::tui::{Input, Reaction};
+use crate::view::tui::Input;
+use crate::view::tui::terminal::restore;
 
-/// Frames are at least this far apart.
-const FRAME: Duration = Duration::from_millis(50);
 /// Observations taken in between two looks at the keys.
 const GULP: usize = 20_000;
 /// Nothing is to be done until there is news.
@@ -33,14 +30,12 @@ pub(super) fn show(
     to_main: SyncSender<News>,
     news: &Receiver<News>,
 ) -> anyhow::Result<()> {
-    let showing = Showing::new(config, replay)?;
-    let guard = Guard::enter()
-        .context("take the terminal for the screen (--format text needs no terminal)")?;
-    spawn_keys(move |key| to_main.send(News::Key(key)).is_ok())
-        .context("start the thread of the keys")?;
+    let mut showing = Showing::new(config, replay)?;
+    let tell = move |key| to_main.send(News::Key(key)).is_ok();
+    let stage = Stage::take(&mut showing.app, config.screen, tell)?;
     let mut screen = Screen {
         showing,
-        guard,
+        stage,
         has_more: true,
         moved: clock::now(),
         drawn: None,
@@ -54,7 +49,7 @@ pub(super) fn show(
 
 struct Screen {
     showing: Showing,
-    guard: Guard,
+    stage: Stage,
     /// There may be more to read now.
     has_more: bool,
     /// Time has passed up to then.
@@ -124,11 +119,8 @@ impl Screen {
         if !self.is_stale || !is_due {
             return Ok(());
         }
-        self.showing.prepare()?;
-        let showing = &mut self.showing;
-        self.guard
-            .draw(|frame| showing.draw(frame))
-            .context("draw on the terminal")?;
+        let (app, known, position) = self.showing.picture()?;
+        self.stage.draw(app, known, position)?;
         self.drawn = Some(now);
         self.is_stale = false;
         Ok(())
@@ -136,13 +128,9 @@ impl Screen {
 
     /// Saves what the screen shows without the line in which the name was typed.
     fn save(&mut self, name: &str) -> anyhow::Result<()> {
-        self.showing.prepare()?;
-        let showing = &mut self.showing;
-        let cells = self
-            .guard
-            .draw_and_keep(|frame| showing.draw(frame))
-            .context("draw on the terminal")?;
-        showing.save(name, &cells);
+        let (app, known, position) = self.showing.picture()?;
+        let cells = self.stage.draw_and_keep(app, known, position)?;
+        self.showing.save(name, &cells);
         self.is_stale = true;
         Ok(())
     }
@@ -165,20 +153,15 @@ impl Screen {
             // Time passes from there on: not while the way was gone.
             self.moved = clock::now();
         }
-        match reaction {
-            Reaction::Nothing | Reaction::Copy(_) | Reaction::Listen { .. } => {}
-            Reaction::Save(name) => self.save(&name)?,
-            Reaction::Redraw | Reaction::Travel(_) => self.is_stale = true,
-            Reaction::Repaint => {
-                self.guard.repaint().context("clear the terminal")?;
-                self.is_stale = true;
-            }
-            Reaction::Suspend => {
-                self.guard.suspend().context("suspend")?;
+        match self.stage.carry_out(&mut self.showing.app, reaction)? {
+            Left::Nothing => {}
+            Left::Redraw | Left::Travel(_) => self.is_stale = true,
+            Left::Resumed => {
                 self.moved = clock::now();
                 self.is_stale = true;
             }
-            Reaction::Quit => return Ok(Flow::End),
+            Left::Save(name) => self.save(&name)?,
+            Left::Quit => return Ok(Flow::End),
         }
         Ok(Flow::On)
     }

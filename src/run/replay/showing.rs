@@ -7,20 +7,20 @@ use std::time::Duration;
 
 use anyhow::Context;
 use jiff::tz::TimeZone;
-use ratatui::Frame;
 use ratatui::buffer::Buffer;
 
 use crate::cli::Replaying;
 use crate::cli::when::{NoSuchTime, Use, When};
+use crate::diagnosis::Known;
+use crate::model::Timestamp;
 use crate::run::clocks::contradiction;
 use crate::run::replay::player::{Player, Stops, World};
 use crate::run::replay::{filter, until};
 use crate::run::save::{Scene, save};
 use crate::source::replay::{Ending, Recorded, Replay};
-use crate::view::palette::Background;
 use crate::view::report::{ClockWord, Window};
 use crate::view::tui::playback::{End, Finale, Playback, Speed, Standing, Travel};
-use crate::view::tui::{App, Input, Reaction, draw};
+use crate::view::tui::{App, Input, Reaction};
 
 /// So much time is in sight, unless the recording is shorter.
 const SPAN: Duration = Duration::from_secs(20);
@@ -53,9 +53,11 @@ impl Showing {
         if let Some(until) = until {
             player.end_at(until);
         }
+        let mut app = App::new(wanted.clone(), config.color, zone.clone());
+        app.show_as(config.screen.looks);
         Ok(Self {
             player,
-            app: App::new(wanted.clone(), config.color, zone.clone()),
+            app,
             zone,
             stops: Stops::All(wanted),
             speed: config.speed,
@@ -125,18 +127,13 @@ impl Showing {
         self.player.clocks()
     }
 
-    /// Has the screen know where the replay stands. To be called before it is drawn.
-    pub(in crate::run) fn prepare(&mut self) -> anyhow::Result<()> {
+    /// What is to be drawn: the screen, which knows by now where the replay stands, what it shows, and
+    /// the moment.
+    pub(in crate::run) fn picture(&mut self) -> anyhow::Result<(&mut App, &Known, Timestamp)> {
         let playback = self.playback()?;
-        let heard = self.player.world().heard().clone();
-        self.app.show_moment(playback, heard);
-        Ok(())
-    }
-
-    /// Draws what is shown.
-    pub(in crate::run) fn draw(&mut self, frame: &mut Frame<'_>) {
-        let (known, position) = (self.player.world().known(), self.player.position());
-        draw(frame, &mut self.app, known, position);
+        let (app, world) = (&mut self.app, self.player.world());
+        app.show_moment(playback, world.heard().clone());
+        Ok((app, world.known(), self.player.position()))
     }
 
     /// Saves what is shown under that name; `cells` are those of the screen. It says what came of it.
@@ -147,7 +144,7 @@ impl Showing {
         let shown = (Window::default(), listed.filter.clone());
         let survey = world.survey();
         let scene = Scene {
-            cells: (cells, Background::default()),
+            cells: (cells, self.app.looks().background),
             listed,
             about: survey.about(world.replay(), now, stopped, shown),
             losses: survey.losses.clone(),

@@ -24,20 +24,21 @@ const NAME: &str = "tcpwatch.svg";
 impl App {
     /// Takes in what came from the terminal.
     pub fn update(&mut self, input: Input, known: &Known, now: Timestamp) -> Reaction {
-        let was_said = match input {
-            Input::Key(_) | Input::Mouse(_) => {
-                // Keys can come faster than pictures: what the last one asked for is there for this.
-                self.refresh(known, now);
-                self.said.take().is_some()
-            }
-            Input::Resize | Input::Continued | Input::TerminalGone => false,
-        };
+        if matches!(input, Input::Key(_) | Input::Mouse(_)) {
+            // Keys can come faster than pictures: what the last one asked for is there for this.
+            self.refresh(known, now);
+        }
+        let had_said = self.has_heard_out(input);
         let before = (self.screen, self.choice.row());
         let reaction = match input {
             Input::TerminalGone => Reaction::Quit,
             Input::Resize => Reaction::Redraw,
+            Input::Background(found) => {
+                self.hear_of_background(found);
+                Reaction::Redraw
+            }
             Input::Continued => Reaction::Repaint,
-            Input::Mouse(event) => self.hear_mouse(&event, known, now),
+            Input::Mouse(event) => self.take_mouse(&event, known, now),
             Input::Key(key) if self.prompt.is_some() => self.type_on(&key, known, now),
             Input::Key(key) => match keys::action_of(&key, mode(self.playback.as_ref())) {
                 Some(action) => self.act(action, known, now),
@@ -49,7 +50,7 @@ impl App {
             self.scroll = Scroll::default();
         }
         match reaction {
-            Reaction::Nothing if was_said => Reaction::Redraw,
+            Reaction::Nothing if had_said => Reaction::Redraw,
             other => other,
         }
     }

@@ -5,7 +5,7 @@
 use ratatui::Frame;
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Constraint, Layout, Rect};
-use ratatui::text::{Line, Span};
+use ratatui::text::Line;
 use ratatui::widgets::Widget;
 
 use crate::diagnosis::{Diagnosis, Finding, Known, Severity};
@@ -14,14 +14,14 @@ use crate::model::filter::Filter;
 use crate::timeline::{ConnId, Connection, Side, Tracker};
 use crate::view::Asked;
 use crate::view::tui::choice::{Choice, Chosen, Pane, goes_on, worst_of};
-use crate::view::tui::keys::{Action, Hint, Mode, Shown};
+use crate::view::tui::keys::Mode;
 use crate::view::tui::playback::{Playback, Standing};
 use crate::view::tui::rows::{Of, Row, Rows};
 use crate::view::tui::theme::Theme;
 use crate::view::tui::viewport::Viewport;
 use crate::view::tui::{
-    App, Follow, Heard, Screen, cursor, cut, details, findings, header, help, keys, ladder, lanes,
-    list, mode, waiting, whole, wrap,
+    App, Follow, Glyphs, Heard, Screen, ascii, cursor, details, findings, footer, header, help,
+    ladder, lanes, list, mode, waiting, whole, wrap,
 };
 
 /// One picture: what it is made of.
@@ -85,7 +85,13 @@ const LEAST: (u16, u16) = (40, 10);
 /// of the lists is in sight.
 pub fn draw(frame: &mut Frame<'_>, app: &mut App, known: &Known, now: Timestamp) {
     let area = frame.area();
-    let buffer = frame.buffer_mut();
+    paint(frame.buffer_mut(), area, app, known, now);
+    if app.looks().glyphs == Glyphs::Ascii {
+        ascii::spell(frame.buffer_mut());
+    }
+}
+
+fn paint(buffer: &mut Buffer, area: Rect, app: &mut App, known: &Known, now: Timestamp) {
     app.places.forget();
     if area.width < LEAST.0 || area.height < LEAST.1 {
         draw_too_small(buffer, area);
@@ -127,16 +133,14 @@ pub fn draw(frame: &mut Frame<'_>, app: &mut App, known: &Known, now: Timestamp)
     ])
     .areas(area);
     header::draw(buffer, head, &view, (&app.filter, &app.filter_text));
-    match (&app.prompt, &app.said) {
-        (Some(prompt), _) => prompt
+    match &app.prompt {
+        Some(prompt) => prompt
             .line(foot.width, app.theme.strong(), app.theme.alert())
             .render(foot, buffer),
-        (None, Some(said)) => Line::styled(
-            format!(" {}", cut(said, usize::from(foot.width.saturating_sub(1)))),
-            app.theme.strong(),
-        )
-        .render(foot, buffer),
-        (None, None) => app.places.hints = draw_footer(buffer, foot, &view, app.screen),
+        None => {
+            let said = app.said.as_deref();
+            app.places.hints = footer::draw(buffer, foot, &view, app.screen, said);
+        }
     }
     if app.is_helping {
         help::draw(buffer, body, &view, &mut app.help);
@@ -276,51 +280,4 @@ fn draw_too_small(buffer: &mut Buffer, area: Rect) {
     for (y, line) in (area.y..area.bottom()).zip(lines) {
         Line::raw(line).render(Rect::new(area.x, y, area.width, 1), buffer);
     }
-}
-
-/// Back from one connection, to the list.
-const ENTER: Hint = Hint {
-    rank: 3,
-    key: "Enter",
-    does: "back",
-};
-
-/// Draws the keys that are of use here; says where each is, and what it asks for.
-fn draw_footer(
-    buffer: &mut Buffer,
-    area: Rect,
-    view: &View<'_>,
-    screen: Screen,
-) -> Vec<(std::ops::Range<u16>, Action)> {
-    let hints = keys::bindings(view.mode()).filter_map(|binding| {
-        let hint = binding.hint;
-        let named = match (binding.action, screen) {
-            (Action::Show(Shown::Findings), Screen::Findings) => hint.map(|it| it.saying("list")),
-            (Action::Enter, Screen::Findings) => Some(ENTER.saying("go to it")),
-            (Action::Enter, Screen::Whole | Screen::Ladder) => Some(ENTER),
-            _ => binding.hint,
-        };
-        Some((named?, binding.action))
-    });
-    let mut hints: Vec<(Hint, Action)> = hints.collect();
-    hints.sort_by_key(|(hint, _)| hint.rank);
-    let width_of = |hint: &Hint| hint.key.chars().count() + hint.does.len() + 3;
-    let width =
-        |hints: &[(Hint, Action)]| -> usize { hints.iter().map(|(it, _)| width_of(it)).sum() };
-    // The last one names the help, which has them all.
-    while hints.len() > 1 && width(&hints) > usize::from(area.width) {
-        hints.remove(hints.len() - 2);
-    }
-    let mut spans = Vec::new();
-    let mut places = Vec::new();
-    let mut x = area.x;
-    for (hint, action) in hints {
-        spans.push(Span::styled(format!(" {}", hint.key), view.theme.strong()));
-        spans.push(Span::raw(format!(" {} ", hint.does)));
-        let end = x + u16::try_from(width_of(&hint)).unwrap_or(0);
-        places.push((x..end, action));
-        x = end;
-    }
-    Line::from(spans).render(area, buffer);
-    places
 }

@@ -90,7 +90,7 @@ fn nth<T: Copy>(all: &[T], pane: Rect, y: u16, height: u16) -> Option<T> {
 }
 
 impl App {
-    pub(super) fn hear_mouse(
+    pub(super) fn take_mouse(
         &mut self,
         event: &MouseEvent,
         known: &Known,

@@ -4,34 +4,47 @@
 //! thread, at any time, any number of times, and takes no lock that a stuck writer could hold.
 //!
 //! The traps. `Terminal::clear` asks for the cursor and waits for an answer that a reader in
-//! another thread eats; `resize` clears without asking. Standard output is a line writer, so a
-//! frame would be hundreds of writes; here it is collected and goes out as one. When the terminal
-//! dies, the event reader spins for ever: it is asked only after `poll` said that the terminal
-//! lives.
+//! another thread eats; `resize` clears without asking. And whoever has asked the terminal something
+//! and ends at once leaves the answer to the shell, which takes it for what was typed.
 
-use std::io::{self, Write};
-use std::os::fd::{AsFd, OwnedFd};
+mod answer;
+mod clipboard;
+mod frame;
+mod keys;
+mod modes;
+
+use std::io;
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use ratatui::backend::CrosstermBackend;
 use ratatui::buffer::Buffer;
-use ratatui::crossterm::cursor::{Hide, Show};
-use ratatui::crossterm::event::{self, Event, KeyEventKind};
 use ratatui::crossterm::terminal::{
-    BeginSynchronizedUpdate, EndSynchronizedUpdate, EnterAlternateScreen, LeaveAlternateScreen,
-    disable_raw_mode, enable_raw_mode,
+    BeginSynchronizedUpdate, EndSynchronizedUpdate, disable_raw_mode, enable_raw_mode,
 };
-use ratatui::crossterm::{Command, execute, queue};
+use ratatui::crossterm::{execute, queue};
 use ratatui::{Frame, Terminal};
-use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::io::Errno;
+use rustix::event::Timespec;
 use rustix::process::Signal;
 
-use crate::view::tui::Input;
+use clipboard::Between;
+pub use clipboard::Copied;
+use frame::{FrameBuffer, takes_bytes, write_all};
+pub use keys::spawn_keys;
 
 /// Whether the terminal is ours now.
 static ENTERED: AtomicBool = AtomicBool::new(false);
+/// Whether the mouse is to be listened to while it is.
+static HEARS_MOUSE: AtomicBool = AtomicBool::new(false);
+/// The terminal's answer.
+static AWAITED: Awaited = Awaited(AtomicBool::new(false));
+
+/// How long the terminal's file is waited for before something else is looked for: a change of its
+/// size comes another way (crossterm's own pipe), an answer may never come.
+const TICK: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 250_000_000,
+};
 
 /// Gives the terminal back: cooked, its own screen, its cursor. Does nothing when it is not ours.
 pub fn restore() {
@@ -42,30 +55,55 @@ pub fn restore() {
     // done about errors here: a terminal that is gone needs no restoring.
     // One that takes nothing any more (a stalled connection) must not keep us here.
     if takes_bytes() {
-        let _ = write_all(farewell().as_bytes(), takes_bytes);
+        let _ = write_all(modes::farewell().as_bytes(), takes_bytes);
     }
+    AWAITED.wait();
     let _ = disable_raw_mode();
 }
 
-fn farewell() -> String {
-    let mut text = String::new();
-    // Writing to a String cannot fail.
-    let _ = EndSynchronizedUpdate.write_ansi(&mut text);
-    let _ = LeaveAlternateScreen.write_ansi(&mut text);
-    let _ = Show.write_ansi(&mut text);
-    text
+/// An answer that is on its way, maybe.
+struct Awaited(AtomicBool);
+
+impl Awaited {
+    fn expect(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+
+    fn is_awaited(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+
+    /// It is there, or will not come.
+    fn settle(&self) {
+        self.0.store(false, Ordering::SeqCst);
+    }
+
+    /// Waits until the reader of the keys has it, for 200 ms at most; what has come by then and was
+    /// not read is nobody's.
+    fn wait(&self) {
+        const STEP: Timespec = Timespec {
+            tv_sec: 0,
+            tv_nsec: 10_000_000,
+        };
+        for _ in 0..20 {
+            if !self.is_awaited() {
+                return;
+            }
+            // Nothing to wait for but time.
+            let _ = rustix::event::poll(&mut [], Some(&STEP));
+        }
+        if let Ok(keyboard) = keys::keyboard() {
+            let _ = rustix::termios::tcflush(&keyboard, rustix::termios::QueueSelector::IFlush);
+        }
+    }
 }
 
-fn greeting() -> String {
-    let mut text = String::new();
-    let _ = EnterAlternateScreen.write_ansi(&mut text);
-    let _ = Hide.write_ansi(&mut text);
-    text
-}
+/// What sends a frame.
+type Sender = fn(&[u8]) -> io::Result<()>;
 
 /// The terminal, ours as long as this lives.
 pub struct Guard {
-    terminal: Terminal<CrosstermBackend<FrameBuffer>>,
+    terminal: Terminal<CrosstermBackend<FrameBuffer<Sender>>>,
 }
 
 impl Guard {
@@ -73,10 +111,33 @@ impl Guard {
     /// program: without one of its threads, a picture would show the past as the present.
     pub fn enter() -> io::Result<Self> {
         end_on_panic();
-        let buffer = FrameBuffer(Vec::with_capacity(1 << 16));
+        let buffer = FrameBuffer::new(send as Sender);
         let terminal = Terminal::new(CrosstermBackend::new(buffer))?;
         take()?;
         Ok(Self { terminal })
+    }
+
+    /// Listens to the mouse from now on, or leaves it to the terminal, which selects text with it.
+    pub fn listen(&mut self, to_mouse: bool) -> io::Result<()> {
+        HEARS_MOUSE.store(to_mouse, Ordering::SeqCst);
+        send(match to_mouse {
+            true => modes::MOUSE_ON.as_bytes(),
+            false => modes::MOUSE_OFF.as_bytes(),
+        })
+    }
+
+    /// Asks what is behind the letters. The answer is an [`Input`](crate::view::tui::Input), if one
+    /// comes; to be asked before the keys are read.
+    pub fn ask_background(&mut self) -> io::Result<()> {
+        AWAITED.expect();
+        send(answer::QUESTION.as_bytes())
+    }
+
+    /// Hands a text to the terminal for its clipboard. Whether it takes it, it does not say.
+    pub fn copy(&mut self, text: &str) -> io::Result<Copied> {
+        let (sequence, copied) = clipboard::sequence(text, Between::of_environment());
+        send(sequence.as_bytes())?;
+        Ok(copied)
     }
 
     /// Draws one frame, which the terminal shows as a whole. Does nothing once [`restore`] was
@@ -106,6 +167,9 @@ impl Guard {
         // crossterm believes that nobody else changes modes: only turned off they can be turned on.
         disable_raw_mode()?;
         enable_raw_mode()?;
+        if HEARS_MOUSE.load(Ordering::SeqCst) {
+            send(modes::MOUSE_ON.as_bytes())?;
+        }
         let size = self.terminal.size()?;
         self.terminal.resize(size.into())
     }
@@ -131,7 +195,13 @@ impl Drop for Guard {
 fn take() -> io::Result<()> {
     enable_raw_mode()?;
     ENTERED.store(true, Ordering::SeqCst);
-    write_all(greeting().as_bytes(), || true).inspect_err(|_| restore())
+    let greeting = modes::greeting(HEARS_MOUSE.load(Ordering::SeqCst));
+    write_all(greeting.as_bytes(), || true).inspect_err(|_| restore())
+}
+
+/// Sends to the terminal as long as it is ours.
+fn send(bytes: &[u8]) -> io::Result<()> {
+    write_all(bytes, || ENTERED.load(Ordering::SeqCst))
 }
 
 /// The status of a program that panicked.
@@ -155,127 +225,9 @@ pub fn end_on_panic() {
     });
 }
 
-/// Collects a frame, and sends it as a whole when it is complete.
-struct FrameBuffer(Vec<u8>);
-
-/// What [`EndSynchronizedUpdate`] writes: the end of a frame.
-const END_OF_FRAME: &[u8] = b"\x1b[?2026l";
-
-impl Write for FrameBuffer {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    /// ratatui flushes before a frame is complete; that does not count.
-    fn flush(&mut self) -> io::Result<()> {
-        if !self.0.ends_with(END_OF_FRAME) {
-            return Ok(());
-        }
-        let sent = write_all(&self.0, || ENTERED.load(Ordering::SeqCst));
-        self.0.clear();
-        sent
-    }
-}
-
-/// Writes to the terminal as long as `wanted` holds.
-fn write_all(mut bytes: &[u8], wanted: impl Fn() -> bool) -> io::Result<()> {
-    let out = rustix::stdio::stdout();
-    while !bytes.is_empty() && wanted() {
-        match rustix::io::write(out, bytes) {
-            Ok(written) => bytes = &bytes[written..],
-            Err(Errno::INTR) => {}
-            // Somebody else may have made the open file non-blocking.
-            Err(Errno::AGAIN) => {
-                takes_bytes();
-            }
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(())
-}
-
-/// Waits a little for room in the terminal's queue.
-fn takes_bytes() -> bool {
-    let out = rustix::stdio::stdout();
-    let mut fds = [PollFd::new(&out, PollFlags::OUT)];
-    let ready = rustix::event::poll(&mut fds, Some(&TICK));
-    ready.is_ok_and(|count| count > 0)
-}
-
-/// How long the terminal's file is waited for before a change of its size is looked for, which
-/// comes another way (crossterm's own pipe).
-const TICK: Timespec = Timespec {
-    tv_sec: 0,
-    tv_nsec: 250_000_000,
-};
-
-/// Starts the thread that reads the keys. It ends when the terminal is gone, which it says, or
-/// when `tell` says that nobody listens. It is never joined: nothing can wake it.
-pub fn spawn_keys(tell: impl Fn(Input) -> bool + Send + 'static) -> io::Result<()> {
-    std::thread::Builder::new()
-        .name("keys".to_owned())
-        .spawn(move || {
-            if read_keys(&tell).is_err() {
-                tell(Input::TerminalGone);
-            }
-        })
-        .map(|_never_joined| ())
-}
-
-/// Reads until nobody listens; an error means that the terminal is gone.
-fn read_keys(tell: &impl Fn(Input) -> bool) -> io::Result<()> {
-    let keys = keyboard()?;
-    loop {
-        wait_for_terminal(&keys)?;
-        while event::poll(std::time::Duration::ZERO)? {
-            let input = match event::read()? {
-                Event::Key(key) if key.kind != KeyEventKind::Release => Input::Key(key),
-                Event::Resize(..) => Input::Resize,
-                _ => continue,
-            };
-            if !tell(input) {
-                return Ok(());
-            }
-        }
-    }
-}
-
-/// Where the keys come from: standard input, unless something is piped into it.
-fn keyboard() -> io::Result<OwnedFd> {
-    let stdin = rustix::stdio::stdin();
-    if rustix::termios::isatty(stdin) {
-        return Ok(rustix::io::dup(stdin)?);
-    }
-    let flags = rustix::fs::OFlags::RDWR | rustix::fs::OFlags::CLOEXEC;
-    let mode = rustix::fs::Mode::empty();
-    Ok(rustix::fs::open("/dev/tty", flags, mode)?)
-}
-
-/// Returns when there may be something to read; an error when the terminal has hung up.
-fn wait_for_terminal(keys: &impl AsFd) -> io::Result<()> {
-    let mut fds = [PollFd::new(keys, PollFlags::IN)];
-    match rustix::event::poll(&mut fds, Some(&TICK)) {
-        Ok(_) | Err(Errno::INTR) => {}
-        Err(error) => return Err(error.into()),
-    }
-    let dead = PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL;
-    if fds[0].revents().intersects(dead) {
-        return Err(io::ErrorKind::UnexpectedEof.into());
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_end_of_a_frame_is_what_crossterm_writes() {
-        let mut text = String::new();
-        EndSynchronizedUpdate.write_ansi(&mut text).unwrap();
-        assert_eq!(text.as_bytes(), END_OF_FRAME);
-    }
 
     #[test]
     fn giving_back_what_was_not_taken_does_nothing() {

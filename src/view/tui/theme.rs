@@ -8,29 +8,49 @@ use ratatui::style::{Color, Modifier, Style};
 
 use crate::diagnosis::Severity;
 use crate::model::TcpState;
-use crate::view::palette::{self, ColorMode};
+use crate::view::palette::{self, Background, Colors};
+
+/// What the terminal can show, and how it is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Looks {
+    /// How many colours.
+    pub colors: Colors,
+    /// What is written on.
+    pub background: Background,
+    /// Which glyphs it has.
+    pub glyphs: Glyphs,
+}
+
+/// Which glyphs a terminal has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Glyphs {
+    /// Lines, blocks and arrows.
+    Unicode,
+    /// Those of a typewriter.
+    Ascii,
+}
 
 /// Styles by meaning.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Theme {
-    mode: ColorMode,
+    pub(super) looks: Looks,
 }
 
 impl Theme {
-    pub(super) const fn new(mode: ColorMode) -> Self {
-        Self { mode }
+    pub(super) const fn new(looks: Looks) -> Self {
+        Self { looks }
     }
 
-    fn coloured(self, color: Color) -> Style {
-        match self.mode {
-            ColorMode::On => Style::new().fg(color),
-            ColorMode::Off => Style::new(),
-        }
+    fn coloured(color: Option<Color>) -> Style {
+        color.map_or(Style::new(), |color| Style::new().fg(color))
     }
 
     /// A state's name and lane.
     pub(super) fn state(self, state: TcpState) -> Style {
-        let style = palette::color(state).map_or(Style::new(), |color| self.coloured(color));
+        let Looks {
+            colors, background, ..
+        } = self.looks;
+        let style = Self::coloured(palette::on_screen(state, colors, background));
         match state {
             TcpState::CloseWait => style.add_modifier(Modifier::BOLD),
             _ => style,
@@ -39,13 +59,16 @@ impl Theme {
 
     /// Something is wrong: losses, a full accept queue, no source.
     pub(super) fn alert(self) -> Style {
-        self.coloured(Color::Red).add_modifier(Modifier::BOLD)
+        self.severity(Severity::Error)
     }
 
     /// A finding, beside the sign of its severity.
     pub(super) fn severity(self, severity: Severity) -> Style {
-        let style = palette::of_severity(severity).map_or(Style::new(), |it| self.coloured(it));
-        style.add_modifier(Modifier::BOLD)
+        let Looks {
+            colors, background, ..
+        } = self.looks;
+        let color = palette::severity_on_screen(severity, colors, background);
+        Self::coloured(color).add_modifier(Modifier::BOLD)
     }
 
     /// What is there to be skipped.

@@ -3,11 +3,11 @@
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::model::TcpState;
 use crate::model::filter::expr::near::nearest;
 use crate::model::filter::expr::{Compare, Rank, WordSet};
 use crate::model::filter::{PortSet, parse_port};
 use crate::model::tcp::StateSet;
-use crate::model::{TcpState, time};
 
 /// What `ss` calls so (ss(8), STATE-FILTER).
 const GROUPS: [(&str, &[TcpState]); 2] = [
@@ -89,8 +89,8 @@ pub(super) fn age(text: &str) -> Result<Duration, String> {
     }
     let read = jiff::SignedDuration::from_str(text).ok();
     let read = read.and_then(|time| Duration::try_from(time).ok());
-    // More than the clock can count is no age.
-    let read = read.filter(|read| read.as_nanos() <= u128::from(time::nanos_of(Duration::MAX)));
+    // What is longer (292 years) can't be written in every unit.
+    let read = read.filter(|read| i64::try_from(read.as_nanos()).is_ok());
     read.ok_or_else(|| format!("'{}' is not a time ({allowed})", text.escape_default()))
 }
 
