@@ -1,18 +1,17 @@
 //! What the keys do to the screen, and what they ask of whoever moves time.
 
-use ratatui::crossterm::event::KeyEvent;
+mod arranging;
+mod typing;
 
 use crate::diagnosis::Known;
 use crate::model::Timestamp;
 use crate::model::filter::Filter;
-use crate::timeline::{ConnId, Connection};
+use crate::timeline::ConnId;
 use crate::view::Asked;
 use crate::view::tui::choice::{Chosen, Move};
 use crate::view::tui::keys::{self, Action, Shown};
 use crate::view::tui::playback::Travel;
-use crate::view::tui::prompt::{Prompt, Typed, Wanted};
-use crate::view::tui::query::{Query, Truth};
-use crate::view::tui::rows::group::GroupBy;
+use crate::view::tui::prompt::Wanted;
 use crate::view::tui::rows::{Of, Row, Rows};
 use crate::view::tui::scroll::Scroll;
 use crate::view::tui::viewport::{Way, steps_of};
@@ -312,96 +311,6 @@ impl App {
         Reaction::Redraw
     }
 
-    /// Other rows, in another order.
-    fn arrange(&mut self, action: Action, known: &Known, now: Timestamp) -> Reaction {
-        // Who arranges rows looks at one of them: it stays the chosen one.
-        if let Some(row) = self.focus(known, now) {
-            self.choice.put(row);
-        }
-        let sort = self.rows.sort();
-        match action {
-            Action::Filter => {
-                let text = self.rows.query().map(|query| query.text().to_owned());
-                self.ask_for(Wanted::Filter, text.unwrap_or_default());
-            }
-            Action::Search => {
-                let text = self.search.as_ref().map(|query| query.text().to_owned());
-                self.ask_for(Wanted::Search, text.unwrap_or_default());
-            }
-            Action::NextMatch => self.go_to_match(Way::On, known, now),
-            Action::PreviousMatch => self.go_to_match(Way::Back, known, now),
-            Action::Sort => self.sort_by(sort.next()),
-            Action::Reverse => self.sort_by(sort.reversed()),
-            Action::SortAgain => self.rows.ask_again(),
-            Action::Group => {
-                let group = GroupBy::after(self.rows.grouped_by());
-                self.rows.set_group(group);
-                let by = group.map_or("not grouped", GroupBy::name);
-                self.say(match group {
-                    Some(_) => format!("grouped by {by}; Enter opens a group"),
-                    None => by.to_owned(),
-                });
-            }
-            _ => return Reaction::Nothing,
-        }
-        Reaction::Redraw
-    }
-
-    pub(super) fn sort_by(&mut self, sort: crate::view::tui::rows::sort::Sort) {
-        self.rows.set_sort(sort);
-        let way = match sort.falls() {
-            true => "largest first",
-            false => "smallest first",
-        };
-        self.say(format!("sorted by {}, {way}", sort.column.name()));
-    }
-
-    /// To the next row that matches what is looked for; behind the last one to the first.
-    fn go_to_match(&mut self, way: Way, known: &Known, now: Timestamp) {
-        let Some(search) = &self.search else {
-            return self.ask_for(Wanted::Search, String::new());
-        };
-        let chosen = chosen(&self.follow, &self.filter, &self.rows, (known, now));
-        let matches = |id: &ConnId| {
-            let connection = chosen.asked.tracker.get(*id);
-            connection
-                .is_some_and(|connection| search.truth(connection, chosen.asked) == Truth::Yes)
-        };
-        let all: Vec<ConnId> = match self.rows.are_plain() {
-            true => chosen.from(ConnId(0)).map(Connection::id).collect(),
-            false => self
-                .rows
-                .all()
-                .iter()
-                .filter_map(|row| row.conn())
-                .collect(),
-        };
-        let here = self.choice.conn();
-        let place = all.iter().position(|&id| Some(id) == here);
-        let found = match (way, place) {
-            (Way::On, Some(place)) => {
-                let mut round = all[place + 1..].iter().chain(&all[..=place]);
-                round.find(|id| matches(id))
-            }
-            (Way::Back, Some(place)) => {
-                let before = all[..place].iter().rev();
-                before
-                    .chain(all[place..].iter().rev())
-                    .find(|id| matches(id))
-            }
-            (Way::On, None) => all.iter().find(|id| matches(id)),
-            (Way::Back, None) => all.iter().rev().find(|id| matches(id)),
-        };
-        match found {
-            Some(&id) => self.choice.put(Row::Conn(id)),
-            None => self.say(format!("nothing matches {}", self.search_text())),
-        }
-    }
-
-    fn search_text(&self) -> &str {
-        self.search.as_ref().map_or("", Query::text)
-    }
-
     fn copy(&mut self, known: &Known, now: Timestamp) -> Reaction {
         let target = self.target(known, now);
         let (picture, at) = (self.follow.picture(known), self.follow.at(now));
@@ -415,82 +324,6 @@ impl App {
             None => connection().map(|connection| copied::connection(connection, at)),
         };
         text.map_or(Reaction::Nothing, Reaction::Copy)
-    }
-
-    fn ask_for(&mut self, wanted: Wanted, text: String) {
-        self.prompt = Some(Prompt::new(wanted, text));
-    }
-
-    /// A key while something is typed.
-    fn type_on(&mut self, key: &KeyEvent, known: &Known, now: Timestamp) -> Reaction {
-        let Some(prompt) = &mut self.prompt else {
-            return Reaction::Nothing;
-        };
-        let wanted = prompt.wanted;
-        match prompt.take(key) {
-            Typed::Nothing => return Reaction::Nothing,
-            Typed::Moved => {}
-            Typed::Quit => return Reaction::Quit,
-            Typed::Suspend => return Reaction::Suspend,
-            Typed::Cancelled => {
-                self.prompt = None;
-                if wanted == Wanted::Filter {
-                    self.rows.set_query(None);
-                }
-            }
-            Typed::Changed => {
-                if matches!(wanted, Wanted::Filter | Wanted::Search) {
-                    self.read_query();
-                }
-            }
-            Typed::Entered => return self.entered(wanted, known, now),
-        }
-        Reaction::Redraw
-    }
-
-    /// What was typed is shown at once where it can be read; where it can't, that is said.
-    fn read_query(&mut self) -> Option<Query> {
-        let prompt = self.prompt.as_mut()?;
-        match Query::parse(&prompt.text) {
-            Ok(query) => {
-                prompt.accept();
-                if prompt.wanted == Wanted::Filter {
-                    self.rows.set_query(query.clone());
-                }
-                query
-            }
-            Err(error) => {
-                prompt.refuse(Some(error.at), error.text);
-                None
-            }
-        }
-    }
-
-    fn entered(&mut self, wanted: Wanted, known: &Known, now: Timestamp) -> Reaction {
-        let query = match wanted {
-            Wanted::Filter | Wanted::Search => self.read_query(),
-            Wanted::Time | Wanted::Name => None,
-        };
-        if self.prompt.as_ref().is_none_or(Prompt::is_refused) {
-            return Reaction::Redraw;
-        }
-        let text = self
-            .prompt
-            .take()
-            .map_or_else(String::new, |prompt| prompt.text);
-        let text = text.trim().to_owned();
-        match wanted {
-            Wanted::Time if !text.is_empty() => return Reaction::Travel(Travel::To(text)),
-            Wanted::Name if !text.is_empty() => return Reaction::Save(text),
-            Wanted::Search => {
-                self.search = query;
-                if self.search.is_some() {
-                    self.go_to_match(Way::On, known, now);
-                }
-            }
-            Wanted::Filter | Wanted::Time | Wanted::Name => {}
-        }
-        Reaction::Redraw
     }
 }
 

@@ -140,6 +140,7 @@ fn paint(buffer: &mut Buffer, area: Rect, app: &mut App, known: &Known, now: Tim
         None => {
             let said = app.said.as_deref();
             app.places.hints = footer::draw(buffer, foot, &view, app.screen, said);
+            app.places.foot = foot;
         }
     }
     if app.is_helping {

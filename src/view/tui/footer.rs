@@ -21,6 +21,13 @@ const ENTER: Hint = Hint {
     does: "back",
 };
 
+/// The axis stands still: back to where it follows.
+const NOW: Hint = Hint {
+    rank: 0,
+    key: "F",
+    does: "now",
+};
+
 /// Draws the keys that are of use here; says where each is, and what it asks for.
 pub(super) fn draw(
     buffer: &mut Buffer,
@@ -40,6 +47,7 @@ pub(super) fn draw(
             (Action::Show(Shown::Findings), Screen::Findings) => hint.map(|it| it.saying("list")),
             (Action::Enter, Screen::Findings) => Some(ENTER.saying("go to it")),
             (Action::Enter, Screen::Whole | Screen::Ladder) => Some(ENTER),
+            (Action::Follow, _) if !view.viewport.follows() => Some(NOW),
             _ => binding.hint,
         };
         Some((named?, binding.action))

@@ -36,7 +36,8 @@ pub(super) struct Places {
     /// The findings, with their heading.
     pub(super) found: Rect,
     pub(super) findings: Vec<u64>,
-    /// What the keys named in the last line ask for.
+    /// The last line, and what the keys that it names ask for.
+    pub(super) foot: Rect,
     pub(super) hints: Vec<(Range<u16>, Action)>,
     /// Rows that a page has: those of the list when it was last drawn.
     page: usize,
@@ -110,8 +111,9 @@ impl App {
     }
 
     fn press(&mut self, at: Position, known: &Known, now: Timestamp) -> Reaction {
-        if let Some(action) = self.hint_at(at) {
-            return self.act(action, known, now);
+        if self.places.foot.contains(at) {
+            let action = self.places.hint(at.x);
+            return action.map_or(Reaction::Nothing, |action| self.act(action, known, now));
         }
         if self.is_helping {
             return Reaction::Nothing;
@@ -131,13 +133,6 @@ impl App {
             return self.press_list(at, known, now);
         }
         self.point_at(at, known, now)
-    }
-
-    /// In the line of the footer, unless something is said there.
-    fn hint_at(&self, at: Position) -> Option<Action> {
-        let below = self.places.details.bottom().max(self.places.found.bottom());
-        let is_foot = at.y >= below && self.said.is_none();
-        is_foot.then(|| self.places.hint(at.x)).flatten()
     }
 
     fn press_list(&mut self, at: Position, known: &Known, now: Timestamp) -> Reaction {

@@ -142,6 +142,28 @@ impl Rows {
         &self.rows
     }
 
+    /// All connections among them, in their order, also of groups that are closed.
+    pub(super) fn conns(&self) -> Vec<ConnId> {
+        match self.group {
+            None => self.rows.iter().filter_map(|row| row.conn()).collect(),
+            Some(_) => {
+                let members = self.groups.iter().flat_map(|group| &group.members);
+                members.copied().collect()
+            }
+        }
+    }
+
+    /// Opens the group of a connection.
+    pub(super) fn reveal(&mut self, id: ConnId) {
+        let mut groups = self.groups.iter();
+        let of = groups.find(|group| group.members.contains(&id));
+        if let Some(key) = of.map(|group| group.key)
+            && self.opened.insert(key)
+        {
+            self.lay_out(None);
+        }
+    }
+
     pub(super) fn place(&self, row: Row) -> Option<usize> {
         self.rows.iter().position(|&one| one == row)
     }

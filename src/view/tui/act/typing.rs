@@ -1,0 +1,89 @@
+//! Keys while something is typed, and what is done with it.
+
+use ratatui::crossterm::event::KeyEvent;
+
+use crate::diagnosis::Known;
+use crate::model::Timestamp;
+use crate::view::tui::playback::Travel;
+use crate::view::tui::prompt::{Prompt, Typed, Wanted};
+use crate::view::tui::query::Query;
+use crate::view::tui::viewport::Way;
+use crate::view::tui::{App, Reaction};
+
+impl App {
+    pub(super) fn ask_for(&mut self, wanted: Wanted, text: String) {
+        self.prompt = Some(Prompt::new(wanted, text));
+    }
+
+    /// A key while something is typed.
+    pub(super) fn type_on(&mut self, key: &KeyEvent, known: &Known, now: Timestamp) -> Reaction {
+        let Some(prompt) = &mut self.prompt else {
+            return Reaction::Nothing;
+        };
+        let wanted = prompt.wanted;
+        match prompt.take(key) {
+            Typed::Nothing => return Reaction::Nothing,
+            Typed::Moved => {}
+            Typed::Quit => return Reaction::Quit,
+            Typed::Suspend => return Reaction::Suspend,
+            Typed::Cancelled => {
+                self.prompt = None;
+                if wanted == Wanted::Filter {
+                    self.rows.set_query(None);
+                }
+            }
+            Typed::Changed => {
+                if matches!(wanted, Wanted::Filter | Wanted::Search) {
+                    self.read_query();
+                }
+            }
+            Typed::Entered => return self.entered(wanted, known, now),
+        }
+        Reaction::Redraw
+    }
+
+    /// What was typed is shown at once where it can be read; where it can't, that is said.
+    pub(super) fn read_query(&mut self) -> Option<Query> {
+        let prompt = self.prompt.as_mut()?;
+        match Query::parse(&prompt.text) {
+            Ok(query) => {
+                prompt.accept();
+                if prompt.wanted == Wanted::Filter {
+                    self.rows.set_query(query.clone());
+                }
+                query
+            }
+            Err(error) => {
+                prompt.refuse(Some(error.at), error.text);
+                None
+            }
+        }
+    }
+
+    pub(super) fn entered(&mut self, wanted: Wanted, known: &Known, now: Timestamp) -> Reaction {
+        let query = match wanted {
+            Wanted::Filter | Wanted::Search => self.read_query(),
+            Wanted::Time | Wanted::Name => None,
+        };
+        if self.prompt.as_ref().is_none_or(Prompt::is_refused) {
+            return Reaction::Redraw;
+        }
+        let text = self
+            .prompt
+            .take()
+            .map_or_else(String::new, |prompt| prompt.text);
+        let text = text.trim().to_owned();
+        match wanted {
+            Wanted::Time if !text.is_empty() => return Reaction::Travel(Travel::To(text)),
+            Wanted::Name if !text.is_empty() => return Reaction::Save(text),
+            Wanted::Search => {
+                self.search = query;
+                if self.search.is_some() {
+                    self.go_to_match(Way::On, known, now);
+                }
+            }
+            Wanted::Filter | Wanted::Time | Wanted::Name => {}
+        }
+        Reaction::Redraw
+    }
+}
