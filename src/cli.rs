@@ -453,6 +453,8 @@ mod tests {
             (&["--pid", "812,"], "''", "1 to 4194304"),
             (&["--pid", "-1"], "'-1'", "1 to 4194304"),
             (&["--process", ""], "''", "python3"),
+            (&["--filter", "prot 80"], "column 6: '80'", "'port'"),
+            (&["--filter", "age > 30"], "'30' has no unit", "30s"),
             (&["--record-cmdline"], "--record-cmdline", "--record FILE"),
             (&["--port", "1", "list"], "list", "tcpwatch list --port 1"),
             (&["--bogus"], "'--bogus'", ""),
@@ -482,6 +484,8 @@ mod tests {
             "python3",
             "--process",
             "nginx",
+            "--filter",
+            "unread > 4k or closed",
             "--interval",
             "1s",
             "--format",
@@ -492,7 +496,7 @@ mod tests {
         assert_eq!(
             live.filter.to_string(),
             "port 80,443,8000-8010 and host 10.0.0.0/8,::1 and state TIME_WAIT,CLOSE_WAIT \
-             and pid 812,813 and process python3,nginx and IPv4"
+             and pid 812,813 and process python3,nginx and IPv4 and (unread > 4000 or closed)"
         );
         assert_eq!(live.interval, Duration::from_secs(1));
         assert_eq!(live.format, Format::Json);
