@@ -139,6 +139,7 @@ fn paint(buffer: &mut Buffer, area: Rect, app: &mut App, known: &Known, now: Tim
             .render(foot, buffer),
         None => {
             let said = app.said.as_deref();
+            app.places.foot = foot;
             app.places.hints = footer::draw(buffer, foot, &view, app.screen, said);
         }
     }

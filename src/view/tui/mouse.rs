@@ -36,7 +36,8 @@ pub(super) struct Places {
     /// The findings, with their heading.
     pub(super) found: Rect,
     pub(super) findings: Vec<u64>,
-    /// What the keys named in the last line ask for.
+    /// The last line, and what the keys that it names ask for.
+    pub(super) foot: Rect,
     pub(super) hints: Vec<(Range<u16>, Action)>,
     /// Rows that a page has: those of the list when it was last drawn.
     page: usize,
@@ -135,8 +136,7 @@ impl App {
 
     /// In the line of the footer, unless something is said there.
     fn hint_at(&self, at: Position) -> Option<Action> {
-        let below = self.places.details.bottom().max(self.places.found.bottom());
-        let is_foot = at.y >= below && self.said.is_none();
+        let is_foot = self.places.foot.contains(at) && self.said.is_none();
         is_foot.then(|| self.places.hint(at.x)).flatten()
     }
 
