@@ -5,11 +5,14 @@
 
 mod choices;
 mod doctor;
+pub(crate) mod export;
 mod filter;
 mod hints;
+mod keys;
 mod lab;
 mod looks;
 mod netns;
+mod packaging;
 mod record;
 mod refusal;
 mod replay;
@@ -21,11 +24,14 @@ pub mod when;
 use std::io::IsTerminal;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 
 use crate::cli::choices::{EventsArg, SourceArg, SourceArgs, ThresholdArgs};
 pub use crate::cli::doctor::Doctor;
 use crate::cli::doctor::DoctorArgs;
+use crate::cli::export::ExportArgs;
+pub use crate::cli::export::{Export, Out, Picture};
 use crate::cli::filter::FilterArgs;
 use crate::cli::lab::LabArgs;
 pub use crate::cli::lab::{Lab, LabAddresses};
@@ -36,8 +42,8 @@ use crate::cli::record::{BesideArgs, RecordArgs};
 pub use crate::cli::refusal::Refusal;
 use crate::cli::replay::ReplayArgs;
 pub use crate::cli::replay::Replaying;
-pub use crate::cli::report::{Chosen, Export, Report};
-use crate::cli::report::{ExportArgs, ReportArgs};
+use crate::cli::report::ReportArgs;
+pub use crate::cli::report::{Chosen, Report};
 use crate::cli::values::{budget, duration, interval, ring};
 pub use crate::cli::wait::Wait;
 use crate::cli::wait::WaitArgs;
@@ -86,10 +92,18 @@ enum Command {
     Lab(LabArgs),
     /// What a recording shows: connections, their ends, how long they were in each state
     Report(ReportArgs),
-    /// A recording as a picture, a table, a diagram, or for the Perfetto UI
+    /// A recording as a picture, a table, a diagram, for the Perfetto UI, or its screen as a picture
     Export(ExportArgs),
     /// A recording on the same screen, with time travel
     Replay(ReplayArgs),
+    /// Completions of the command line, for a shell to load
+    Completions {
+        /// Which shell
+        #[arg(value_enum)]
+        shell: Shell,
+    },
+    /// The manual page, for man(1)
+    Man,
     #[command(hide = true)]
     LabActor { role: String },
 }
@@ -140,11 +154,11 @@ struct LookArgs {
 struct ListArgs {
     #[command(flatten)]
     filter: FilterArgs,
+    #[command(flatten)]
+    source: SourceArgs,
     /// A table, or a JSON document
     #[arg(long, value_enum, default_value_t = ListFormat::Text)]
     format: ListFormat,
-    #[command(flatten)]
-    source: SourceArgs,
     #[command(flatten)]
     netns: NetnsArgs,
 }
@@ -190,6 +204,8 @@ pub enum Config {
     Report(Report),
     /// Export.
     Export(Export),
+    /// Draw the screen of a recording.
+    Picture(Picture),
     /// Show a recording.
     Replay(Replaying),
     /// Be a process of an experiment.
@@ -243,7 +259,8 @@ pub struct List {
 /// Reads the command line.
 ///
 /// # Errors
-/// A line for standard error, or the text of `--help` and `--version` for standard output.
+/// A line for standard error, or for standard output the text that was asked for: `--help`,
+/// `--version`, completions, the manual page.
 pub fn parse<I, T>(arguments: I) -> Result<Config, Refusal>
 where
     I: IntoIterator<Item = T>,
@@ -279,8 +296,13 @@ where
         Some(Command::Wait(args)) => Ok(Config::Wait(args.settle())),
         Some(Command::Lab(args)) => args.settle(),
         Some(Command::Report(args)) => Ok(Config::Report(args.settle()?)),
-        Some(Command::Export(args)) => Ok(Config::Export(args.settle()?)),
+        Some(Command::Export(args)) => args.settle(),
         Some(Command::Replay(args)) => Ok(Config::Replay(args.settle()?)),
+        Some(Command::Completions { shell }) => Err(Refusal::Text(packaging::completions(
+            &Cli::command(),
+            shell,
+        ))),
+        Some(Command::Man) => Err(Refusal::Text(packaging::manual(Cli::command()))),
         Some(Command::LabActor { role }) => Ok(Config::LabActor(role)),
     }
 }
@@ -396,7 +418,6 @@ mod tests {
 
     #[test]
     fn the_command_line_is_consistent() {
-        use clap::CommandFactory;
         Cli::command().debug_assert();
     }
 

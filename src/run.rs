@@ -13,10 +13,13 @@ mod live;
 mod load;
 mod log;
 mod merge;
+mod output;
+mod picture;
 mod place;
 mod record;
 pub mod replay;
 mod report;
+mod save;
 mod screen;
 mod signals;
 mod terminal;
@@ -65,6 +68,7 @@ pub fn run(config: Config) -> anyhow::Result<Outcome> {
         Config::Wait(config) => wait::wait(&config),
         Config::Report(config) => report::report(&config),
         Config::Export(config) => export::export(&config),
+        Config::Picture(config) => picture::draw(&config),
         Config::Replay(config) => replay::replay(&config),
         Config::LabIndex => lab::index(),
         Config::Lab(config) => lab::run(&config),

@@ -88,14 +88,22 @@ impl SourceArgs {
 }
 
 impl ColorArg {
-    /// no-color.org: set and not empty. `TERM=dumb` can't colour either.
+    /// Of what is drawn into a file, whatever the terminal is like.
+    pub(super) fn mode_of_a_picture(self) -> ColorMode {
+        match self {
+            Self::Always => ColorMode::On,
+            Self::Auto if !no_color() => ColorMode::On,
+            Self::Auto | Self::Never => ColorMode::Off,
+        }
+    }
+
+    /// `TERM=dumb` can't colour.
     pub(super) fn mode(self) -> ColorMode {
-        let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
         let wanted = match self {
             Self::Always => true,
             Self::Never => false,
-            Self::Auto => !is_set("NO_COLOR") && !is_dumb && std::io::stdout().is_terminal(),
+            Self::Auto => !no_color() && !is_dumb && std::io::stdout().is_terminal(),
         };
         if wanted {
             ColorMode::On
@@ -103,4 +111,9 @@ impl ColorArg {
             ColorMode::Off
         }
     }
+}
+
+/// no-color.org: set and not empty.
+fn no_color() -> bool {
+    std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
 }

@@ -21,6 +21,8 @@ use crate::view::palette::ColorMode;
 pub(super) struct DoctorArgs {
     #[command(flatten)]
     filter: FilterArgs,
+    #[command(flatten)]
+    source: SourceArgs,
     /// States count from this age on: 0s, 30s, 5m
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = threshold, allow_negative_numbers = true)]
     older_than: Duration,
@@ -36,8 +38,6 @@ pub(super) struct DoctorArgs {
     /// Words, or a JSON document (with --watch: one a line)
     #[arg(long, value_enum, default_value_t = ListFormat::Text)]
     format: ListFormat,
-    #[command(flatten)]
-    source: SourceArgs,
     #[command(flatten)]
     netns: NetnsArgs,
 }

@@ -15,7 +15,12 @@ pub(super) struct RecordArgs {
     #[command(flatten)]
     pub(super) filter: FilterArgs,
     /// The recording (- is standard output)
-    #[arg(short = 'o', long = "output", value_name = "FILE")]
+    #[arg(
+        short = 'o',
+        long = "output",
+        value_name = "FILE",
+        help_heading = "Options"
+    )]
     output: PathBuf,
     #[command(flatten)]
     files: FilesArgs,

@@ -1,8 +1,8 @@
-//! What `tcpwatch report` and `tcpwatch export` are told: files, a filter, a part of the time.
+//! What `tcpwatch report` is told, and `tcpwatch export` too: files, a filter, a part of the time.
 //!
 //! What a time means is known only when the recordings are read; here it is only spelled right.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 
@@ -14,7 +14,6 @@ use crate::diagnosis::Settings;
 use crate::diagnosis::finding::Code;
 use crate::model::filter::Filter;
 use crate::source::replay::{Offset, Options};
-use crate::view::export::Format;
 use crate::view::palette::ColorMode;
 use crate::view::report::Way;
 
@@ -54,21 +53,8 @@ pub struct Report {
     pub color: ColorMode,
 }
 
-/// What to export.
-#[derive(Debug)]
-pub struct Export {
-    /// Of what.
-    pub chosen: Chosen,
-    /// As what.
-    pub format: Format,
-    /// Where to; `-` is standard output.
-    pub out: PathBuf,
-    /// Whether what is there already may be replaced.
-    pub force: bool,
-}
-
 #[derive(Debug, Args)]
-struct ChosenArgs {
+pub(super) struct ChosenArgs {
     /// Recordings, also of several hosts, and parts of them, in any order; '-' is standard input
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
@@ -100,7 +86,7 @@ struct ChosenArgs {
 }
 
 impl ChosenArgs {
-    fn settle(self, to: Option<When>) -> Result<Chosen, Refusal> {
+    pub(super) fn settle(self, to: Option<When>) -> Result<Chosen, Refusal> {
         read_once(&self.files, "")?;
         Ok(Chosen {
             files: self.files,
@@ -158,98 +144,8 @@ impl ReportArgs {
     }
 }
 
-#[derive(Debug, Args)]
-pub(super) struct ExportArgs {
-    #[command(flatten)]
-    chosen: ChosenArgs,
-    /// As what: svg (a picture), perfetto (for ui.perfetto.dev), csv (a row a transition), mermaid (a
-    /// sequence diagram); without it, by the ending of the file
-    #[arg(long, value_name = "FORMAT", allow_hyphen_values = true, value_parser = to, help_heading = "Options")]
-    to: Vec<To>,
-    /// Stop there; what comes later is not read
-    #[arg(
-        long,
-        value_name = "TIME",
-        allow_hyphen_values = true,
-        help_heading = "Options"
-    )]
-    until: Option<When>,
-    /// The file to write; '-' is standard output
-    #[arg(
-        short,
-        long,
-        value_name = "OUT",
-        default_value = "-",
-        help_heading = "Options"
-    )]
-    out: PathBuf,
-    /// Replace the file when it is there already
-    #[arg(long, help_heading = "Options")]
-    force: bool,
-}
-
-impl ExportArgs {
-    pub(super) fn settle(self) -> Result<Export, Refusal> {
-        let mut format = None;
-        let mut until = self.until;
-        for to in self.to {
-            match to {
-                To::Format(wanted) if format.is_none() => format = Some(wanted),
-                To::Time(when) if until.is_none() => until = Some(when),
-                To::Format(_) => return Err(refused("--to: one format can be written at a time")),
-                To::Time(_) => return Err(refused("--to: one time can be the end")),
-            }
-        }
-        let Some(format) = format.or_else(|| format_of(&self.out)) else {
-            return Err(refused(
-                "--to: say the format (allowed: svg, perfetto, csv, mermaid)",
-            ));
-        };
-        Ok(Export {
-            chosen: self.chosen.settle(until)?,
-            format,
-            out: self.out,
-            force: self.force,
-        })
-    }
-}
-
-fn refused(text: &str) -> Refusal {
+pub(super) fn refused(text: &str) -> Refusal {
     Refusal::Usage(text.to_owned())
-}
-
-/// What `--to` of an export says: in other commands it is a time, and here it may be one too.
-#[derive(Clone, Debug)]
-enum To {
-    Format(Format),
-    Time(When),
-}
-
-fn to(text: &str) -> Result<To, String> {
-    Ok(To::Format(match text.to_ascii_lowercase().as_str() {
-        "svg" => Format::Svg,
-        "perfetto" => Format::Perfetto,
-        "csv" => Format::Csv,
-        "mermaid" => Format::Mermaid,
-        _ => {
-            return text
-                .parse()
-                .map(To::Time)
-                .map_err(|_| "not a format (allowed: svg, perfetto, csv, mermaid)".to_owned());
-        }
-    }))
-}
-
-/// What a file is by its ending.
-fn format_of(out: &Path) -> Option<Format> {
-    let ending = out.extension()?.to_str()?.to_ascii_lowercase();
-    Some(match ending.as_str() {
-        "svg" => Format::Svg,
-        "csv" => Format::Csv,
-        "mmd" | "mermaid" => Format::Mermaid,
-        "json" | "perfetto" => Format::Perfetto,
-        _ => return None,
-    })
 }
 
 /// `12`, `12-20`.
@@ -276,66 +172,4 @@ fn code(text: &str) -> Result<Code, String> {
         let words: Vec<&str> = Code::ALL.into_iter().map(Code::token).collect();
         format!("not a finding (allowed: {})", words.join(", "))
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use crate::cli::{Config, Refusal, parse};
-    use crate::view::export::Format;
-
-    fn export(arguments: &[&str]) -> Result<super::Export, String> {
-        let line = ["tcpwatch", "export"].iter().chain(arguments);
-        match parse(line.copied()) {
-            Ok(Config::Export(export)) => Ok(export),
-            Err(Refusal::Usage(text)) => Err(text),
-            other => panic!("{arguments:?} gave {other:?}"),
-        }
-    }
-
-    #[test]
-    fn to_is_a_format_and_may_be_a_time_too() {
-        let plain = export(&["a", "--to", "svg"]).unwrap();
-        assert_eq!(plain.format, Format::Svg);
-        assert!(plain.chosen.to.is_none());
-        let both = export(&["a", "--to", "+5s", "--to", "csv", "-o", "b"]).unwrap();
-        assert_eq!(both.format, Format::Csv);
-        assert!(both.chosen.to.is_some());
-        for (out, format) in [
-            ("x.svg", Format::Svg),
-            ("x.CSV", Format::Csv),
-            ("x.mmd", Format::Mermaid),
-            ("x.mermaid", Format::Mermaid),
-            ("x.json", Format::Perfetto),
-            ("x.perfetto", Format::Perfetto),
-        ] {
-            assert_eq!(export(&["a", "-o", out]).unwrap().format, format);
-        }
-        assert_eq!(export(&["a", "--to", "SVG"]).unwrap().format, Format::Svg);
-        let chosen = export(&[
-            "a",
-            "--to",
-            "svg",
-            "--conn",
-            "2-4,7",
-            "--verdict",
-            "aborted,open",
-        ]);
-        let chosen = chosen.unwrap().chosen;
-        assert_eq!(chosen.conns, [(2, 4), (7, 7)]);
-        let ways: Vec<&str> = chosen.ways.into_iter().map(super::Way::token).collect();
-        assert_eq!(ways, ["aborted", "open"]);
-        for wrong in [
-            &["a"][..],
-            &["a", "-o", "x.txt"],
-            &["a", "--to", "svg", "--conn", "4-2"],
-            &["a", "--to", "svg", "--verdict", "fine"],
-            &["a", "--to", "png"],
-            &["a", "--to", "+5s"],
-            &["a", "--to", "svg", "--to", "csv"],
-            &["--to", "svg"],
-            &["-", "-", "--to", "svg"],
-        ] {
-            assert!(export(wrong).is_err(), "{wrong:?}");
-        }
-    }
 }

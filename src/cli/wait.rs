@@ -18,6 +18,8 @@ use crate::diagnosis::until::{FailOn, Target};
 pub(super) struct WaitArgs {
     #[command(flatten)]
     filter: FilterArgs,
+    #[command(flatten)]
+    source: SourceArgs,
     /// closed: every connection that matches, at the start or later, is; or a state that an end
     /// has, or reaches (LISTEN: somebody listens)
     #[arg(long, value_name = "STATE|closed")]
@@ -47,8 +49,6 @@ pub(super) struct WaitArgs {
     events: EventsArg,
     #[command(flatten)]
     netns: NetnsArgs,
-    #[command(flatten)]
-    source: SourceArgs,
 }
 
 /// How the result is shown.

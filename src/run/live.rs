@@ -20,6 +20,7 @@ use crate::model::{Ask, Body, Observation, SourceName, Timestamp, What};
 use crate::record::recorder::{PATIENCE, Recorder};
 use crate::run::lab::Experimenter;
 use crate::run::lines::LineShow;
+use crate::run::log::Log;
 use crate::run::merge::{HORIZON, Merge, Stream};
 use crate::run::record::{self, NoShow};
 use crate::run::screen::ScreenShow;
@@ -88,6 +89,22 @@ fn run_with(
     shown: Shown,
     show: Option<Box<dyn Show>>,
 ) -> anyhow::Result<Outcome> {
+    let mut log = Log::open(config.log.as_deref())?;
+    let done = run_logged(config, experimenter, shown, show, &mut log);
+    if let Err(error) = &done {
+        log.line(&format!("ended: {error:#}"));
+    }
+    log.conclude();
+    done
+}
+
+fn run_logged(
+    config: &Live,
+    experimenter: Option<Experimenter>,
+    shown: Shown,
+    show: Option<Box<dyn Show>>,
+    log: &mut Log,
+) -> anyhow::Result<Outcome> {
     // First of all: no thread is to be left behind.
     let request = place::request(&config.filter, config.netns.as_ref())?;
     let scope = request.scope;
@@ -97,11 +114,10 @@ fn run_with(
     let mut opening = vec![clock::anchor(SourceName::SockDiag)];
     let beside = Beside::start(scope, shows_cmdlines(config, shown), &to_main, &mut opening)?;
     let plan = config.record.as_ref();
-    let chooses_by_name = !config.filter.selection.processes.names.is_empty();
-    if chooses_by_name && plan.is_some_and(|plan| !plan.cmdlines) {
+    if config.filter.asks_for_names() && plan.is_some_and(|plan| !plan.cmdlines) {
         complain(
-            "--process: without --record-cmdline no command lines are recorded, so that only the \
-             kernel's names of processes are compared (ps -o comm)",
+            "names of processes: without --record-cmdline no command lines are recorded, so that \
+             only the kernel's names of processes are compared (ps -o comm)",
         );
     }
     let mut recorder = plan
@@ -114,7 +130,7 @@ fn run_with(
         .context("install signal handlers")?;
 
     // Events first: what happens during the first look is not missed then.
-    let quick = open_quick(config, &request, &mut opening)?;
+    let quick = open_quick(config, &request, &mut opening, log)?;
     let mut feed = Feed::open(config.source, request, config.interval, &mut opening)?;
     feed.look(&mut opening)?;
 
@@ -153,6 +169,7 @@ fn run_with(
         config,
         recorder,
         experimenter,
+        log,
     };
     main.begin(opening)?;
     if let Some(experimenter) = &mut main.experimenter {
@@ -188,6 +205,7 @@ struct Main<'a> {
     config: &'a Live,
     recorder: Option<Recorder>,
     experimenter: Option<Experimenter>,
+    log: &'a mut Log,
 }
 
 impl Main<'_> {
@@ -287,6 +305,7 @@ impl Main<'_> {
 
     fn hear_the_recorder(&mut self) {
         while let Some(news) = self.recorder.as_mut().and_then(Recorder::news) {
+            self.log.line(&record::in_words(&news));
             self.show.recording(&news);
         }
         if let Some(recorder) = &self.recorder {
@@ -367,6 +386,7 @@ impl Main<'_> {
         if let Some(recorder) = &mut self.recorder {
             recorder.tap(observation);
         }
+        self.log.note(observation);
         self.known.take(observation);
         self.asks.extend(self.known.asks());
         self.show.take(observation, &self.known)

@@ -7,6 +7,7 @@
 //! did.
 
 mod found;
+pub(super) mod survey;
 mod wanted;
 
 use std::collections::HashMap;
@@ -19,16 +20,16 @@ use crate::cli::Chosen;
 use crate::cli::when::{Use, When};
 use crate::diagnosis::causality::Clocks;
 use crate::diagnosis::{Finding, Known, Settings};
-use crate::model::{Body, Observation, SourceName, SourceState, Timestamp};
+use crate::model::{Observation, Timestamp};
 use crate::run::clocks::clock_words;
 use crate::run::compressed::refuse_compressed;
-use crate::run::replay::extent::{anchor, extent};
+use crate::run::replay::extent::extent;
 use crate::run::replay::{given, tell_the_just_begun};
-use crate::source::replay::{Ending, Input, Recorded, Replay, allow_files};
+use crate::source::replay::{Input, Replay, allow_files};
 use crate::timeline::{ConnId, Connection, Totals, Tracker};
-use crate::view::report::{About, Losses, Queued, Read, Recording, Shown, Summary, Window};
-use crate::view::wall::WallClock;
+use crate::view::report::{About, Queued, Shown, Summary, Window};
 use found::Found;
+use survey::Survey;
 use wanted::Wanted;
 
 /// What is asked for, read once.
@@ -46,6 +47,8 @@ pub(super) struct Loaded {
     pub(super) summary: Summary,
     /// What to say when a process was asked for, and who held what is hidden.
     pub(super) hidden: Option<&'static str>,
+    /// Of how many connections an expression can't tell whether they are wanted.
+    pub(super) unsure: usize,
 }
 
 impl Loaded {
@@ -64,7 +67,7 @@ impl Loaded {
         let mut survey = Survey::new(&replay);
         let mut summary = Summary::new(chosen.settings.older_than);
         let mut clocks = Clocks::default();
-        let (mut all, mut hidden) = (0, None);
+        let (mut all, mut hidden, mut unsure) = (0, None, 0);
         let mut walk = Walk::new(replay.clone(), window, None, chosen.settings);
         walk.all(|told| {
             match told {
@@ -74,7 +77,10 @@ impl Loaded {
                     clocks.take(shown.connection);
                     if wanted.has(&shown, known) {
                         summary.take(&shown);
-                    } else if hidden.is_none() {
+                        return Ok(());
+                    }
+                    unsure += usize::from(wanted.is_unsure(&shown, known));
+                    if hidden.is_none() {
                         hidden = wanted.hides(&shown, known);
                     }
                 }
@@ -90,7 +96,8 @@ impl Loaded {
         summary.left_out = all - summary.seen;
         summary.totals = walk.totals;
         summary.losses = std::mem::take(&mut survey.losses);
-        let mut about = survey.about(&walk, window, wanted.spelled(chosen));
+        let shown = (window, wanted.spelled(chosen));
+        let mut about = survey.about(&walk.replay, walk.last, walk.stopped, shown);
         about.clocks = clock_words(&clocks, &walk.replay);
         Ok(Self {
             read: walk.read,
@@ -100,6 +107,7 @@ impl Loaded {
             wanted,
             summary,
             hidden,
+            unsure,
         })
     }
 
@@ -160,7 +168,6 @@ struct Walk {
     before: Option<(u64, Timestamp)>,
     /// How many there were.
     read: u64,
-    first: Option<Timestamp>,
     last: Timestamp,
     /// The window ends before the recording does.
     stopped: bool,
@@ -184,7 +191,6 @@ impl Walk {
             window,
             before,
             read: 0,
-            first: None,
             last: Timestamp::default(),
             stopped: false,
             queued: HashMap::new(),
@@ -202,7 +208,6 @@ impl Walk {
                 break;
             }
             self.read += 1;
-            self.first.get_or_insert(observation.at);
             // What was dropped was known until then.
             let before = self.last;
             self.last = self.last.max(observation.at);
@@ -281,137 +286,5 @@ impl Walk {
             ))?;
         }
         Ok(())
-    }
-}
-
-/// What the first pass learns beside numbers.
-struct Survey {
-    clock: WallClock,
-    /// What each source of each recording said last of itself.
-    sources: Vec<Vec<(SourceName, SourceState)>>,
-    losses: Losses,
-}
-
-impl Survey {
-    fn new(replay: &Replay) -> Self {
-        let mut clock = WallClock::new(TimeZone::system());
-        if let Some(anchor) = anchor(replay) {
-            clock.note(&anchor);
-        }
-        Self {
-            clock,
-            sources: vec![Vec::new(); replay.recordings().len()],
-            losses: Losses::default(),
-        }
-    }
-
-    fn note(&mut self, observation: &Observation) {
-        self.clock.note(observation);
-        self.losses.note(observation);
-        let sources = self.sources.get_mut(usize::from(observation.host));
-        if let (Body::Source(state), Some(sources)) = (&observation.body, sources) {
-            match sources
-                .iter_mut()
-                .find(|(name, _)| *name == observation.source)
-            {
-                Some((_, known)) => known.clone_from(state),
-                None => sources.push((observation.source, state.clone())),
-            }
-        }
-    }
-
-    fn about(self, walk: &Walk, window: Window, filter: String) -> About {
-        let recordings = walk
-            .replay
-            .recordings()
-            .zip(self.sources)
-            .map(|(recorded, sources)| recording(recorded, sources, walk.stopped))
-            .collect();
-        About {
-            recordings,
-            clock: self.clock,
-            first: walk.first.unwrap_or(walk.last),
-            last: walk.last,
-            window,
-            filter,
-            clocks: Vec::new(),
-        }
-    }
-}
-
-fn read(recorded: &Recorded, stopped: bool) -> Read {
-    match &recorded.ending {
-        Ending::Said(why) if &**why == "stopped" => Read::Ended,
-        Ending::Said(why) => Read::Said(why.clone()),
-        _ if stopped => Read::Partly,
-        Ending::GoesOn(part) => Read::GoesOn(*part),
-        Ending::Unsaid => Read::CutOff(recorded.torn as u64),
-    }
-}
-
-fn recording(
-    recorded: &Recorded,
-    sources: Vec<(SourceName, SourceState)>,
-    stopped: bool,
-) -> Recording {
-    let header = &recorded.header;
-    let skipped = &recorded.skipped;
-    let missing: u64 = recorded
-        .missing
-        .iter()
-        .map(|parts| u64::from(parts.end() - parts.start()) + 1)
-        .sum();
-    Recording {
-        files: recorded
-            .files
-            .iter()
-            .map(|file| file.display().to_string())
-            .collect(),
-        host: header.host.clone(),
-        kernel: header.kernel.clone(),
-        tcpwatch: header.tcpwatch.clone(),
-        netns: header.netns,
-        filter: header.filter.text.clone(),
-        sources,
-        read: read(recorded, stopped),
-        shift: recorded.shift,
-        skipped: vec![
-            (
-                "unreadable",
-                "lines that could not be read",
-                skipped.unreadable,
-            ),
-            (
-                "nameless",
-                "lines about sockets whose own line could not be read",
-                skipped.nameless,
-            ),
-            (
-                "misdated",
-                "lines whose time could not be believed",
-                skipped.misdated,
-            ),
-            (
-                "unknown_records",
-                "records of a kind that this version does not know",
-                skipped.unknown_records,
-            ),
-            (
-                "unknown_fields",
-                "fields that this version does not know",
-                skipped.unknown_fields,
-            ),
-            (
-                "disordered",
-                "observations that came after later ones",
-                skipped.disordered,
-            ),
-            ("missing_parts", "parts that are not there", missing),
-            (
-                "just_begun",
-                "files without a first line: just begun when the recorder was stopped",
-                recorded.just_begun.len() as u64,
-            ),
-        ],
     }
 }

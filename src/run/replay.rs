@@ -7,8 +7,9 @@ pub(in crate::run) mod extent;
 mod lines;
 pub mod player;
 mod screen;
+pub(in crate::run) mod showing;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use anyhow::{Context, bail};
@@ -24,7 +25,7 @@ use crate::run::compressed::refuse_compressed;
 use crate::run::live::{Message, TO_END};
 use crate::run::replay::extent::extent;
 use crate::run::{Outcome, complain, signals};
-use crate::source::replay::{Ending, Input, Replay, allow_files};
+use crate::source::replay::{Ending, Input, Replay, ReplayError, allow_files};
 use crate::view::facts;
 use crate::view::plain::plain;
 use crate::view::tui::Input as Key;
@@ -67,15 +68,29 @@ pub(super) fn replay(config: &Replaying) -> anyhow::Result<Outcome> {
 }
 
 fn open(config: &Replaying, to_main: &SyncSender<News>) -> anyhow::Result<Replay> {
-    let files = given(&config.files);
-    allow_files(files.len());
-    let inputs = files.iter().map(|file| {
+    open_with(config, |file| {
         let more = to_main.clone();
         // When the channel is full, there is news enough.
         Input::open(file, move || {
             let _ = more.try_send(News::More);
         })
-    });
+    })
+}
+
+/// As far as they go now.
+pub(super) fn open_whole(config: &Replaying) -> anyhow::Result<Replay> {
+    let replay = open_with(config, Input::open_whole)?;
+    tell_the_just_begun(&replay);
+    Ok(replay)
+}
+
+fn open_with(
+    config: &Replaying,
+    open: impl Fn(&Path) -> Result<Input, ReplayError>,
+) -> anyhow::Result<Replay> {
+    let files = given(&config.files);
+    allow_files(files.len());
+    let inputs = files.iter().map(|file| open(file));
     let inputs = inputs.collect::<Result<Vec<_>, _>>()?;
     refuse_compressed(&inputs, "replay")?;
     Ok(Replay::open(inputs, &config.options)?)

@@ -14,7 +14,9 @@ use crate::lab::judge::Conclusion;
 use crate::model::{Body, Observation, SourceName, Timestamp};
 use crate::record::recorder::News;
 use crate::run::live::{Flow, Message, Show};
+use crate::run::load::survey::Survey;
 use crate::run::record::in_words;
+use crate::run::save::{Scene, save};
 use crate::run::terminal::{FRAME, Left, Stage};
 use crate::view::tui::terminal::restore;
 use crate::view::tui::{App, Input};
@@ -26,6 +28,9 @@ const TICK: Duration = Duration::from_millis(200);
 pub(super) struct ScreenShow {
     app: App,
     stage: Stage,
+    /// For what is saved.
+    survey: Survey,
+    older_than: Duration,
     drawn: Option<Timestamp>,
     is_stale: bool,
 }
@@ -51,9 +56,34 @@ impl ScreenShow {
         Ok(Self {
             app,
             stage,
+            survey: Survey::live(),
+            older_than: config.settings.older_than,
             drawn: None,
             is_stale: true,
         })
+    }
+
+    /// Saves what the screen shows without the line in which the name was typed.
+    fn save(&mut self, name: &str, known: &Known, now: Timestamp) -> anyhow::Result<()> {
+        let app = &mut self.app;
+        let cells = self.stage.draw_and_keep(app, known, now)?;
+        let listed = app.listed(known, now);
+        let first = listed.connections.first();
+        let netns = first.and_then(|one| one.scope().netns);
+        let about = self
+            .survey
+            .about_live(netns, listed.at, listed.filter.clone());
+        let scene = Scene {
+            cells: (&cells, app.looks().background),
+            listed,
+            about,
+            losses: self.survey.losses.clone(),
+            older_than: self.older_than,
+        };
+        let said = save(name, &scene);
+        app.say(said);
+        self.is_stale = true;
+        Ok(())
     }
 
     fn is_due(&self, now: Timestamp) -> bool {
@@ -65,6 +95,7 @@ impl ScreenShow {
 impl Show for ScreenShow {
     fn take(&mut self, observation: &Observation, known: &Known) -> anyhow::Result<()> {
         self.app.note(observation);
+        self.survey.note(observation);
         self.is_stale |= !known.changes().is_empty()
             || !known.news().is_empty()
             || matches!(observation.body, Body::Note { .. });
@@ -84,7 +115,8 @@ impl Show for ScreenShow {
         let reaction = self.app.update(input, known, now);
         match self.stage.carry_out(&mut self.app, reaction)? {
             // Time travels in recordings only.
-            Left::Nothing | Left::Travel(_) | Left::Save(_) => {}
+            Left::Nothing | Left::Travel(_) => {}
+            Left::Save(name) => self.save(&name, known, now)?,
             Left::Redraw | Left::Resumed => self.is_stale = true,
             Left::Quit => return Ok(Flow::End),
         }

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use anyhow::Context;
+use ratatui::buffer::Buffer;
 
 use crate::cli::OnScreen;
 use crate::diagnosis::Known;
@@ -69,6 +70,18 @@ impl Stage {
     ) -> anyhow::Result<()> {
         let picture = |frame: &mut ratatui::Frame<'_>| draw(frame, app, known, now);
         self.guard.draw(picture).context("draw on the terminal")
+    }
+
+    /// The same, and gives the cells that were drawn, to be saved.
+    pub(super) fn draw_and_keep(
+        &mut self,
+        app: &mut App,
+        known: &Known,
+        now: Timestamp,
+    ) -> anyhow::Result<Buffer> {
+        let picture = |frame: &mut ratatui::Frame<'_>| draw(frame, app, known, now);
+        let drawn = self.guard.draw_and_keep(picture);
+        drawn.context("draw on the terminal")
     }
 
     /// Does what a reaction asks of the terminal.

@@ -8,6 +8,7 @@
 mod csv;
 mod mermaid;
 mod perfetto;
+pub mod screen;
 mod svg;
 
 use crate::model::Timestamp;

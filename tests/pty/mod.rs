@@ -63,7 +63,12 @@ impl Setup {
 
     /// The same, with SIGHUP ignored from the start.
     pub fn deaf_to_hangup(arguments: &[&str]) -> Self {
-        Self::shell("trap '' HUP", env!("CARGO_BIN_EXE_tcpwatch"), arguments)
+        Self::behind("trap '' HUP", arguments)
+    }
+
+    /// The same, behind a line for the shell.
+    pub fn behind(line: &str, arguments: &[&str]) -> Self {
+        Self::shell(line, env!("CARGO_BIN_EXE_tcpwatch"), arguments)
     }
 
     /// The same, and the shell gives way to the program, which then leads the session.

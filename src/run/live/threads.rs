@@ -22,18 +22,16 @@ pub(super) fn open_quick(
     config: &Live,
     request: &Request,
     opening: &mut Vec<Observation>,
+    log: &mut Log,
 ) -> anyhow::Result<(Quick, Asker)> {
-    let mut log = Log::open(config.log.as_deref())?;
     let mut verifier = None;
     let opened = Quick::open(request.clone(), config.quick, &mut verifier, opening);
-    for state in opening.iter() {
-        log.state(state)?;
-    }
     if let Some(text) = verifier {
-        log.line(&text)?;
+        log.line(&text);
     }
-    if let Err(error) = &opened {
-        log.line(&error.to_string())?;
+    if opened.is_err() {
+        // Nobody takes them in any more.
+        opening.iter().for_each(|state| log.note(state));
     }
     let opened = opened?;
     bpf::drop_capabilities().context("drop the capabilities that are not needed any more")?;

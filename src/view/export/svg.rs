@@ -20,7 +20,8 @@ use crate::view::export::what;
 use crate::view::report::text::{blind_words, plural, read_words};
 use crate::view::report::{About, Shown, Summary, short};
 use draw::{Draw, WIDTH};
-use style::{STYLE, escaped, wrapped};
+pub(super) use style::escaped;
+use style::{STYLE, wrapped};
 
 /// How many connections are drawn at most.
 const CONNECTIONS: usize = 200;

@@ -18,6 +18,7 @@ use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use ratatui::backend::CrosstermBackend;
+use ratatui::buffer::Buffer;
 use ratatui::crossterm::terminal::{
     BeginSynchronizedUpdate, EndSynchronizedUpdate, disable_raw_mode, enable_raw_mode,
 };
@@ -145,6 +146,16 @@ impl Guard {
         queue!(self.terminal.backend_mut(), BeginSynchronizedUpdate)?;
         self.terminal.draw(picture)?;
         execute!(self.terminal.backend_mut(), EndSynchronizedUpdate)
+    }
+
+    /// The same, and gives the cells of the frame.
+    pub fn draw_and_keep(&mut self, picture: impl FnOnce(&mut Frame<'_>)) -> io::Result<Buffer> {
+        let mut cells = Buffer::default();
+        self.draw(|frame| {
+            picture(frame);
+            cells.clone_from(frame.buffer_mut());
+        })?;
+        Ok(cells)
     }
 
     /// Makes the next frame send every cell again, to a terminal whose modes are ours again:

@@ -8,6 +8,7 @@ use jiff::tz::TimeZone;
 use crate::diagnosis::{Known, Settings};
 use crate::model::{Observation, Timestamp};
 use crate::run::clocks::Kept;
+use crate::run::load::survey::Survey;
 use crate::run::replay::extent::anchor;
 use crate::run::replay::player::Stops;
 use crate::source::replay::{Replay, ReplayError};
@@ -22,6 +23,7 @@ pub struct World {
     pub(super) replay: Replay,
     pub(super) known: Known,
     pub(super) heard: Heard,
+    survey: Survey,
     /// The latest moment that was taken in.
     pub(super) at: Timestamp,
     /// So many observations were taken in.
@@ -39,6 +41,7 @@ impl World {
         }
         Self {
             clocks: Kept::new(&replay),
+            survey: Survey::new(&replay),
             replay,
             known: Known::new(Kept::tracker(), Settings::default()),
             heard,
@@ -65,6 +68,7 @@ impl World {
         self.at = self.at.max(observation.at);
         self.taken += 1;
         self.heard.note(&observation);
+        self.survey.note(&observation);
         self.known.take(&observation);
         self.clocks.take(&mut self.known.tracker);
         self.replay.answer(self.known.asks());
@@ -111,6 +115,11 @@ impl World {
     /// What is known of the recordings by now.
     pub const fn replay(&self) -> &Replay {
         &self.replay
+    }
+
+    /// What was learned of the recordings.
+    pub(in crate::run) const fn survey(&self) -> &Survey {
+        &self.survey
     }
 
     /// What was heard beside connections.

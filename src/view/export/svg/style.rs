@@ -58,7 +58,7 @@ pub(super) const fn class(state: TcpState) -> &'static str {
 }
 
 /// Text as XML has it. What XML can't hold at all is shown as its number.
-pub(super) fn escaped(text: &str) -> String {
+pub(in crate::view::export) fn escaped(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in plain(text).chars() {
         match c {
