@@ -202,7 +202,7 @@ fn signals_end_it_in_good_order() {
 fn only_whole_frames_are_sent() {
     let mut console = waiting();
     console.press("?");
-    console.wait_for("next, previous connection");
+    console.wait_for("next, previous row");
     console.press("q");
     assert_eq!(console.status(), 0);
     console.assert_given_back();
@@ -267,7 +267,7 @@ fn ctrl_z_without_a_shell_does_not_stop_it() {
     let mut console = waiting_on(Setup::tcpwatch(&IDLE).without_shell());
     console.press(CTRL_Z);
     console.press("?");
-    console.wait_for("next, previous connection");
+    console.wait_for("next, previous row");
     console.assert_taken();
     console.press("q");
     assert!(console.is_gone_within(END_TIME), "{console}");
@@ -285,7 +285,7 @@ fn it_ends_with_its_terminal_when_it_is_deaf_to_hangup() {
     let mut console = waiting_on(Setup::deaf_to_hangup(&IDLE));
     console.signal(Signal::HUP);
     console.press("?");
-    console.wait_for("next, previous connection");
+    console.wait_for("next, previous row");
     let before = console.cpu().unwrap();
     let mut after = before;
     let deadline = clock::now().plus(END_TIME);
@@ -367,7 +367,7 @@ fn a_key_that_comes_with_another_size_is_a_key() {
     for columns in 100..120 {
         console.resize(columns, 24);
         console.press("?");
-        console.wait_for("next, previous connection");
+        console.wait_for("next, previous row");
         console.press(ESC);
         console.resize(columns, 25);
         console.wait_for("Waiting");
@@ -450,7 +450,7 @@ fn a_connection_is_shown_from_its_opening_to_its_end() {
     });
 
     console.press("?");
-    console.wait_for("stop the picture, or go on");
+    console.wait_for("stop the picture, go on");
     console.press(ESC);
     console.wait("the connection again", |screen| {
         let text = screen.contents();
@@ -472,7 +472,7 @@ fn a_connection_is_shown_from_its_opening_to_its_end() {
     }
     console.press("\x1b[5~\x1b[6~\x06\x02-_=\x1b[H\x1b[F\x1bOP\x1b[<0;1;1M\u{e9}");
     console.press("?");
-    console.wait_for("stop the picture, or go on");
+    console.wait_for("stop the picture, go on");
     console.press("q");
     assert_ends_well(console);
 }

@@ -128,3 +128,29 @@ fn what_was_done_is_said_until_the_next_key() {
     );
     assert_eq!(last_line(&mut story), footer);
 }
+
+/// There are no panes while nothing is there, and none under the help: the first line is not the last.
+#[test]
+fn a_click_beside_the_last_line_asks_for_no_key() {
+    let press = |row| {
+        Input::Mouse(MouseEvent {
+            kind: MouseEventKind::Down(MouseButton::Left),
+            column: 1,
+            row,
+            modifiers: KeyModifiers::NONE,
+        })
+    };
+    let mut story = Story::on_port("50008").running();
+    for is_helping in [false, true] {
+        if is_helping {
+            story.press(KeyCode::Char('?'), 3000);
+        }
+        story.screen(80, 24, 3000);
+        for row in 0..23 {
+            let reaction = story.app.update(press(row), &story.known, at(3000));
+            assert_eq!(reaction, Reaction::Nothing, "row {row}");
+        }
+        let quit = story.app.update(press(23), &story.known, at(3000));
+        assert_eq!(quit, Reaction::Quit);
+    }
+}

@@ -46,7 +46,7 @@ fn the_mouse_is_asked_for_buttons_and_drags_alone() {
     // A press, a drag, the wheel, and that the button is let go.
     console.press("\x1b[<0;1;1M\x1b[<32;2;1M\x1b[<64;1;1M\x1b[<65;1;1M\x1b[<0;2;1m");
     console.press("?");
-    console.wait_for("next, previous connection");
+    console.wait_for("next, previous row");
     console.press("q");
     assert_eq!(console.status(), 0);
     console.assert_given_back();
@@ -131,7 +131,7 @@ fn an_answer_is_no_key() {
     console.press(&format!("?{}{ESC}", "\x1b]11;rgb:0000/0000/0000\x07"));
     console.wait_for("Waiting");
     console.press("?");
-    console.wait_for("next, previous connection");
+    console.wait_for("next, previous row");
     console.press("?");
     console.wait_for("Waiting");
     assert_whole_picture(&console);
@@ -143,7 +143,7 @@ fn an_answer_is_no_key() {
         console.press(&answer[..9]);
         console.press(&answer[9..]);
         console.press("?");
-        console.wait_for("next, previous connection");
+        console.wait_for("next, previous row");
         console.press("q");
         assert_ends_well(console);
     }
@@ -207,7 +207,7 @@ fn in_ascii_nothing_else_reaches_the_terminal() {
         drop(client);
         console.wait_for("B CLOSE_WAIT for");
         console.press("?");
-        console.wait_for("next, previous connection");
+        console.wait_for("next, previous row");
         console.press("q");
         assert_eq!(console.status(), 0);
         assert_eq!(console.raw().is_ascii(), expected, "{console}");
@@ -234,11 +234,11 @@ fn a_frame_is_one_write() {
     };
     for _ in 0..10 {
         console.press("?");
-        console.wait_for("next, previous connection");
+        console.wait_for("next, previous row");
         console.press("?");
         console.wait_for("stopped in good order");
         console.wait("the panes", |screen| {
-            !screen.contents().contains("next, previous connection")
+            !screen.contents().contains("next, previous row")
         });
     }
     let frames = count(&console) - frames;

@@ -139,8 +139,8 @@ fn paint(buffer: &mut Buffer, area: Rect, app: &mut App, known: &Known, now: Tim
             .render(foot, buffer),
         None => {
             let said = app.said.as_deref();
-            app.places.hints = footer::draw(buffer, foot, &view, app.screen, said);
             app.places.foot = foot;
+            app.places.hints = footer::draw(buffer, foot, &view, app.screen, said);
         }
     }
     if app.is_helping {
