@@ -1104,6 +1104,10 @@ fn an_expression_chooses_what_is_told() {
     assert_eq!(told("PYTHON and local-port 50008 and open"), [1, 2]);
     assert_eq!(told("PYTHON and state close-wait"), [1]);
     assert_eq!(told("closed or not process python3"), [0; 0]);
+    // Nobody has looked who held the client of #2.
+    let arguments = ["report", "rec.jsonl", "--filter", "process nginx"];
+    let unsure = String::from_utf8(tcpwatch(&folder, &arguments).stderr).unwrap();
+    assert!(unsure.contains("1 connection more may match"), "{unsure}");
     let text = said(&folder, &["report", "rec.jsonl", "--filter", "port 40010"]);
     assert!(text.contains("connections of port 40010"), "{text}");
     let refused = tcpwatch(&folder, &["report", "rec.jsonl", "--filter", "prot 80"]);

@@ -392,6 +392,21 @@ impl Filter {
         expr.filter(|expr| expr.says_more_than_ports())
     }
 
+    /// Whether it asks for processes by their names.
+    pub fn asks_for_names(&self) -> bool {
+        let is_such = |term: &Term| match term {
+            Term::Process(wanted) => !wanted.names.is_empty(),
+            Term::Named(_) => true,
+            _ => false,
+        };
+        let of_expr = || {
+            self.expr
+                .as_ref()
+                .is_some_and(|expr| expr.any_term(is_such))
+        };
+        !self.selection.processes.names.is_empty() || of_expr()
+    }
+
     /// Whether what it wants can become otherwise without anything being observed.
     pub fn depends_on_time(&self) -> bool {
         self.expr.as_ref().is_some_and(Expr::depends_on_time)

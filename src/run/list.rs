@@ -59,7 +59,7 @@ pub(super) fn list(config: &List) -> anyhow::Result<Outcome> {
         let hidden = all.find_map(|connection| asked.hidden_holders(connection));
         hidden.into_iter().for_each(complain);
     }
-    tell_unknown(asked);
+    tell_unknown(unknown(asked));
     let text = match config.format {
         ListFormat::Json => json::list(selected.iter().copied(), listeners.as_deref(), now)? + "\n",
         ListFormat::Text if is_empty => {
@@ -95,20 +95,23 @@ pub(super) fn list(config: &List) -> anyhow::Result<Outcome> {
     })
 }
 
-/// Says of how many connections more an expression can't tell whether they match.
-fn tell_unknown(asked: Asked<'_>) {
-    if asked.filter.expr.is_none() {
-        return;
-    }
+/// Of how many connections an expression can't tell whether they match.
+fn unknown(asked: Asked<'_>) -> usize {
     let all = asked.tracker.connections();
-    let unknown = all.filter(|connection| asked.truth(connection) == Truth::Unknown);
-    let more = match unknown.count() {
+    all.filter(|connection| asked.expression_is_unsure(connection))
+        .count()
+}
+
+/// Says so.
+pub(super) fn tell_unknown(count: usize) {
+    let (more, its) = match count {
         0 => return,
-        1 => "1 connection more may match".to_owned(),
-        count => format!("{count} connections more may match"),
+        1 => ("1 connection".to_owned(), "its"),
+        count => (format!("{count} connections"), "their"),
     };
     complain(&format!(
-        "--filter: {more}: who holds it, its age or its queues are not known well enough"
+        "--filter: {more} more may match: {its} holders, {its} age or {its} queues are not known \
+         well enough"
     ));
 }
 

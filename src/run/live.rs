@@ -114,11 +114,10 @@ fn run_logged(
     let mut opening = vec![clock::anchor(SourceName::SockDiag)];
     let beside = Beside::start(scope, shows_cmdlines(config, shown), &to_main, &mut opening)?;
     let plan = config.record.as_ref();
-    let chooses_by_name = !config.filter.selection.processes.names.is_empty();
-    if chooses_by_name && plan.is_some_and(|plan| !plan.cmdlines) {
+    if config.filter.asks_for_names() && plan.is_some_and(|plan| !plan.cmdlines) {
         complain(
-            "--process: without --record-cmdline no command lines are recorded, so that only the \
-             kernel's names of processes are compared (ps -o comm)",
+            "names of processes: without --record-cmdline no command lines are recorded, so that \
+             only the kernel's names of processes are compared (ps -o comm)",
         );
     }
     let mut recorder = plan

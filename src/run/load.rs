@@ -47,6 +47,8 @@ pub(super) struct Loaded {
     pub(super) summary: Summary,
     /// What to say when a process was asked for, and who held what is hidden.
     pub(super) hidden: Option<&'static str>,
+    /// Of how many connections an expression can't tell whether they are wanted.
+    pub(super) unsure: usize,
 }
 
 impl Loaded {
@@ -65,7 +67,7 @@ impl Loaded {
         let mut survey = Survey::new(&replay);
         let mut summary = Summary::new(chosen.settings.older_than);
         let mut clocks = Clocks::default();
-        let (mut all, mut hidden) = (0, None);
+        let (mut all, mut hidden, mut unsure) = (0, None, 0);
         let mut walk = Walk::new(replay.clone(), window, None, chosen.settings);
         walk.all(|told| {
             match told {
@@ -75,7 +77,10 @@ impl Loaded {
                     clocks.take(shown.connection);
                     if wanted.has(&shown, known) {
                         summary.take(&shown);
-                    } else if hidden.is_none() {
+                        return Ok(());
+                    }
+                    unsure += usize::from(wanted.is_unsure(&shown, known));
+                    if hidden.is_none() {
                         hidden = wanted.hides(&shown, known);
                     }
                 }
@@ -102,6 +107,7 @@ impl Loaded {
             wanted,
             summary,
             hidden,
+            unsure,
         })
     }
 

@@ -5,6 +5,7 @@ use std::io::{self, BufWriter, IsTerminal, Write};
 use anyhow::Context;
 
 use crate::cli::{ListFormat, Report};
+use crate::run::list::tell_unknown;
 use crate::run::load::Loaded;
 use crate::run::{Outcome, complain};
 use crate::view::report::json::Json;
@@ -25,6 +26,7 @@ pub(super) fn report(config: &Report) -> anyhow::Result<Outcome> {
 
 /// Nothing matched, and said so, or done.
 pub(super) fn outcome(loaded: &Loaded) -> Outcome {
+    tell_unknown(loaded.unsure);
     if loaded.summary.seen > 0 {
         return Outcome::Done;
     }

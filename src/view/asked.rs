@@ -38,12 +38,6 @@ impl<'a> Asked<'a> {
         }
     }
 
-    /// The same of another filter.
-    #[must_use]
-    pub const fn with(self, filter: &'a Filter) -> Self {
-        Self { filter, ..self }
-    }
-
     /// Whether the connection is one that the filter asks for. Live, the sources have asked for
     /// ports and hosts already; a recording holds what was asked for then.
     pub fn wants(self, connection: &Connection) -> bool {
@@ -74,6 +68,13 @@ impl<'a> Asked<'a> {
         self.truth_where(connection, |track| {
             is_hidden(track) || is_not_looked_into(track)
         })
+    }
+
+    /// Whether the expression is what can't tell, of a connection that is wanted but for that.
+    pub fn expression_is_unsure(self, connection: &Connection) -> bool {
+        self.filter.expr.is_some()
+            && connection.is_selected_by(&self.filter.selection)
+            && self.truth(connection) == Truth::Unknown
     }
 
     /// Whether it is wanted, where who holds an end of which `is_so` is true can be anybody.
@@ -262,8 +263,13 @@ impl Choose for Asked<'_> {
     }
 
     fn may_want(&self, connection: &Connection) -> bool {
+        let is_not_looked = || {
+            connection
+                .visible()
+                .any(|(_, track)| is_not_looked_into(track))
+        };
         self.truth_where(connection, is_not_looked_into) == Truth::Unknown
-            && !self.is_hidden(connection)
+            && (is_not_looked() || !self.is_hidden(connection))
     }
 
     fn is_hidden(&self, connection: &Connection) -> bool {

@@ -14,7 +14,7 @@ use crate::diagnosis::{Diagnosis, Severity, Subject};
 use crate::model::filter::expr::{Compare, ExprError, Queue, Term, Which, Words};
 use crate::model::filter::{Expr, Family, NamePart, Network, ProcessSet};
 use crate::model::tcp::StateSet;
-use crate::model::{Descriptor, Endpoint, Program, Queues, TcpState, Timestamp};
+use crate::model::{Descriptor, Endpoint, Program, TcpState, Timestamp};
 use crate::timeline::{Age, Connection, Listener, Owners, Process, Side, Track, Tracker};
 
 pub use crate::model::filter::expr::Truth;
@@ -302,10 +302,12 @@ impl End<'_> {
             Queue::Unread => beside.unread,
             Queue::Unacked => beside.unacked,
         };
-        let has_none = self.track.is_over() || self.track.last().queues == Queues::Absent;
+        // Requests and mini-sockets have none either.
+        let is_small =
+            self.track.last().is_mini_socket() || self.track.state() == TcpState::SynRecv;
         match bytes {
             _ if self.track.is_over() => Truth::No,
-            None if has_none => Truth::No,
+            None if is_small => Truth::No,
             bytes => counted(compare, bytes.map(u64::from), than),
         }
     }

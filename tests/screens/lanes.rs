@@ -5,6 +5,7 @@ use std::sync::Arc;
 use jiff::tz::TimeZone;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
+use ratatui::crossterm::event::KeyCode;
 use tcpwatch::model::event::{File, What};
 use tcpwatch::model::{Queues, Sample, Shutdown, TcpState};
 use tcpwatch::record::Bytes;
@@ -212,7 +213,12 @@ fn the_help_has_every_sign() {
     let mut story = Story::on_port("50008").running();
     story.type_keys("?", 1000);
     for (width, height) in [(80, 24), (120, 40), (200, 60)] {
-        let help = story.screen(width, height, 1000).to_string();
+        let mut help = story.screen(width, height, 1000).to_string();
+        for _ in 0..3 {
+            story.press(KeyCode::PageDown, 1000);
+            help += &story.screen(width, height, 1000).to_string();
+        }
+        story.press(KeyCode::Home, 1000);
         for sign in "|\u{2021}\u{ab}\u{2573}\u{2591}\u{25b2}\u{25bc}\u{2191}\u{a2}\u{a7}\u{2020}\
                      \u{25cb}?\u{2295}\u{2296}\u{2297}\u{2581}\u{2588}\u{2594}\u{2580}"
             .chars()

@@ -39,7 +39,14 @@ impl Wanted {
     }
 
     pub(super) fn has(&self, shown: &Shown<'_>, known: &Known) -> bool {
-        self.chooses(shown, known)
+        self.chooses(shown, known) && self.asks_beside(shown)
+    }
+
+    /// What only a report asks for.
+    fn asks_beside(&self, shown: &Shown<'_>) -> bool {
+        let number = shown.connection.id().0;
+        let mut ranges = self.conns.iter();
+        (self.conns.is_empty() || ranges.any(|(first, last)| (first..=last).contains(&&number)))
             && (self.ways.is_empty() || self.ways.contains(&shown.way()))
             && (self.codes.is_empty() || shown.findings.iter().any(|it| self.has_code(it.code)))
             && (self.from.is_none() || shown.is_within())
@@ -71,13 +78,19 @@ impl Wanted {
         Asked::of(filter, known, shown.until).hidden_holders(shown.connection)
     }
 
+    /// Whether nobody can tell if it is wanted, by the expression.
+    pub(super) fn is_unsure(&self, shown: &Shown<'_>, known: &Known) -> bool {
+        let filter = self.filter_of(shown.connection.scope().host);
+        let is_unsure = |filter: &Filter| {
+            Asked::of(filter, known, shown.until).expression_is_unsure(shown.connection)
+        };
+        self.asks_beside(shown) && filter.is_some_and(is_unsure)
+    }
+
     fn chooses(&self, shown: &Shown<'_>, known: &Known) -> bool {
         let connection = shown.connection;
         let filter = self.filter_of(connection.scope().host);
-        let number = connection.id().0;
-        let mut ranges = self.conns.iter();
-        (self.conns.is_empty() || ranges.any(|(first, last)| (first..=last).contains(&&number)))
-            && filter.is_none_or(|filter| Asked::of(filter, known, shown.until).wants(connection))
+        filter.is_none_or(|filter| Asked::of(filter, known, shown.until).wants(connection))
     }
 
     /// What the user asked for, in words.

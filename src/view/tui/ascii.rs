@@ -97,7 +97,7 @@ const fn elsewhere(glyph: char) -> char {
         '\u{a0}' => ' ',
         // Box drawing: dotted and plain lines, then what has corners and branches.
         '\u{2504}' | '\u{2508}' | '\u{254c}' => '.',
-        '\u{2506}' | '\u{250a}' | '\u{254e}' => ':',
+        '\u{2506}' | '\u{250a}' | '\u{254e}' | '\u{22ee}' => ':',
         '\u{2502}' | '\u{2503}' | '\u{2551}' | '\u{2575}' | '\u{2577}' | '\u{2579}'
         | '\u{257b}' => '|',
         '\u{2574}' | '\u{2576}' | '\u{2578}' | '\u{257a}' | '\u{257c}' | '\u{257e}' => '-',

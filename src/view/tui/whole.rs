@@ -120,10 +120,10 @@ fn parts<'a>(connection: &'a Connection, view: &View<'a>, width: u16) -> Vec<Par
     };
     line(&mut parts, ending::sentence(connection, view, width));
     line(&mut parts, ends::lines(connection, view, width));
-    line(&mut parts, heading("how it ended", view));
-    line(&mut parts, ending::lines(connection, view, width));
     line(&mut parts, heading("found", view));
     line(&mut parts, found(connection, view, width));
+    line(&mut parts, heading("how it ended", view));
+    line(&mut parts, ending::lines(connection, view, width));
     line(&mut parts, heading("held by", view));
     for side in Side::BOTH {
         let Some(track) = connection.end(side) else {
