@@ -63,6 +63,14 @@ fn assert_only_frames(console: &Console) {
     let raw = String::from_utf8_lossy(console.raw()).into_owned();
     let (_, rest) = raw.split_once("\x1b[?2026h").unwrap();
     let (frames, _) = rest.split_once("\x1b[?1049l").unwrap();
+    let (frames, farewell) = frames.rsplit_once("\x1b[?2026l").unwrap();
+    let is_mode = |code: &str| {
+        let number = code.strip_suffix(['m', 'l']);
+        number.is_some_and(|it| it.trim_start_matches('?').parse::<u16>().is_ok())
+    };
+    let modes = farewell.strip_prefix("\x1b[").unwrap_or("0m");
+    let is_known = modes.split("\x1b[").all(is_mode);
+    assert!(is_known, "{}", farewell.escape_debug());
     for between in frames.split("\x1b[?2026l").skip(1) {
         let is_frame = between.is_empty() || between.starts_with("\x1b[?2026h");
         assert!(is_frame, "{}", between.escape_debug());
