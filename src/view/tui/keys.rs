@@ -215,6 +215,29 @@ mod tests {
         }
     }
 
+    /// A section as docs/screen.md has it.
+    fn in_the_docs(section: &Section) -> String {
+        let mut text = format!("| {} | |\n|---|---|\n", section.title);
+        for binding in section.bindings.iter().filter(|it| !it.shown.is_empty()) {
+            let only = match binding.only {
+                None => "",
+                Some(Mode::Live) => " (live)",
+                Some(Mode::Replay) => " (replay)",
+            };
+            text.push_str(&format!("| `{}` | {}{only} |\n", binding.shown, binding.help));
+        }
+        text
+    }
+
+    #[test]
+    fn the_docs_have_every_key() {
+        let docs = include_str!("../../../docs/screen.md");
+        for section in &SECTIONS {
+            let text = in_the_docs(section);
+            assert!(docs.contains(&text), "docs/screen.md lacks\n{text}");
+        }
+    }
+
     #[test]
     fn a_letter_with_control_is_another_key() {
         let control_q = KeyEvent::new(KeyCode::Char('q'), KeyModifiers::CONTROL);
