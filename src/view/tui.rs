@@ -78,7 +78,7 @@ use mouse::Places;
 use playback::{Playback, Travel};
 use prompt::{Prompt, Wanted};
 use query::Query;
-use rows::Rows;
+use rows::{Pace, Row, Rows};
 use scroll::Scroll;
 use theme::Theme;
 pub use theme::{Glyphs, Looks};
@@ -178,6 +178,8 @@ pub struct App {
     /// Where the replay stands; `None` when it is the present that is shown.
     playback: Option<Playback>,
     prompt: Option<Prompt>,
+    /// The row that was chosen before something was typed.
+    chosen_before: Option<Row>,
     /// What was last looked for.
     search: Option<Query>,
     /// Said in place of the footer until the next key.
@@ -211,6 +213,7 @@ impl App {
             places: Places::default(),
             playback: None,
             prompt: None,
+            chosen_before: None,
             search: None,
             said: None,
         }
@@ -283,6 +286,13 @@ const fn mode(playback: Option<&Playback>) -> Mode {
     match playback {
         Some(_) => Mode::Replay,
         None => Mode::Live,
+    }
+}
+
+const fn pace(playback: Option<&Playback>) -> Pace {
+    match playback {
+        Some(_) => Pace::Replay,
+        None => Pace::Live,
     }
 }
 

@@ -270,6 +270,17 @@ impl Expr {
         any
     }
 
+    /// Whether its last term, as it is written in `text`, may only be the begin of another: a name
+    /// that is a field's begin. For whoever reads while somebody types.
+    pub fn is_unfinished(&self, text: &str) -> bool {
+        let mut last = None;
+        self.each_term(|term| last = Some(term));
+        let is_of_word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+        let word = text.rsplit(|c: char| !is_of_word(c)).next();
+        matches!(last, Some(Term::Named(_)))
+            && word.is_some_and(|word| !word.is_empty() && field::is_begun(word))
+    }
+
     /// Whether it asks who holds an end.
     pub fn asks_for_processes(&self) -> bool {
         self.any_term(|term| matches!(term, Term::Process(_) | Term::Named(_)))

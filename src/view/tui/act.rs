@@ -15,7 +15,7 @@ use crate::view::tui::prompt::Wanted;
 use crate::view::tui::rows::{Of, Row, Rows};
 use crate::view::tui::scroll::Scroll;
 use crate::view::tui::viewport::{Way, steps_of};
-use crate::view::tui::{App, Follow, Input, Reaction, Screen, copied, mode};
+use crate::view::tui::{App, Follow, Input, Reaction, Screen, copied, mode, pace};
 
 /// What a picture is saved under unless the user says otherwise.
 const NAME: &str = "tcpwatch.svg";
@@ -59,6 +59,7 @@ impl App {
         let of = Of {
             asked: Asked::of(&self.filter, picture, self.follow.at(now)),
             moved: picture.moved(),
+            pace: pace(self.playback.as_ref()),
         };
         self.rows.refresh(of, self.choice.conn());
     }

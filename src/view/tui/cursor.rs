@@ -1,8 +1,6 @@
 //! What the cursor reads: the time, and of each end the state that it was in, how long it had been
 //! and was to be, how surely that is known, and how far the ends' steps lie apart.
 
-use std::time::Duration;
-
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span as Text};
@@ -22,7 +20,7 @@ pub(super) fn draw(
     view: &View<'_>,
     connection: &Connection,
 ) -> Rect {
-    let Some(cursor) = view.viewport.cursor() else {
+    let Some(cursor) = view.viewport.cursor(view.at) else {
         return area;
     };
     let lines = lines(view, connection, cursor, area.width);
@@ -68,7 +66,10 @@ fn end(
         return Line::styled(format!("{name}not seen yet"), view.theme.quiet());
     };
     let span = &track.spans()[index];
-    let words = words(track, index, cursor, view.at);
+    let words = match left_by_then(track, index, cursor) {
+        Some(next) => unsure(track, next),
+        None => words(track, index, cursor, view.at),
+    };
     let state = shown_state(span.state);
     let room = usize::from(width).saturating_sub(name.len() + state.len());
     Line::from(vec![
@@ -76,6 +77,26 @@ fn end(
         Text::styled(state, view.theme.state(span.state)),
         Text::raw(cut(&words, room)),
     ])
+}
+
+/// The step that may have been made before the cursor: it lies between two looks, of which the first
+/// was before. A state that was passed unseen between them shares its bounds.
+fn left_by_then(track: &Track, index: usize, cursor: Timestamp) -> Option<usize> {
+    let next = track.spans().get(index + 1)?;
+    let may_be = next.from.not_before() < Some(next.from.not_after())
+        && next.from.not_before().is_some_and(|from| from <= cursor);
+    let shares = |span: &&Span| span.from == next.from;
+    may_be.then(|| index + track.spans()[index + 1..].iter().take_while(shares).count())
+}
+
+/// Where the state of the cursor is not known: what it was before, and what it is behind.
+fn unsure(track: &Track, next: usize) -> String {
+    let next = &track.spans()[next];
+    let within = cause::certainty(next.certainty, next.from);
+    format!(
+        " or already on the way to {}: {within}",
+        shown_state(next.state)
+    )
 }
 
 /// How long it had been in the state, how long it was to be in all, and how that is known.
@@ -117,33 +138,36 @@ fn between(span: &Span, next: &Span) -> String {
     }
 }
 
-/// Which end made its step first, and by how much; `None` where one has made none.
+/// Which of the two states began first, and by how much; `None` where one end is in none.
 fn apart(connection: &Connection, cursor: Timestamp) -> Option<String> {
     let [a, b] = Side::BOTH.map(|side| {
         let track = connection.end(side)?;
-        let from = track.spans()[track.span_at(cursor)?].from;
-        Some((from.not_before()?, from.not_after()))
+        let span = &track.spans()[track.span_at(cursor)?];
+        let name = format!("{}'s {}", letter(side), shown_state(span.state));
+        Some((name, span.from.not_before()?, span.from.not_after()))
     });
     let (a, b) = (a?, b?);
-    let told = |first: char, second: char, (least, most): (Duration, Duration)| match () {
-        () if least == most => format!("{second} {} behind {first}", brief(most)),
-        () if least.is_zero() => format!("{second} behind {first}, by {}", at_most(most)),
-        () => format!(
-            "{second} {} to {} behind {first}",
-            brief(least),
-            brief(most)
-        ),
-    };
-    let distance = |first: (Timestamp, Timestamp), second: (Timestamp, Timestamp)| {
-        (second.0.since(first.1), second.1.since(first.0))
-    };
     Some(match () {
-        () if a == b && a.0 == a.1 => "both at once".to_owned(),
-        () if a.1 <= b.0 => told('A', 'B', distance(a, b)),
-        () if b.1 <= a.0 => told('B', 'A', distance(b, a)),
+        () if a.1 == a.2 && (a.1, a.2) == (b.1, b.2) => "both states began at once".to_owned(),
+        () if a.2 <= b.1 => after(&a, &b),
+        () if b.2 <= a.1 => after(&b, &a),
         () => format!(
-            "which came first is not known, {} apart at most",
-            brief(a.1.max(b.1).since(a.0.min(b.0)))
+            "which state began first is not known, {} apart at most",
+            brief(a.2.max(b.2).since(a.1.min(b.1)))
         ),
     })
+}
+
+/// A state, and between which moments it began.
+type Begun = (String, Timestamp, Timestamp);
+
+/// `B's CLOSE_WAIT 53 µs after A's FIN_WAIT1`
+fn after(first: &Begun, second: &Begun) -> String {
+    let (least, most) = (second.1.since(first.2), second.2.since(first.1));
+    let by = match () {
+        () if least == most => brief(most),
+        () if least.is_zero() => at_most(most),
+        () => format!("{} to {}", brief(least), brief(most)),
+    };
+    format!("{} {by} after {}", second.0, first.0)
 }

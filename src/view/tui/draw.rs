@@ -21,7 +21,7 @@ use crate::view::tui::theme::Theme;
 use crate::view::tui::viewport::Viewport;
 use crate::view::tui::{
     App, Follow, Glyphs, Heard, Screen, ascii, cursor, details, findings, footer, header, help,
-    ladder, lanes, list, mode, waiting, whole, wrap,
+    ladder, lanes, list, mode, pace, waiting, whole, wrap,
 };
 
 /// One picture: what it is made of.
@@ -105,8 +105,12 @@ fn paint(buffer: &mut Buffer, area: Rect, app: &mut App, known: &Known, now: Tim
         diagnosis: &picture.diagnosis,
         at,
     };
-    let moved = picture.moved();
-    app.rows.refresh(Of { asked, moved }, app.choice.conn());
+    let of = Of {
+        asked,
+        moved: picture.moved(),
+        pace: pace(app.playback.as_ref()),
+    };
+    app.rows.refresh(of, app.choice.conn());
     let chosen = Chosen {
         asked,
         query: app.rows.query(),

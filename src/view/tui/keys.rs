@@ -224,7 +224,10 @@ mod tests {
                 Some(Mode::Live) => " (live)",
                 Some(Mode::Replay) => " (replay)",
             };
-            text.push_str(&format!("| `{}` | {}{only} |\n", binding.shown, binding.help));
+            text.push_str(&format!(
+                "| `{}` | {}{only} |\n",
+                binding.shown, binding.help
+            ));
         }
         text
     }

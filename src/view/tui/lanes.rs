@@ -61,7 +61,10 @@ fn draw_cursor(
     axis: &Axis,
     rows: usize,
 ) {
-    let column = view.viewport.cursor().map(|cursor| axis.column(cursor));
+    let column = view
+        .viewport
+        .cursor(view.at)
+        .map(|cursor| axis.column(cursor));
     let column = column.and_then(|column| u16::try_from(column).ok());
     let Some(column) = column.filter(|&column| column < axis.width()) else {
         return;

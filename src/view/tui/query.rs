@@ -41,6 +41,12 @@ impl Query {
         &self.text
     }
 
+    /// Whether it may be the begin of another: `ag`, of `age > 30s`.
+    pub(super) fn is_unfinished(&self) -> bool {
+        let expr = self.filter.expr.as_ref();
+        expr.is_some_and(|expr| expr.is_unfinished(&self.text))
+    }
+
     /// Whether it can become otherwise without anything being observed.
     pub(super) fn depends_on_time(&self) -> bool {
         let expr = self.filter.expr.as_ref();

@@ -53,6 +53,16 @@ pub(super) struct Of<'a> {
     pub(super) asked: Asked<'a>,
     /// How much had been taken in by then.
     pub(super) moved: u64,
+    pub(super) pace: Pace,
+}
+
+/// Whether time passes by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pace {
+    /// It does, and there is another picture soon.
+    Live,
+    /// It is moved, to and fro, and this may be the last picture for long: it has to be true.
+    Replay,
 }
 
 /// The order of the list.
@@ -188,7 +198,8 @@ impl Rows {
         let counts_time = self.query.as_ref().is_some_and(Query::depends_on_time);
         let now = of.asked.at;
         let is_other = moved != of.moved || (counts_time && at != now);
-        self.is_asked || (is_other && at.distance(now) >= period)
+        let is_due = of.pace == Pace::Replay || at.distance(now) >= period;
+        self.is_asked || (is_other && is_due)
     }
 
     fn make(&mut self, of: Of<'_>, kept: Option<ConnId>) {

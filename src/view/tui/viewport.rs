@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::model::{TcpState, Timestamp};
-use crate::timeline::{Connection, Track};
+use crate::timeline::{ConnId, Connection, Track};
 use crate::view::tui::axis::{Axis, Zoom, edge_around};
 
 /// What the axis is proportional to.
@@ -37,7 +37,8 @@ pub(super) struct Viewport {
     /// The moment at the right edge; `None` is that of the picture.
     right: Option<Timestamp>,
     cursor: Option<Timestamp>,
-    fitted: Option<Fitted>,
+    /// With the connection that it was of.
+    fitted: Option<(Fitted, ConnId)>,
     /// Columns of the axis when it was last drawn.
     width: u16,
 }
@@ -50,8 +51,9 @@ pub(super) enum Way {
 }
 
 impl Viewport {
-    pub(super) const fn cursor(&self) -> Option<Timestamp> {
-        self.cursor
+    /// The cursor in a picture of `at`: a moment that has not come yet, or not again, has none.
+    pub(super) fn cursor(&self, at: Timestamp) -> Option<Timestamp> {
+        self.cursor.filter(|&cursor| cursor <= at)
     }
 
     pub(super) const fn scale(&self) -> Scale {
@@ -217,7 +219,8 @@ impl Viewport {
     /// teardown yet; and then what was shown by following.
     pub(super) fn fit(&mut self, connection: &Connection, at: Timestamp) {
         let teardown = teardown_of(connection, at);
-        let (fitted, extent) = match (self.fitted, teardown) {
+        let before = self.fitted.filter(|(_, of)| *of == connection.id());
+        let (fitted, extent) = match (before.map(|(fitted, _)| fitted), teardown) {
             (None, Some(teardown)) => (Fitted::Teardown, teardown),
             (Some(Fitted::Life), _) => return self.follow(),
             (None, None) | (Some(Fitted::Teardown), _) => {
@@ -234,10 +237,11 @@ impl Viewport {
         self.right = Some(end.plus(margin));
         self.cursor = None;
         self.scale = Scale::Time;
-        self.fitted = Some(fitted);
+        self.fitted = Some((fitted, connection.id()));
     }
 
-    /// To the next of these moments, seen from the cursor or, without one, from the right edge.
+    /// To the next of these moments, seen from the cursor. Without one, on is the first in sight and
+    /// back the last.
     pub(super) fn jump(
         &mut self,
         way: Way,
@@ -245,16 +249,14 @@ impl Viewport {
         at: Timestamp,
         chosen: Option<&Connection>,
     ) -> bool {
-        let from = self.cursor;
+        let cursor = self.cursor(at);
         let edge = self.right(at).min(at);
-        let to = match way {
-            Way::Back => moments
-                .iter()
-                .rev()
-                .find(|&&moment| from.map_or(moment <= edge, |from| moment < from)),
-            Way::On => moments
-                .iter()
-                .find(|&&moment| from.is_some_and(|from| moment > from)),
+        let axis = self.axis(at, self.width, chosen);
+        let to = match (way, cursor) {
+            (Way::Back, Some(from)) => moments.iter().rev().find(|&&moment| moment < from),
+            (Way::Back, None) => moments.iter().rev().find(|&&moment| moment <= edge),
+            (Way::On, Some(from)) => moments.iter().find(|&&moment| moment > from),
+            (Way::On, None) => moments.iter().find(|&&moment| axis.column(moment) >= 0),
         };
         let Some(&to) = to else {
             return false;

@@ -2,6 +2,7 @@
 //!
 //! Each has its row in docs/filter.md.
 
+use crate::model::TcpState;
 use crate::model::filter::Family;
 use crate::model::filter::expr::near::nearest;
 use crate::model::filter::expr::{Queue, Which};
@@ -93,6 +94,17 @@ impl Field {
             Self::Open(_) | Self::Family(_) => "nothing",
         }
     }
+}
+
+/// Whether somebody who types `word` may be about to type a field, a state or what joins terms.
+pub(super) fn is_begun(word: &str) -> bool {
+    let word = word.to_ascii_lowercase().replace('_', "-");
+    let begins = |whole: &str| whole.len() > word.len() && whole.starts_with(&word);
+    let states = TcpState::ALL.map(|state| state.name().to_ascii_lowercase().replace('_', "-"));
+    let fields = FIELDS.iter().map(|(name, _)| *name);
+    let fields = fields.chain(ALIASES.iter().map(|(name, _)| *name));
+    ["and", "or", "not"].into_iter().chain(fields).any(begins)
+        || states.iter().any(|state| begins(state))
 }
 
 fn field_names() -> String {

@@ -12,6 +12,7 @@ use crate::view::tui::{App, Reaction};
 
 impl App {
     pub(super) fn ask_for(&mut self, wanted: Wanted, text: String) {
+        self.chosen_before = self.choice.row();
         self.prompt = Some(Prompt::new(wanted, text));
     }
 
@@ -29,12 +30,16 @@ impl App {
             Typed::Cancelled => {
                 self.prompt = None;
                 if wanted == Wanted::Filter {
-                    self.rows.set_query(None);
+                    self.show_what_matches(None);
                 }
             }
             Typed::Changed => {
-                if matches!(wanted, Wanted::Filter | Wanted::Search) {
-                    self.read_query();
+                if matches!(wanted, Wanted::Filter | Wanted::Search)
+                    && let Some(query) = self.read_query()
+                    && wanted == Wanted::Filter
+                    && !query.as_ref().is_some_and(Query::is_unfinished)
+                {
+                    self.show_what_matches(query);
                 }
             }
             Typed::Entered => return self.entered(wanted, known, now),
@@ -42,16 +47,13 @@ impl App {
         Reaction::Redraw
     }
 
-    /// What was typed is shown at once where it can be read; where it can't, that is said.
-    pub(super) fn read_query(&mut self) -> Option<Query> {
+    /// Reads what was typed; where it can't be read, that is said, and there is nothing.
+    fn read_query(&mut self) -> Option<Option<Query>> {
         let prompt = self.prompt.as_mut()?;
         match Query::parse(&prompt.text) {
             Ok(query) => {
                 prompt.accept();
-                if prompt.wanted == Wanted::Filter {
-                    self.rows.set_query(query.clone());
-                }
-                query
+                Some(query)
             }
             Err(error) => {
                 prompt.refuse(Some(error.at), error.text);
@@ -60,9 +62,17 @@ impl App {
         }
     }
 
-    pub(super) fn entered(&mut self, wanted: Wanted, known: &Known, now: Timestamp) -> Reaction {
+    /// The row that was chosen before the typing began is so again as soon as it is there.
+    fn show_what_matches(&mut self, query: Option<Query>) {
+        self.rows.set_query(query);
+        if let Some(row) = self.chosen_before {
+            self.choice.put(row);
+        }
+    }
+
+    fn entered(&mut self, wanted: Wanted, known: &Known, now: Timestamp) -> Reaction {
         let query = match wanted {
-            Wanted::Filter | Wanted::Search => self.read_query(),
+            Wanted::Filter | Wanted::Search => self.read_query().flatten(),
             Wanted::Time | Wanted::Name => None,
         };
         if self.prompt.as_ref().is_none_or(Prompt::is_refused) {
@@ -82,7 +92,8 @@ impl App {
                     self.go_to_match(Way::On, known, now);
                 }
             }
-            Wanted::Filter | Wanted::Time | Wanted::Name => {}
+            Wanted::Filter => self.show_what_matches(query),
+            Wanted::Time | Wanted::Name => {}
         }
         Reaction::Redraw
     }
