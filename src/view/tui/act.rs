@@ -8,6 +8,7 @@ use crate::model::Timestamp;
 use crate::model::filter::Filter;
 use crate::timeline::ConnId;
 use crate::view::Asked;
+use crate::view::palette::Background;
 use crate::view::tui::choice::{Chosen, Move};
 use crate::view::tui::keys::{self, Action, Shown};
 use crate::view::tui::playback::Travel;
@@ -85,7 +86,14 @@ impl App {
             Action::GoTo => self.ask_for(Wanted::Time, String::new()),
             Action::Save => self.ask_for(Wanted::Name, NAME.to_owned()),
             Action::Copy => return self.copy(known, now),
-            Action::Background => self.toggle_background(),
+            Action::Background => {
+                self.toggle_background();
+                let for_what = match self.looks().background {
+                    Background::Dark => "for a dark background",
+                    Background::Light => "for a light background",
+                };
+                self.say(for_what.to_owned());
+            }
             Action::Mouse => {
                 self.is_mouse_heard = !self.is_mouse_heard;
                 return Reaction::Listen {

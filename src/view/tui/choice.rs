@@ -99,7 +99,7 @@ pub(super) enum Move {
 }
 
 /// The chosen row, and what is in sight of the list and of the lanes.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Choice {
     focus: Focus,
     /// Where the chosen row was, for when it is gone.
@@ -156,12 +156,13 @@ impl Choice {
         }
     }
 
-    /// The chosen row. A first choice, or one that replaces a row that is gone, is kept.
+    /// The chosen row. A first choice is kept. One that is not there (it does not match, or not yet in
+    /// a replay that went back) has another in its place, and is chosen again when it is there.
     pub(super) fn settle(&mut self, chosen: Chosen<'_>, rows: &Rows) -> Option<Row> {
         let row = if rows.are_plain() {
             match self.focus {
                 Focus::Newest => return chosen.newest().map(Row::Conn),
-                Focus::On(Row::Conn(id)) => Row::Conn(chosen.nearest(id)?),
+                Focus::On(Row::Conn(id)) => return chosen.nearest(id).map(Row::Conn),
                 Focus::Unset | Focus::On(Row::Group(_)) => Row::Conn(chosen.first()?),
             }
         } else {
@@ -176,7 +177,7 @@ impl Choice {
                 Focus::Unset => Some(0),
             };
             self.place = found.unwrap_or(self.place).min(all.len().checked_sub(1)?);
-            if self.focus == Focus::Newest {
+            if self.focus != Focus::Unset {
                 return Some(all[self.place]);
             }
             all[self.place]

@@ -134,6 +134,7 @@ fn between(span: &Span, next: &Span) -> String {
         None => at_least(shortest),
         Some(longest) if longest == shortest => brief(longest),
         Some(longest) if shortest.is_zero() => at_most(longest),
+        Some(longest) if brief(longest) == brief(shortest) => brief(longest),
         Some(longest) => format!("{} to {}", brief(shortest), brief(longest)),
     }
 }
@@ -165,7 +166,7 @@ type Begun = (String, Timestamp, Timestamp);
 fn after(first: &Begun, second: &Begun) -> String {
     let (least, most) = (second.1.since(first.2), second.2.since(first.1));
     let by = match () {
-        () if least == most => brief(most),
+        () if least == most || brief(least) == brief(most) => brief(most),
         () if least.is_zero() => at_most(most),
         () => format!("{} to {}", brief(least), brief(most)),
     };

@@ -163,6 +163,10 @@ fn paint(buffer: &mut Buffer, area: Rect, app: &mut App, known: &Known, now: Tim
         }
         return;
     };
+    if let Some(gone) = forgotten(app, picture) {
+        app.choice.put(focus);
+        app.said = Some(gone);
+    }
     let panes = match app.screen {
         Screen::Whole | Screen::Ladder => Panes::of_one(body),
         Screen::Main | Screen::Findings => Panes::of(body),
@@ -194,6 +198,13 @@ fn paint(buffer: &mut Buffer, area: Rect, app: &mut App, known: &Known, now: Tim
         (_, Row::Group(key)) => list::draw_group(buffer, area, &view, &key),
         (_, Row::Conn(_)) => details::draw(buffer, area, &view, connection),
     }
+}
+
+/// That the chosen connection is not known any more; a replay that went back will know it again.
+fn forgotten(app: &App, picture: &Known) -> Option<String> {
+    let id = app.choice.conn()?;
+    let is_forgotten = app.playback.is_none() && picture.tracker.get(id).is_none();
+    is_forgotten.then(|| format!("connection {id} is forgotten: too many newer ones have closed"))
 }
 
 /// The connections that have lanes: those around the chosen row, or the first of the chosen group.

@@ -113,7 +113,7 @@ pub(super) fn draw(
     places: &mut Places,
 ) {
     let Some(chosen) = choice.settle(shown) else {
-        draw_none(buffer, body, view);
+        draw_none(buffer, body, view, shown.query.is_some());
         return;
     };
     let connections: Vec<&Connection> = chosen
@@ -321,12 +321,17 @@ pub(super) fn advice(finding: &Finding, width: usize) -> Vec<Line<'static>> {
 }
 
 /// None yet: what would be one.
-fn draw_none(buffer: &mut Buffer, area: Rect, view: &View<'_>) {
+fn draw_none(buffer: &mut Buffer, area: Rect, view: &View<'_>, is_typed: bool) {
     let old = crate::view::duration::brief(view.diagnosis.settings().older_than);
-    let lines = [
-        "Nothing was found.".to_owned(),
-        format!("A CLOSE_WAIT, or a FIN_WAIT2 whose descriptor is held, counts from {old} on."),
-    ];
+    let lines = match is_typed {
+        true => {
+            vec!["Nothing that was found matches: / and Esc shows all.".to_owned()]
+        }
+        false => vec![
+            "Nothing was found.".to_owned(),
+            format!("A CLOSE_WAIT, or a FIN_WAIT2 whose descriptor is held, counts from {old} on."),
+        ],
+    };
     let lines = lines
         .iter()
         .flat_map(|text| wrap(text, usize::from(area.width.saturating_sub(2))));

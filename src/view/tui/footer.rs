@@ -12,6 +12,7 @@ use ratatui::widgets::Widget;
 
 use crate::view::plain::plain;
 use crate::view::tui::keys::{self, Action, Hint, Shown};
+use crate::view::tui::playback::Standing;
 use crate::view::tui::{Screen, View, cut};
 
 /// Back from one connection, to the list.
@@ -41,12 +42,15 @@ pub(super) fn draw(
         Line::styled(format!(" {text}"), view.theme.strong()).render(area, buffer);
         return Vec::new();
     }
+    let playback = view.playback.map(|playback| playback.standing);
+    let is_playing = matches!(playback, Some(Standing::Playing | Standing::Waiting));
     let hints = keys::bindings(view.mode()).filter_map(|binding| {
         let hint = binding.hint;
         let named = match (binding.action, screen) {
             (Action::Show(Shown::Findings), Screen::Findings) => hint.map(|it| it.saying("list")),
             (Action::Enter, Screen::Findings) => Some(ENTER.saying("go to it")),
             (Action::Enter, Screen::Whole | Screen::Ladder) => Some(ENTER),
+            (Action::Pause, _) if is_playing => binding.hint.map(|it| it.saying("pause")),
             (Action::Follow, _) if !view.viewport.follows() => Some(NOW),
             _ => binding.hint,
         };

@@ -293,6 +293,7 @@ fn lost(view: &View<'_>) -> (Span<'static>, Span<'static>) {
     let totals = view.tracker.totals();
     let short = match (totals.losses, totals.lost) {
         (0, _) => return (Span::raw("lost 0"), Span::raw("lost 0")),
+        (1, 0) => "lost some".to_owned(),
         (times, 0) => format!("lost some, {times} times"),
         (_, n) => format!("lost {n}"),
     };
@@ -306,6 +307,7 @@ pub(super) fn loss_text(view: &View<'_>) -> Option<String> {
     let totals = view.tracker.totals();
     let why = plain(view.heard.last_loss()?);
     Some(match totals.lost {
+        0 if totals.losses == 1 => format!("lost some: {why}"),
         0 => format!("lost some, {} times: {why}", totals.losses),
         n => format!("lost {n}: {why}"),
     })

@@ -27,6 +27,7 @@ use crate::view::exchange::{Exchange, Note};
 use crate::view::owners;
 use crate::view::tui::fit::{cut, shorten, wrap};
 use crate::view::tui::scroll::Scroll;
+use crate::view::tui::whole::place;
 use crate::view::tui::{View, not_visible};
 use columns::Columns;
 use row::Row;
@@ -56,7 +57,13 @@ pub(super) fn draw(
     head.truncate(room.saturating_sub(LEAST_ROWS));
     foot.truncate(room.saturating_sub(head.len() + LEAST_ROWS));
     let height = room.saturating_sub(head.len() + foot.len());
-    let window = scroll.window(rows.len(), height);
+    // What goes on is followed, what is over is read from its begin.
+    let window = match connection.closed() {
+        Some(_) => scroll.window_from_begin(rows.len(), height),
+        None => scroll.window(rows.len(), height),
+    };
+    let place = place(window.start, window.end, rows.len());
+    Line::raw(place).right_aligned().render(bar, buffer);
     let shown = rows[window].iter().map(|row| row.line(view, &columns));
     let mut lines: Vec<Line<'_>> = head.into_iter().chain(shown).collect();
     lines.resize(room.saturating_sub(foot.len()), Line::default());

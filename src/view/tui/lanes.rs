@@ -70,7 +70,10 @@ fn draw_cursor(
         return;
     };
     let x = area.x + gutter + column;
-    buffer[(x, area.y)].set_char(CURSOR);
+    // The label at the right edge is a time: no letter of it gives way.
+    if buffer[(x, area.y)].symbol() == " " {
+        buffer[(x, area.y)].set_char(CURSOR);
+    }
     let lanes = u16::try_from(2 * rows).unwrap_or(u16::MAX);
     let height = lanes.saturating_add(1).min(area.height);
     let style = view.theme.cursor();

@@ -44,9 +44,12 @@ struct Columns {
 }
 
 impl Columns {
-    fn of(width: u16) -> Self {
+    /// What the list is sorted by has to be seen: where there is no room beside, states are short.
+    fn of(width: u16, sort: Sort) -> Self {
+        let needs_note = matches!(sort.column, Column::Unread | Column::Owner(_));
         let (state, note, verdict) = match width {
             110.. => (11, 11, 12),
+            76.. if needs_note => (4, 11, 8),
             76.. => (11, 0, 8),
             50.. => (4, 0, 8),
             _ => (4, 0, 0),
@@ -116,7 +119,7 @@ pub(super) fn draw(
     focus: Row,
     more: (bool, bool),
 ) -> Vec<(Range<u16>, Column)> {
-    let columns = Columns::of(area.width);
+    let columns = Columns::of(area.width, view.rows.sort());
     let heading = Rect::new(area.x, area.y, area.width, 1);
     buffer.set_style(heading, view.theme.bar());
     heading_line(&columns, view.rows, more_words(more)).render(heading, buffer);
@@ -318,10 +321,16 @@ fn end(
         Certainty::Inferred => format!("({name})"),
         Certainty::Exact | Certainty::Sampled => name.to_owned(),
     };
-    let mut note = pad(&format!(" {}", note_of(track, span.state)), columns.note);
+    let sorted_by = view.rows.sort().column;
+    let words = match sorted_by {
+        Column::Unread => unread(track).unwrap_or_default(),
+        _ => note_of(track, span.state),
+    };
+    let mut note = pad(&format!(" {words}"), columns.note);
     // Whoever holds it is told by name, where that is known.
-    let is_held = matches!(note.trim(), "" | "fd held");
-    if columns.owner == 0 && is_held && !track.owners().holders().is_empty() {
+    let is_free = matches!(words.as_str(), "" | "fd held") && sorted_by != Column::Unread;
+    let names_holder = is_free || matches!(sorted_by, Column::Owner(_));
+    if columns.owner == 0 && names_holder && !track.owners().holders().is_empty() {
         note = owner(track, columns.note);
     }
     vec![
@@ -354,15 +363,20 @@ fn owner(track: &Track, width: usize) -> String {
 
 /// What the state alone does not tell, in ten columns.
 fn note_of(track: &Track, state: TcpState) -> String {
-    let unread = track.last().unread().filter(|&bytes| bytes > 0);
-    match (state, track.descriptor_in(state), unread) {
+    match (state, track.descriptor_in(state), unread(track)) {
         (TcpState::Close, ..) => String::new(),
         (_, Some(Descriptor::NotAccepted), _) => "unaccepted".to_owned(),
-        (TcpState::CloseWait, _, Some(bytes)) => format!("unread {}", short_count(bytes)),
+        (TcpState::CloseWait, _, Some(unread)) => unread,
         (TcpState::FinWait1 | TcpState::FinWait2, Some(Descriptor::Held), _) => "fd held".into(),
         (TcpState::FinWait1 | TcpState::FinWait2, Some(Descriptor::Gone), _) => "fd gone".into(),
         _ => String::new(),
     }
+}
+
+/// `unread 14k`
+fn unread(track: &Track) -> Option<String> {
+    let bytes = track.last().unread().filter(|&bytes| bytes > 0)?;
+    Some(format!("unread {}", short_count(bytes)))
 }
 
 /// A count of bytes in three columns or so.

@@ -6,9 +6,10 @@ use crate::diagnosis::Known;
 use crate::model::Timestamp;
 use crate::timeline::{ConnId, Connection};
 use crate::view::Asked;
-use crate::view::tui::App;
 use crate::view::tui::choice::Chosen;
 use crate::view::tui::query::Truth;
+use crate::view::tui::rows::Row;
+use crate::view::tui::{App, Screen};
 
 /// What the screen lists.
 pub struct Listed<'a> {
@@ -16,7 +17,7 @@ pub struct Listed<'a> {
     pub known: &'a Known,
     /// The moment: that of the pause, when there is one.
     pub at: Timestamp,
-    /// By their numbers.
+    /// The chosen one first, which is the only one where one connection has all the room.
     pub connections: Vec<&'a Connection>,
     /// What they were chosen by, in words; empty for everything.
     pub filter: String,
@@ -40,10 +41,16 @@ impl App {
             .flatten()
             .filter(|it| !it.is_empty())
             .collect();
+        let row = self.choice.clone().settle(chosen, &self.rows);
+        let first = row.and_then(Row::conn).and_then(|id| known.tracker.get(id));
+        let is_other = |one: &&Connection| first.is_none_or(|first| first.id() != one.id());
+        let all = chosen.from(ConnId(0)).filter(is_typed).filter(is_other);
+        let is_of_one = matches!(self.screen, Screen::Whole | Screen::Ladder);
+        let others = all.take(if is_of_one { 0 } else { usize::MAX });
         Listed {
             known,
             at,
-            connections: chosen.from(ConnId(0)).filter(is_typed).collect(),
+            connections: first.into_iter().chain(others).collect(),
             filter: words.join(" and "),
         }
     }

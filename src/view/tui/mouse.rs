@@ -197,6 +197,10 @@ impl App {
             };
             return self.act(action, known, now);
         }
+        let is_list = self.places.list.contains(at) || self.places.found.contains(at);
+        if !is_list {
+            return Reaction::Nothing;
+        }
         let to = match is_up {
             true => Move::Up(TURN),
             false => Move::Down(TURN),

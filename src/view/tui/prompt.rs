@@ -32,7 +32,7 @@ impl Wanted {
     /// What is said while nothing is wrong, and while nothing was typed.
     const fn advice(self, is_empty: bool) -> &'static str {
         match self {
-            Self::Time => "14:02:11.5, +10s, -5m; Enter goes, Esc cancels",
+            Self::Time => "14:02:11.5, +10s after the start, -5m before the end",
             Self::Filter | Self::Search if is_empty => {
                 "port 80 and state close-wait, age > 30s, not process nginx, ..."
             }

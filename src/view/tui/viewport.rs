@@ -39,6 +39,8 @@ pub(super) struct Viewport {
     cursor: Option<Timestamp>,
     /// With the connection that it was of.
     fitted: Option<(Fitted, ConnId)>,
+    /// How much was shown before that.
+    unfitted: Option<Zoom>,
     /// Columns of the axis when it was last drawn.
     width: u16,
 }
@@ -97,6 +99,7 @@ impl Viewport {
     /// The right edge is the moment of the picture again, and there is no cursor.
     pub(super) fn follow(&mut self) {
         (self.right, self.cursor, self.fitted) = (None, None, None);
+        self.zoom = self.unfitted.take().unwrap_or(self.zoom);
     }
 
     /// The other scale. What is looked at stays in sight.
@@ -232,6 +235,7 @@ impl Viewport {
         };
         let (begin, end) = extent;
         let length = end.since(begin);
+        self.unfitted.get_or_insert(self.zoom);
         self.zoom = Zoom::showing(length + length / 4);
         let margin = self.zoom.span().saturating_sub(length) / 2;
         self.right = Some(end.plus(margin));

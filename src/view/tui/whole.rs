@@ -76,7 +76,7 @@ pub(super) fn draw(
 const ROOMY: u16 = 100;
 
 /// Which lines are in sight; nothing when all are.
-fn place(first: usize, end: usize, total: usize) -> String {
+pub(super) fn place(first: usize, end: usize, total: usize) -> String {
     match first == 0 && end == total {
         true => String::new(),
         false => format!(" {}-{end} of {total}", first + 1),

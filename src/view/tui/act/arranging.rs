@@ -11,7 +11,7 @@ use crate::view::tui::rows::Row;
 use crate::view::tui::rows::group::GroupBy;
 use crate::view::tui::rows::sort::Sort;
 use crate::view::tui::viewport::Way;
-use crate::view::tui::{App, Reaction};
+use crate::view::tui::{App, Reaction, Screen};
 
 impl App {
     /// Other rows, in another order.
@@ -21,6 +21,14 @@ impl App {
         known: &Known,
         now: Timestamp,
     ) -> Reaction {
+        let is_of_list = matches!(
+            action,
+            Action::Sort | Action::Reverse | Action::SortAgain | Action::Group
+        );
+        if is_of_list && self.screen != Screen::Main {
+            self.say("that arranges the list: 1 goes there".to_owned());
+            return Reaction::Redraw;
+        }
         // Who arranges rows looks at one of them: it stays the chosen one.
         if let Some(row) = self.focus(known, now) {
             self.choice.put(row);
@@ -31,10 +39,7 @@ impl App {
                 let text = self.rows.query().map(|query| query.text().to_owned());
                 self.ask_for(Wanted::Filter, text.unwrap_or_default());
             }
-            Action::Search => {
-                let text = self.search.as_ref().map(|query| query.text().to_owned());
-                self.ask_for(Wanted::Search, text.unwrap_or_default());
-            }
+            Action::Search => self.ask_for(Wanted::Search, String::new()),
             Action::NextMatch => self.go_to_match(Way::On, known, now),
             Action::PreviousMatch => self.go_to_match(Way::Back, known, now),
             Action::Sort => self.sort_by(sort.next()),

@@ -48,7 +48,7 @@ pub(in crate::view::tui) enum Key {
     /// A client by its address, a server by its address and port.
     Peer(IpAddr, Option<u16>),
     /// Who holds A and B, or did last.
-    Process([Option<[u8; 16]>; 2]),
+    Process([Option<([u8; 16], u32)>; 2]),
     State([Option<TcpState>; 2]),
     Finding(Option<Code>),
 }
@@ -78,10 +78,10 @@ impl Key {
             Self::Peer(IpAddr::V6(addr), Some(port)) => format!("peer [{addr}]:{port}"),
             Self::Peer(addr, Some(port)) => format!("peer {addr}:{port}"),
             Self::Process(holders) => {
-                let [a, b] = holders.map(|comm| {
-                    comm.map_or_else(
+                let [a, b] = holders.map(|holder| {
+                    holder.map_or_else(
                         || "?".to_owned(),
-                        |comm| plain(&Comm(comm).text()).into_owned(),
+                        |(comm, pid)| format!("{}[{pid}]", plain(&Comm(comm).text())),
                     )
                 });
                 format!("A {a}, B {b}")
@@ -106,7 +106,8 @@ fn peer(connection: &Connection) -> Key {
     }
 }
 
-fn holder(connection: &Connection, side: Side) -> Option<[u8; 16]> {
+fn holder(connection: &Connection, side: Side) -> Option<([u8; 16], u32)> {
     let owners = connection.end(side)?.owners();
-    Some(owners.holders().first()?.program.comm.0)
+    let program = &owners.holders().first()?.program;
+    Some((program.comm.0, program.id.pid))
 }
