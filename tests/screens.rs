@@ -11,6 +11,10 @@ mod arranged;
 mod build;
 #[path = "screens/found.rs"]
 mod found;
+#[path = "common/replayed.rs"]
+mod replayed;
+#[path = "screens/sessions.rs"]
+mod sessions;
 #[path = "common/tape.rs"]
 mod tape;
 #[path = "screens/whole.rs"]

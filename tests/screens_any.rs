@@ -8,11 +8,13 @@
 
 #[path = "common/any.rs"]
 mod observations;
+#[path = "common/replayed.rs"]
+mod replayed;
 #[path = "common/tape.rs"]
 mod tape;
 
 use std::fmt::Write as _;
-use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use proptest::collection::vec;
@@ -24,16 +26,15 @@ use ratatui::buffer::Buffer;
 use ratatui::crossterm::event::{
     KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind,
 };
-use tcpwatch::cli::when::{Use, When};
 use tcpwatch::diagnosis::{Known, Settings};
 use tcpwatch::model::filter::Filter;
 use tcpwatch::model::{Body, Observation, Queues, Sample, SourceName, TcpState, Timestamp};
-use tcpwatch::run::replay::player::{Player, Stops, World};
-use tcpwatch::source::replay::{Input as Taped, Options, Replay};
+use tcpwatch::run::replay::player::Player;
 use tcpwatch::timeline::Tracker;
 use tcpwatch::view::palette::ColorMode;
-use tcpwatch::view::tui::playback::{End, Finale, Playback, Speed, Standing, Travel};
 use tcpwatch::view::tui::{App, Input, Reaction, draw};
+
+use crate::replayed::{Replayed, world};
 
 const RECORDED: [&[u8]; 6] = [
     include_bytes!("../fixtures/recordings/v1/close-unprivileged.jsonl"),
@@ -207,15 +208,6 @@ fn recording() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
-fn world(recording: &[u8]) -> World {
-    let taped = Taped {
-        name: "any".into(),
-        bytes: Arc::new(recording.to_vec()),
-    };
-    let replay = Replay::open(vec![taped], &Options::default()).unwrap();
-    World::new(replay, TimeZone::UTC)
-}
-
 /// All that a recording tells.
 fn heard(recording: &[u8]) -> Vec<Observation> {
     let mut world = world(recording);
@@ -307,75 +299,31 @@ fn lines(buffer: &Buffer) -> Vec<String> {
 
 /// Plays a recording as the program does, with the keys pressed.
 fn replay(recording: &[u8], acts: &[Act]) -> Player {
-    let mut player = Player::new(world(recording)).unwrap();
+    let mut replayed = Replayed::new(recording);
     let mut console = Console::new();
-    let mut speed = Speed::new(1.0).unwrap();
-    // Keys work while it is read, too.
-    let mut is_read = false;
     for act in acts {
-        let (known, position) = (player.world().known().clone(), player.position());
-        for reaction in console.act(act, &known, position) {
-            if let (Reaction::Travel(travel), true) = (reaction, is_read) {
-                follow(travel, &mut player, &mut speed, &mut console.app);
+        let world = replayed.player.world().clone();
+        let position = replayed.player.position();
+        for reaction in console.act(act, world.known(), position) {
+            if let Reaction::Travel(travel) = reaction {
+                replayed.follow(travel, &mut console.app);
             }
         }
-        is_read |= player.read_on(16).unwrap();
+        // Keys work while it is read, too.
+        replayed.read_on(16);
         match act {
             Act::Hear(count) => {
-                let end = player.end();
-                player.advance(end, *count).unwrap();
+                let end = replayed.player.end();
+                replayed.player.advance(end, *count).unwrap();
             }
-            Act::Wait(us) => {
-                let to = player
-                    .position()
-                    .plus(std::time::Duration::from_micros(*us));
-                player.advance(to, usize::MAX).unwrap();
-            }
+            Act::Wait(us) => replayed.pass(Duration::from_micros(*us)),
             _ => {}
         }
-        let is_at_end = player.position() >= player.end();
-        let playback = Playback {
-            standing: match (is_read, is_at_end) {
-                (false, _) => Standing::Reading(None),
-                (true, true) => Standing::Ended,
-                (true, false) => Standing::Playing,
-            },
-            speed,
-            begin: player.begin(),
-            end: player.end(),
-            finale: is_at_end.then_some(Finale {
-                why: End::Stopped,
-                unread: 0,
-            }),
-            clocks: None,
-        };
-        let heard = player.world().heard().clone();
-        console.app.show_moment(playback, heard);
-        console.draw(player.world().known(), player.position());
+        replayed.show(&mut console.app);
+        console.draw(replayed.player.world().known(), replayed.player.position());
     }
-    while !player.read_on(1000).unwrap() {}
-    player
-}
-
-fn follow(travel: Travel, player: &mut Player, speed: &mut Speed, app: &mut App) {
-    let stops = |of: Option<_>| of.map_or_else(|| Stops::All(Filter::default()), Stops::Of);
-    match travel {
-        Travel::PlayOrPause => {}
-        Travel::Faster => *speed = speed.faster(),
-        Travel::Slower => *speed = speed.slower(),
-        Travel::Next(of) => player.next(&stops(of)).unwrap(),
-        Travel::Previous(of) => player.previous(&stops(of)).unwrap(),
-        Travel::Start => player.seek(player.begin()).unwrap(),
-        Travel::End => player.seek(player.end()).unwrap(),
-        Travel::To(typed) => {
-            let extent = player.extent(TimeZone::UTC);
-            let when = typed.parse::<When>().ok();
-            match when.and_then(|when| when.resolve(&extent, Use::Shown).ok()) {
-                Some(at) => player.seek(at).unwrap(),
-                None => app.refuse_time(typed, "no such time".to_owned()),
-            }
-        }
-    }
+    while !replayed.read_on(1000) {}
+    replayed.player
 }
 
 proptest! {
@@ -411,7 +359,7 @@ proptest! {
                 }
             }
             if let Act::Wait(us) = act {
-                now = now.plus(std::time::Duration::from_micros(*us));
+                now = now.plus(Duration::from_micros(*us));
             }
             let before = told(&known);
             console.act(act, &known, now);
