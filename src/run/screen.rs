@@ -21,6 +21,9 @@ use crate::view::tui::{App, Input, Reaction, draw};
 
 /// Frames are at least this far apart.
 const FRAME: Duration = Duration::from_millis(50);
+/// A key is answered after this at the latest, also when a frame has just been drawn: what comes behind
+/// it, what was taken in meanwhile and the frame itself, is to fit into [`FRAME`] too.
+const ANSWER: Duration = Duration::from_millis(20);
 /// How often the picture moves by itself: ages count up, the axis scrolls.
 const TICK: Duration = Duration::from_millis(200);
 
@@ -30,6 +33,8 @@ pub(super) struct ScreenShow {
     guard: Guard,
     drawn: Option<Timestamp>,
     is_stale: bool,
+    /// The user waits for the next frame.
+    is_waited_for: bool,
 }
 
 impl ScreenShow {
@@ -57,12 +62,22 @@ impl ScreenShow {
             guard,
             drawn: None,
             is_stale: true,
+            is_waited_for: false,
         })
     }
 
     fn is_due(&self, now: Timestamp) -> bool {
-        let wait = if self.is_stale { FRAME } else { TICK };
-        self.drawn.is_none_or(|drawn| now.since(drawn) >= wait)
+        self.drawn
+            .is_none_or(|drawn| now.since(drawn) >= self.wait())
+    }
+
+    /// From one frame to the next.
+    const fn wait(&self) -> Duration {
+        match (self.is_stale, self.is_waited_for) {
+            (true, true) => ANSWER,
+            (true, false) => FRAME,
+            (false, _) => TICK,
+        }
     }
 }
 
@@ -82,12 +97,13 @@ impl Show for ScreenShow {
                 .draw(|frame| draw(frame, app, known, now))
                 .context("draw on the terminal")?;
             self.drawn = Some(now);
-            self.is_stale = false;
+            (self.is_stale, self.is_waited_for) = (false, false);
         }
         Ok(Flow::On)
     }
 
     fn input(&mut self, input: Input, known: &Known, now: Timestamp) -> anyhow::Result<Flow> {
+        self.is_waited_for = true;
         match self.app.update(input, known, now) {
             // Time travels in recordings only.
             Reaction::Nothing
@@ -119,9 +135,8 @@ impl Show for ScreenShow {
     }
 
     fn patience(&self, now: Timestamp) -> Duration {
-        let wait = if self.is_stale { FRAME } else { TICK };
         self.drawn
-            .map_or(Duration::ZERO, |drawn| drawn.plus(wait).since(now))
+            .map_or(Duration::ZERO, |drawn| drawn.plus(self.wait()).since(now))
     }
 
     fn conclusion(
