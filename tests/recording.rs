@@ -8,6 +8,8 @@ mod any;
 mod damage;
 #[path = "recording/fixtures.rs"]
 mod fixtures;
+#[path = "common/any.rs"]
+mod observations;
 #[path = "recording/size.rs"]
 mod size;
 

@@ -17,6 +17,10 @@ mod ladder;
 mod lanes;
 #[path = "screens/looks.rs"]
 mod looks;
+#[path = "common/replayed.rs"]
+mod replayed;
+#[path = "screens/sessions.rs"]
+mod sessions;
 #[path = "common/tape.rs"]
 mod tape;
 #[path = "screens/whole.rs"]

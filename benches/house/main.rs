@@ -12,42 +12,27 @@ mod rounds;
 mod story;
 
 use std::hint::black_box;
-use std::time::Duration;
 
 use anyhow::Context;
 use crowd::Crowd;
 use jiff::tz::TimeZone;
 use kernel::{Kernel, SEQUENCE};
-use ratatui::Terminal;
-use ratatui::backend::TestBackend;
-use ratatui::crossterm::event::{KeyCode, KeyEvent};
 use rounds::{Contender, take};
 use story::Story;
-use tcpwatch::diagnosis::Known;
 use tcpwatch::model::filter::{Filter, PortSet};
-use tcpwatch::model::{
-    Body, Cookie, Look, Observation, Sample, Scope, SourceName, TcpState, Timestamp,
-};
+use tcpwatch::model::{Cookie, Look, Observation, Sample, Scope, SourceName, TcpState, Timestamp};
 use tcpwatch::source::proc_net::parse;
 use tcpwatch::source::sock_diag::{SockDiag, wire};
 use tcpwatch::source::table::{Seen, Table};
 use tcpwatch::source::{Poller, Request, clock};
 use tcpwatch::timeline::Tracker;
-use tcpwatch::view::Asked;
-use tcpwatch::view::facts;
 use tcpwatch::view::json;
 use tcpwatch::view::palette::ColorMode;
 use tcpwatch::view::text::Lines;
-use tcpwatch::view::tui::{App, Input, draw};
 use tcpwatch::view::wall::WallClock;
 
 /// Connections among which the rest is measured.
 const MANY: usize = 5000;
-/// Connections that are known when a picture is drawn, and when few are.
-const KNOWN: usize = 10_000;
-const KNOWN_FEW: usize = 60;
-/// The size of the screen.
-const SCREEN: (u16, u16) = (200, 60);
 /// Connections that a filter lets through.
 const FEW: usize = 5;
 
@@ -68,8 +53,6 @@ fn main() -> anyhow::Result<()> {
     print!("{}", looks(&few, recording.rows, rounds)?);
     print!("{}", tracker(&recording, rounds)?);
     print!("{}", lines(&recording, rounds)?);
-    print!("{}", expressions(&recording, rounds)?);
-    print!("{}", frames(&recording, rounds)?);
     Ok(())
 }
 
@@ -316,136 +299,4 @@ fn lines(recording: &Recording, rounds: usize) -> anyhow::Result<String> {
         }),
     ];
     Ok(rounds::run("live output", "a line", rounds, contenders))
-}
-
-const OF_A_PORT: &str = "--port alone";
-
-/// What is wanted of 10,000 connections that are known, with findings.
-fn expressions(recording: &Recording, rounds: usize) -> anyhow::Result<String> {
-    let picture = Picture::of(recording, KNOWN)?.troubled(recording);
-    let now = recording.at.plus(Duration::from_secs(61));
-    let port = recording.port;
-    let by_port = Filter {
-        ports: PortSet::one(port),
-        ..Filter::default()
-    };
-    let by = |text: &str| -> anyhow::Result<Filter> {
-        Ok(Filter {
-            expr: facts::parse(text)?,
-            ..Filter::default()
-        })
-    };
-    let states = by(&format!(
-        "port {port} and state close-wait and not (unread > 4k or age > 1h)"
-    ))?;
-    let (found, named) = (by("severity >= warn")?, by("not gunicorn")?);
-    let known = &picture.known;
-    let contender = |name, against, filter| {
-        Contender::new(name, against, move || {
-            let asked = Asked::of(filter, known, now);
-            take(1, || {
-                let all = asked.tracker.connections();
-                black_box(all.filter(|connection| asked.wants(connection)).count());
-            })
-        })
-    };
-    let contenders = vec![
-        contender(OF_A_PORT, None, &by_port),
-        contender(
-            "--filter: a port, states, queues, ages",
-            Some(OF_A_PORT),
-            &states,
-        ),
-        contender("--filter: findings", Some(OF_A_PORT), &found),
-        contender("--filter: names of processes", Some(OF_A_PORT), &named),
-    ];
-    let title = "what is wanted of 10,000 connections";
-    Ok(rounds::run(title, "a pass", rounds, contenders))
-}
-
-const FEW_KNOWN: &str = "60 connections known";
-
-/// One picture of the screen, into memory.
-fn frames(recording: &Recording, rounds: usize) -> anyhow::Result<String> {
-    let small = Picture::of(recording, KNOWN_FEW)?;
-    let large = Picture::of(recording, KNOWN)?;
-    let mut newest = Picture::of(recording, KNOWN)?;
-    newest.app.follow_newest();
-    let troubled = Picture::of(recording, KNOWN)?.troubled(recording);
-    let mut listed = Picture::of(recording, KNOWN)?.troubled(recording);
-    let found = KeyEvent::from(KeyCode::Char('f'));
-    listed
-        .app
-        .update(Input::Key(found), &listed.known, recording.at);
-    let paused = large.known.clone();
-    let now = recording.at.plus(Duration::from_secs(61));
-    let contender = |name, against, mut picture: Picture| {
-        Contender::new(name, against, move || {
-            take(1, || {
-                let _ = black_box(picture.draw(now));
-            })
-        })
-    };
-    let contenders = vec![
-        contender(FEW_KNOWN, None, small),
-        contender("10,000 connections known", Some(FEW_KNOWN), large),
-        contender("10,000 known, the newest chosen", Some(FEW_KNOWN), newest),
-        contender("10,000 findings of them", Some(FEW_KNOWN), troubled),
-        contender("10,000 findings, in their pane", Some(FEW_KNOWN), listed),
-        Contender::new("pause: a copy of the 10,000", Some(FEW_KNOWN), || {
-            take(1, || {
-                black_box(paused.clone());
-            })
-        }),
-    ];
-    let title = format!("a picture of {} x {}", SCREEN.0, SCREEN.1);
-    Ok(rounds::run(&title, "a picture", rounds, contenders))
-}
-
-/// A screen in memory, and what it shows.
-struct Picture {
-    app: App,
-    known: Known,
-    terminal: Terminal<TestBackend>,
-}
-
-impl Picture {
-    fn of(recording: &Recording, known: usize) -> anyhow::Result<Self> {
-        let like = recording
-            .samples
-            .first()
-            .context("no socket was recorded")?;
-        let samples = story::invented(like, recording.port, known);
-        let story = Story::of(&samples, recording.port, recording.at);
-        let mut known = Known::default();
-        for observation in story.found.iter().chain(&story.half_closed) {
-            known.take(observation);
-        }
-        Ok(Self {
-            app: App::new(Filter::default(), ColorMode::On, TimeZone::UTC),
-            known,
-            terminal: Terminal::new(TestBackend::new(SCREEN.0, SCREEN.1))?,
-        })
-    }
-
-    /// A minute later nobody has closed: each end in CLOSE_WAIT is a finding.
-    fn troubled(mut self, recording: &Recording) -> Self {
-        let until = recording.at.plus(Duration::from_secs(60));
-        let look = Look::Whole;
-        self.known.take(&Observation {
-            host: 0,
-            at: until,
-            source: SourceName::SockDiag,
-            body: Body::Unchanged { until, look },
-        });
-        self
-    }
-
-    fn draw(&mut self, now: Timestamp) -> anyhow::Result<()> {
-        // Every cell is another one than before, as when the whole picture moves.
-        self.terminal.clear()?;
-        self.terminal
-            .draw(|frame| draw(frame, &mut self.app, &self.known, now))?;
-        Ok(())
-    }
 }

@@ -34,7 +34,7 @@ pub fn take(units: usize, work: impl FnOnce()) -> Taken {
 
 /// One line of the table.
 pub struct Contender<'a> {
-    name: &'static str,
+    name: String,
     /// The line that it is compared with.
     against: Option<&'static str>,
     run: Box<dyn FnMut() -> Taken + 'a>,
@@ -45,12 +45,12 @@ pub struct Contender<'a> {
 impl<'a> Contender<'a> {
     /// A contender that runs by `run`, compared with the line named `against`.
     pub fn new(
-        name: &'static str,
+        name: impl Into<String>,
         against: Option<&'static str>,
         run: impl FnMut() -> Taken + 'a,
     ) -> Self {
         Self {
-            name,
+            name: name.into(),
             against,
             run: Box::new(run),
             nanos: Vec::new(),
@@ -86,8 +86,8 @@ pub fn run(title: &str, unit: &str, rounds: usize, mut contenders: Vec<Contender
 
 fn table(title: &str, unit: &str, contenders: &[Contender<'_>]) -> String {
     let mut text = format!(
-        "\n{title}, {unit}\n{:<52}{:>10}{:>10}{:>8}{:>13}\n",
-        "", "median", "min", "ratio", "allocations"
+        "\n{title}, {unit}\n{:<52}{:>10}{:>10}{:>10}{:>8}{:>13}\n",
+        "", "median", "min", "max", "ratio", "allocations"
     );
     for line in contenders {
         let ratio = line.against.and_then(|name| {
@@ -97,10 +97,11 @@ fn table(title: &str, unit: &str, contenders: &[Contender<'_>]) -> String {
         });
         let _ = writeln!(
             text,
-            "  {:<50}{:>10}{:>10}{:>8}{:>13.3}",
+            "  {:<50}{:>10}{:>10}{:>10}{:>8}{:>13.3}",
             line.name,
             duration(median(line.nanos.iter().copied())),
             duration(line.nanos.iter().copied().fold(f64::INFINITY, f64::min)),
+            duration(line.nanos.iter().copied().fold(0.0, f64::max)),
             ratio.unwrap_or_default(),
             median(line.allocations.iter().copied()),
         );
@@ -108,13 +109,13 @@ fn table(title: &str, unit: &str, contenders: &[Contender<'_>]) -> String {
     text
 }
 
-fn median(values: impl Iterator<Item = f64>) -> f64 {
+pub fn median(values: impl Iterator<Item = f64>) -> f64 {
     let mut sorted: Vec<f64> = values.collect();
     sorted.sort_by(f64::total_cmp);
     sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-fn duration(nanos: f64) -> String {
+pub fn duration(nanos: f64) -> String {
     match nanos {
         ..1e3 => format!("{nanos:.1} ns"),
         1e3..1e6 => format!("{:.1} us", nanos / 1e3),

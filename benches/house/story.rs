@@ -1,11 +1,9 @@
 //! A day of many connections as observations: found open, half closed, closed, gone. Made of the
 //! rows that the kernel showed of real sockets, with the states a later look would show.
 
-use std::net::Ipv4Addr;
-
 use tcpwatch::model::{
-    Answer, Body, Cookie, Endpoint, FourTuple, Look, Observation, Poll, Queues, Sample, Shutdown,
-    SockId, SourceName, TcpState, Timer, TimerKind, Timestamp,
+    Answer, Body, Look, Observation, Poll, Queues, Sample, Shutdown, SockId, SourceName, TcpState,
+    Timer, TimerKind, Timestamp,
 };
 use tcpwatch::timeline::Tracker;
 
@@ -82,28 +80,6 @@ impl Story {
             })
             .collect()
     }
-}
-
-/// Both ends of `number` connections to `port` that nobody has opened.
-pub fn invented(like: &Sample, port: u16, number: usize) -> Vec<Sample> {
-    let server = Endpoint::new(Ipv4Addr::LOCALHOST.into(), port);
-    let ends = (0..number).flat_map(|index| {
-        let [high, low] = ((index % (1 << 16)) as u16).to_be_bytes();
-        let client = Endpoint::new(Ipv4Addr::new(127, 1, high, low).into(), 40_000);
-        let tuple = FourTuple {
-            local: client,
-            remote: server,
-        };
-        [tuple, tuple.mirror()]
-    });
-    ends.zip(1..)
-        .map(|(tuple, cookie)| {
-            let mut sample = *like;
-            sample.id.tuple = tuple;
-            sample.id.cookie = Some(Cookie(cookie));
-            sample
-        })
-        .collect()
 }
 
 fn close_wait(server: &Sample) -> Sample {

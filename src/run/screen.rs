@@ -21,6 +21,9 @@ use crate::run::terminal::{FRAME, Left, Stage};
 use crate::view::tui::terminal::restore;
 use crate::view::tui::{App, Input};
 
+/// A key is answered after this at the latest, also when a frame has just been drawn: what comes behind
+/// it, what was taken in meanwhile and the frame itself, is to fit into [`FRAME`] too.
+const ANSWER: Duration = Duration::from_millis(20);
 /// How often the picture moves by itself: ages count up, the axis scrolls.
 const TICK: Duration = Duration::from_millis(200);
 
@@ -33,6 +36,8 @@ pub(super) struct ScreenShow {
     older_than: Duration,
     drawn: Option<Timestamp>,
     is_stale: bool,
+    /// The user waits for the next frame.
+    is_waited_for: bool,
 }
 
 impl ScreenShow {
@@ -60,6 +65,7 @@ impl ScreenShow {
             older_than: config.settings.older_than,
             drawn: None,
             is_stale: true,
+            is_waited_for: false,
         })
     }
 
@@ -87,8 +93,17 @@ impl ScreenShow {
     }
 
     fn is_due(&self, now: Timestamp) -> bool {
-        let wait = if self.is_stale { FRAME } else { TICK };
-        self.drawn.is_none_or(|drawn| now.since(drawn) >= wait)
+        self.drawn
+            .is_none_or(|drawn| now.since(drawn) >= self.wait())
+    }
+
+    /// From one frame to the next.
+    const fn wait(&self) -> Duration {
+        match (self.is_stale, self.is_waited_for) {
+            (true, true) => ANSWER,
+            (true, false) => FRAME,
+            (false, _) => TICK,
+        }
     }
 }
 
@@ -106,12 +121,13 @@ impl Show for ScreenShow {
         if self.is_due(now) {
             self.stage.draw(&mut self.app, known, now)?;
             self.drawn = Some(now);
-            self.is_stale = false;
+            (self.is_stale, self.is_waited_for) = (false, false);
         }
         Ok(Flow::On)
     }
 
     fn input(&mut self, input: Input, known: &Known, now: Timestamp) -> anyhow::Result<Flow> {
+        self.is_waited_for = true;
         let reaction = self.app.update(input, known, now);
         match self.stage.carry_out(&mut self.app, reaction)? {
             // Time travels in recordings only.
@@ -133,9 +149,8 @@ impl Show for ScreenShow {
     }
 
     fn patience(&self, now: Timestamp) -> Duration {
-        let wait = if self.is_stale { FRAME } else { TICK };
         self.drawn
-            .map_or(Duration::ZERO, |drawn| drawn.plus(wait).since(now))
+            .map_or(Duration::ZERO, |drawn| drawn.plus(self.wait()).since(now))
     }
 
     fn conclusion(

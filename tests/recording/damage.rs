@@ -9,7 +9,8 @@ use tcpwatch::model::{Body, Cookie, Event, Observation, SourceName, Timestamp, W
 use tcpwatch::record::{Bytes, Encoder, Header, Item, OpenError, Reader, Skipped};
 use tcpwatch::timeline::Tracker;
 
-use crate::{any, at, header, id, read, said, story, written};
+use crate::observations::observations;
+use crate::{at, header, id, read, said, story, written};
 
 /// What a recording says, without what it says of itself.
 fn told(all: Vec<Observation>) -> Vec<Observation> {
@@ -438,12 +439,12 @@ proptest! {
 
     /// Stamps that can't be, in any place: the tracker takes them.
     #[test]
-    fn whatever_is_read_is_followed(all in any::observations(20)) {
+    fn whatever_is_read_is_followed(all in observations(20)) {
         follow(&all);
     }
 
     #[test]
-    fn any_prefix_is_readable(all in any::observations(8), cut in any::<prop::sample::Index>()) {
+    fn any_prefix_is_readable(all in observations(8), cut in any::<prop::sample::Index>()) {
         let bytes = written(&all);
         let first_line = bytes.iter().position(|&byte| byte == b'\n').unwrap() + 1;
         let cut = first_line + cut.index(bytes.len() - first_line + 1);
@@ -454,7 +455,7 @@ proptest! {
 
     #[test]
     fn any_damage_is_survived_and_said(
-        all in any::observations(8),
+        all in observations(8),
         damage in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
     ) {
         let mut bytes = written(&all);

@@ -8,6 +8,7 @@
 
 pub(super) mod group;
 pub(super) mod sort;
+mod worst;
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -16,10 +17,10 @@ use crate::diagnosis::Severity;
 use crate::model::Timestamp;
 use crate::timeline::{ConnId, Connection};
 use crate::view::Asked;
-use crate::view::tui::choice::worst_of;
 use crate::view::tui::query::{Query, Truth};
 use group::{GroupBy, Key};
 use sort::{Column, Sort};
+use worst::Worst;
 
 /// A row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,8 +84,8 @@ pub(super) struct Rows {
     unknown: usize,
 }
 
-/// Rows are looked at again after so much time for each connection: 10,000 four times a second.
-const PERIOD_EACH: Duration = Duration::from_micros(25);
+/// Rows are looked at again after so much time for each connection: 10,000 twice a second.
+const PERIOD_EACH: Duration = Duration::from_micros(50);
 /// And not more often than that.
 const PERIOD: Duration = Duration::from_millis(200);
 
@@ -207,19 +208,29 @@ impl Rows {
         // Whoever asked for another order wants to see what matches now, and that alone.
         let kept = kept.filter(|id| !self.is_asked && self.places.contains_key(id));
         let mut all = self.matching(of, kept);
+        let worst = match self.group.is_some() || self.sort.column == Column::Found {
+            true => Worst::of(of.asked.diagnosis),
+            false => Worst::default(),
+        };
         if self.is_asked || self.made.is_none() || self.sort.column == Column::Number {
-            self.sort.order(&mut all, of.asked);
+            self.sort.order(&mut all, of.asked.at, &worst);
         } else {
-            all = self.in_their_places(all, of);
+            all = self.in_their_places(all, of, &worst);
         }
         self.places.clear();
         let places = all.iter().enumerate();
         self.places
             .extend(places.map(|(place, connection)| (connection.id(), place)));
-        self.gather(&all, of);
+        self.gather(&all, &worst);
         self.made = Some((of.asked.at, of.moved));
         self.is_asked = false;
-        self.lay_out(of_focus);
+        if self.group.is_some() {
+            self.lay_out(of_focus);
+            return;
+        }
+        self.rows.clear();
+        let in_order = all.iter().map(|connection| Row::Conn(connection.id()));
+        self.rows.extend(in_order);
     }
 
     fn matching<'a>(&mut self, of: Of<'a>, kept: Option<ConnId>) -> Vec<&'a Connection> {
@@ -239,7 +250,12 @@ impl Rows {
     }
 
     /// Those that were there before where they were, and behind them what has come.
-    fn in_their_places<'a>(&self, all: Vec<&'a Connection>, of: Of<'a>) -> Vec<&'a Connection> {
+    fn in_their_places<'a>(
+        &self,
+        all: Vec<&'a Connection>,
+        of: Of<'a>,
+        worst: &Worst<'_>,
+    ) -> Vec<&'a Connection> {
         let mut there: Vec<(usize, &Connection)> = Vec::with_capacity(all.len());
         let mut new: Vec<&Connection> = Vec::new();
         for connection in all {
@@ -249,13 +265,13 @@ impl Rows {
             }
         }
         there.sort_unstable_by_key(|&(place, _)| place);
-        self.sort.order(&mut new, of.asked);
+        self.sort.order(&mut new, of.asked.at, worst);
         let there = there.into_iter().map(|(_, connection)| connection);
         there.chain(new).collect()
     }
 
     /// Into groups, which keep their places too; at first the largest stands first.
-    fn gather(&mut self, all: &[&Connection], of: Of<'_>) {
+    fn gather(&mut self, all: &[&Connection], worst: &Worst<'_>) {
         let Some(by) = self.group else {
             self.groups.clear();
             return;
@@ -271,7 +287,7 @@ impl Rows {
         let mut places: HashMap<Key, usize, foldhash::fast::RandomState> =
             keys.map(|(place, group)| (group.key, place)).collect();
         for connection in all {
-            let key = Key::of(by, connection, of.asked.diagnosis);
+            let key = Key::of(by, connection, worst);
             let place = *places.entry(key).or_insert_with(|| {
                 self.groups.push(Group {
                     key,
@@ -282,9 +298,8 @@ impl Rows {
             });
             let group = &mut self.groups[place];
             group.members.push(connection.id());
-            group.worst = group
-                .worst
-                .max(worst_of(of.asked.diagnosis, connection.id(), None));
+            let found = worst.about(connection.id());
+            group.worst = group.worst.max(found.map(|finding| finding.severity));
         }
         self.groups.retain(|group| !group.members.is_empty());
         if self.is_asked || self.made.is_none() {
@@ -296,17 +311,6 @@ impl Rows {
     /// Headings, and below each that is open its connections; below one that is not, the chosen one.
     fn lay_out(&mut self, kept: Option<ConnId>) {
         self.rows.clear();
-        if self.group.is_none() {
-            let mut in_order: Vec<(usize, ConnId)> = self
-                .places
-                .iter()
-                .map(|(&id, &place)| (place, id))
-                .collect();
-            in_order.sort_unstable();
-            self.rows
-                .extend(in_order.into_iter().map(|(_, id)| Row::Conn(id)));
-            return;
-        }
         for group in &self.groups {
             self.rows.push(Row::Group(group.key));
             let is_open = self.opened.contains(&group.key);

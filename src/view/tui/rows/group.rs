@@ -4,11 +4,11 @@
 use std::net::IpAddr;
 
 use crate::diagnosis::finding::Code;
-use crate::diagnosis::{Diagnosis, Place};
 use crate::model::TcpState;
 use crate::model::event::Comm;
 use crate::timeline::{Connection, Side};
 use crate::view::plain::plain;
+use crate::view::tui::rows::worst::Worst;
 use crate::view::tui::shown_state;
 
 /// By what rows are grouped.
@@ -54,7 +54,7 @@ pub(in crate::view::tui) enum Key {
 }
 
 impl Key {
-    pub(super) fn of(by: GroupBy, connection: &Connection, diagnosis: &Diagnosis) -> Self {
+    pub(super) fn of(by: GroupBy, connection: &Connection, worst: &Worst<'_>) -> Self {
         match by {
             GroupBy::Peer => peer(connection),
             GroupBy::Process => Self::Process(Side::BOTH.map(|side| holder(connection, side))),
@@ -63,10 +63,8 @@ impl Key {
                 Some(track.state())
             })),
             GroupBy::Finding => {
-                let all = diagnosis.about(connection.id());
-                let holding = all.filter(|finding| finding.over.is_none());
-                let worst = holding.min_by_key(|finding| Place::of(finding));
-                Self::Finding(worst.map(|finding| finding.code))
+                let found = worst.about(connection.id());
+                Self::Finding(found.map(|finding| finding.code))
             }
         }
     }

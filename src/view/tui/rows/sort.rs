@@ -10,7 +10,7 @@ use crate::diagnosis::verdict;
 use crate::model::time::nanos_of;
 use crate::model::{Endpoint, Timestamp};
 use crate::timeline::{Connection, Side, Track};
-use crate::view::Asked;
+use crate::view::tui::rows::worst::Worst;
 
 /// What rows are sorted by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -111,7 +111,12 @@ impl Sort {
     }
 
     /// Sorts connections as they are at a moment; equal ones by their numbers.
-    pub(super) fn order(self, connections: &mut Vec<&Connection>, asked: Asked<'_>) {
+    pub(super) fn order(
+        self,
+        connections: &mut Vec<&Connection>,
+        at: Timestamp,
+        worst: &Worst<'_>,
+    ) {
         let falls = self.falls();
         if self.column == Column::Number {
             connections.sort_unstable_by_key(|connection| connection.id());
@@ -122,7 +127,7 @@ impl Sort {
         }
         let mut placed: Vec<(Option<Place>, &Connection)> = connections
             .drain(..)
-            .map(|connection| (self.place(connection, asked), connection))
+            .map(|connection| (self.place(connection, at, worst), connection))
             .collect();
         placed.sort_unstable_by(|(a, one), (b, other)| {
             let order = match (a, b) {
@@ -137,19 +142,17 @@ impl Sort {
         connections.extend(placed.into_iter().map(|(_, connection)| connection));
     }
 
-    fn place(self, connection: &Connection, asked: Asked<'_>) -> Option<Place> {
+    fn place(self, connection: &Connection, at: Timestamp, worst: &Worst<'_>) -> Option<Place> {
         let of = |side: Side| connection.end(side);
         match self.column {
             Column::Number => Some((0, connection.id().0)),
             Column::Found => {
-                let all = asked.diagnosis.about(connection.id());
-                let holding = all.filter(|finding| finding.over.is_none());
-                let worst = holding.map(|finding| finding.severity).max()?;
-                Some((0, worst as u64))
+                let found = worst.about(connection.id())?;
+                Some((0, found.severity as u64))
             }
             Column::Address(side) => Some(address(connection.endpoint(side))),
             Column::State(side) => Some((0, of(side)?.state() as u64)),
-            Column::Age(side) => Some((0, age(of(side)?, asked.at)?)),
+            Column::Age(side) => Some((0, age(of(side)?, at)?)),
             Column::Unread => {
                 let unread = connection.visible();
                 let most = unread
