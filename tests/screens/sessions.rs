@@ -81,7 +81,8 @@ impl Session {
             Source::Replay(replayed) => replayed.pass(time),
             Source::Live { known, coming, now } => {
                 *now = now.plus(time);
-                while let Some(observation) = coming.pop_front_if(|next| next.at <= *now) {
+                while coming.front().is_some_and(|next| next.at <= *now) {
+                    let observation = coming.pop_front().unwrap();
                     known.take(&observation);
                     known.asks();
                     self.app.note(&observation);
