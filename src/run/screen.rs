@@ -1,7 +1,7 @@
 //! The screen as a way to show a live run: when to draw, and what the keys do to the program.
 //!
-//! A frame is drawn when something has changed, at most twenty times a second, and while time
-//! itself moves the picture a few times a second.
+//! A frame is drawn when something has changed, at most twenty times a second or soon after a key,
+//! and while time itself moves the picture a few times a second.
 
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
