@@ -54,8 +54,10 @@ pub(super) enum Message {
     Beside(Stream, Vec<Observation>),
     /// No source can go on.
     SourceFailed(SourceError),
-    /// A key, or the terminal.
+    /// News of the terminal.
     Input(Input),
+    /// Keys wait at what shows the run: they must not stand behind all else that waits here.
+    Keys,
     /// A step of the experiment.
     Lab(Announcement),
     /// The recorder has news.
@@ -239,8 +241,13 @@ impl Main<'_> {
                     let mut next = Some(message);
                     for _ in 0..GULP {
                         let Some(message) = next else { break };
-                        if self.handle(message)? == Flow::End {
+                        if self.handle(message)? == Flow::End || self.hear_the_user()? == Flow::End
+                        {
                             return self.conclude(messages);
+                        }
+                        if self.show.is_waited_for() {
+                            next = None;
+                            break;
                         }
                         let before = clock::now();
                         next = messages.try_recv().ok();
@@ -288,6 +295,8 @@ impl Main<'_> {
             }
             Message::SourceFailed(error) => Err(error.into()),
             Message::Input(input) => self.show.input(input, &self.known, clock::now()),
+            // They are heard between any two messages.
+            Message::Keys => Ok(Flow::On),
             Message::Lab(announcement) => {
                 let now = clock::now();
                 let note = self
@@ -301,6 +310,10 @@ impl Main<'_> {
             Message::Recorder => Ok(Flow::On),
             Message::End => Ok(Flow::End),
         }
+    }
+
+    fn hear_the_user(&mut self) -> anyhow::Result<Flow> {
+        self.show.hear_keys(&self.known, clock::now())
     }
 
     fn hear_the_recorder(&mut self) {

@@ -3,7 +3,7 @@
 //! A frame is drawn when something has changed, at most twenty times a second or soon after a key,
 //! and while time itself moves the picture a few times a second.
 
-use std::sync::mpsc::SyncSender;
+use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
@@ -38,6 +38,8 @@ pub(super) struct ScreenShow {
     is_stale: bool,
     /// The user waits for the next frame.
     is_waited_for: bool,
+    /// What the terminal says.
+    inputs: Receiver<Input>,
 }
 
 impl ScreenShow {
@@ -56,7 +58,12 @@ impl ScreenShow {
         if let Some(span) = span {
             app.show_span(span);
         }
-        let tell = move |input| to_main.send(Message::Input(input)).is_ok();
+        let (keys, inputs) = mpsc::channel();
+        let tell = move |input| {
+            // A full channel is one whose reader is awake.
+            let wake = |sent| !matches!(sent, Err(TrySendError::Disconnected(_)));
+            keys.send(input).is_ok() && wake(to_main.try_send(Message::Keys))
+        };
         let stage = Stage::take(&mut app, config.screen, tell)?;
         Ok(Self {
             app,
@@ -66,7 +73,20 @@ impl ScreenShow {
             drawn: None,
             is_stale: true,
             is_waited_for: false,
+            inputs,
         })
+    }
+
+    fn answer(&mut self, input: Input, known: &Known, now: Timestamp) -> anyhow::Result<Flow> {
+        let reaction = self.app.update(input, known, now);
+        match self.stage.carry_out(&mut self.app, reaction)? {
+            // Time travels in recordings only.
+            Left::Nothing | Left::Travel(_) => {}
+            Left::Save(name) => self.save(&name, known, now)?,
+            Left::Redraw | Left::Resumed => self.is_stale = true,
+            Left::Quit => return Ok(Flow::End),
+        }
+        Ok(Flow::On)
     }
 
     /// Saves what the screen shows without the line in which the name was typed.
@@ -128,15 +148,20 @@ impl Show for ScreenShow {
 
     fn input(&mut self, input: Input, known: &Known, now: Timestamp) -> anyhow::Result<Flow> {
         self.is_waited_for = true;
-        let reaction = self.app.update(input, known, now);
-        match self.stage.carry_out(&mut self.app, reaction)? {
-            // Time travels in recordings only.
-            Left::Nothing | Left::Travel(_) => {}
-            Left::Save(name) => self.save(&name, known, now)?,
-            Left::Redraw | Left::Resumed => self.is_stale = true,
-            Left::Quit => return Ok(Flow::End),
+        self.answer(input, known, now)
+    }
+
+    fn hear_keys(&mut self, known: &Known, now: Timestamp) -> anyhow::Result<Flow> {
+        while let Ok(input) = self.inputs.try_recv() {
+            if self.input(input, known, now)? == Flow::End {
+                return Ok(Flow::End);
+            }
         }
         Ok(Flow::On)
+    }
+
+    fn is_waited_for(&self) -> bool {
+        self.is_waited_for && self.is_stale
     }
 
     fn recording(&mut self, news: &News) {

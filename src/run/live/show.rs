@@ -36,9 +36,19 @@ pub(in crate::run) trait Show {
     /// All that was waiting is taken in, or time has passed.
     fn settle(&mut self, known: &Known, now: Timestamp) -> anyhow::Result<Flow>;
 
-    /// A key, or news of the terminal, which only a screen has.
+    /// News of the terminal, which only a screen has.
     fn input(&mut self, _: Input, _: &Known, _: Timestamp) -> anyhow::Result<Flow> {
         Ok(Flow::On)
+    }
+
+    /// Takes in the keys that wait.
+    fn hear_keys(&mut self, _: &Known, _: Timestamp) -> anyhow::Result<Flow> {
+        Ok(Flow::On)
+    }
+
+    /// Whether somebody waits for the next picture.
+    fn is_waited_for(&self) -> bool {
+        false
     }
 
     /// How long nothing needs to be done: without a screen, until it is time to see whether anybody
