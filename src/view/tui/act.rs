@@ -15,7 +15,7 @@ use crate::view::tui::playback::Travel;
 use crate::view::tui::prompt::Wanted;
 use crate::view::tui::rows::{Of, Row, Rows};
 use crate::view::tui::scroll::Scroll;
-use crate::view::tui::viewport::{Way, steps_of};
+use crate::view::tui::viewport::{Scale, Way, steps_of};
 use crate::view::tui::{App, Follow, Input, Reaction, Screen, copied, mode, pace};
 
 /// What a picture is saved under unless the user says otherwise.
@@ -96,6 +96,11 @@ impl App {
             }
             Action::Mouse => {
                 self.is_mouse_heard = !self.is_mouse_heard;
+                let what = match self.is_mouse_heard {
+                    true => "the mouse chooses; with Shift it selects text",
+                    false => "the mouse selects text",
+                };
+                self.say(what.to_owned());
                 return Reaction::Listen {
                     to_mouse: self.is_mouse_heard,
                 };
@@ -120,6 +125,8 @@ impl App {
             | Action::Previous
             | Action::NextOfChosen
             | Action::PreviousOfChosen
+            | Action::NextOfCursor
+            | Action::PreviousOfCursor
             | Action::Faster
             | Action::Slower
             | Action::Start
@@ -143,7 +150,7 @@ impl App {
             self.is_helping = false;
         } else if self.screen != Screen::Main {
             self.screen = Screen::Main;
-        } else if !self.viewport.follows() {
+        } else if self.viewport.is_looking() {
             self.viewport.follow();
         } else if self.rows.query().is_some() {
             self.rows.set_query(None);
@@ -256,6 +263,9 @@ impl App {
             (Action::Slower, _) => Travel::Slower,
             (Action::Start, _) => Travel::Start,
             (Action::End, _) => Travel::End,
+            (Action::NextOfCursor | Action::PreviousOfCursor, _) => {
+                return self.jump(action, known, now);
+            }
             (Action::Next, true) => Travel::Next(None),
             (Action::Previous, true) => Travel::Previous(None),
             (_, true) => {
@@ -279,10 +289,15 @@ impl App {
         let Some(target) = self.target(known, now) else {
             return Reaction::Nothing;
         };
+        // In their order, steps of others have no place.
+        let in_sight = match self.viewport.scale() {
+            Scale::Time => self.places.lanes(),
+            Scale::Order => &[target][..],
+        };
         let (way, of) = match action {
-            Action::Next => (Way::On, self.places.lanes()),
-            Action::Previous => (Way::Back, self.places.lanes()),
-            Action::NextOfChosen => (Way::On, &[target][..]),
+            Action::Next => (Way::On, in_sight),
+            Action::Previous => (Way::Back, in_sight),
+            Action::NextOfChosen | Action::NextOfCursor => (Way::On, &[target][..]),
             _ => (Way::Back, &[target][..]),
         };
         let (picture, at) = (self.follow.picture(known), self.follow.at(now));
@@ -295,7 +310,11 @@ impl App {
         moments.sort_unstable();
         match self.viewport.jump(way, &moments, at, tracker.get(target)) {
             true => Reaction::Redraw,
-            false => Reaction::Nothing,
+            false => {
+                let where_to = if way == Way::On { "later" } else { "earlier" };
+                self.say(format!("no {where_to} step is known"));
+                Reaction::Redraw
+            }
         }
     }
 

@@ -1,27 +1,30 @@
 //! One picture: what it is made of, and where its panes are.
 //!
-//! Reads no clock, and changes nothing of the screen but what part of its lists is in sight.
+//! Reads no clock. What it changes of the screen is what follows from the picture itself: which rows
+//! there are, which part of them is in sight, and where things are for the mouse.
 
 use ratatui::Frame;
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::Line;
-use ratatui::widgets::Widget;
+use ratatui::widgets::{Clear, Widget};
 
 use crate::diagnosis::{Diagnosis, Finding, Known, Severity};
 use crate::model::Timestamp;
 use crate::model::filter::Filter;
 use crate::timeline::{ConnId, Connection, Side, Tracker};
 use crate::view::Asked;
+use crate::view::plain::plain;
 use crate::view::tui::choice::{Choice, Chosen, Pane, goes_on, worst_of};
 use crate::view::tui::keys::Mode;
 use crate::view::tui::playback::{Playback, Standing};
+use crate::view::tui::prompt::Prompt;
 use crate::view::tui::rows::{Of, Row, Rows};
 use crate::view::tui::theme::Theme;
 use crate::view::tui::viewport::Viewport;
 use crate::view::tui::{
-    App, Follow, Glyphs, Heard, Screen, ascii, cursor, details, findings, footer, header, help,
-    ladder, lanes, list, mode, pace, waiting, whole, wrap,
+    App, Follow, Glyphs, Heard, Screen, ascii, cursor, cut, details, findings, footer, header,
+    help, ladder, lanes, list, mode, pace, waiting, whole, wrap,
 };
 
 /// One picture: what it is made of.
@@ -81,13 +84,24 @@ impl View<'_> {
 /// Below this nothing can be read.
 const LEAST: (u16, u16) = (40, 10);
 
-/// Draws the picture of `now`, or of the moment of the pause. It changes `app` only in what part
-/// of the lists is in sight.
+/// Draws the picture of `now`, or of the moment of the pause.
 pub fn draw(frame: &mut Frame<'_>, app: &mut App, known: &Known, now: Timestamp) {
     let area = frame.area();
     paint(frame.buffer_mut(), area, app, known, now);
+    refuse(frame.buffer_mut(), area, app);
     if app.looks().glyphs == Glyphs::Ascii {
         ascii::spell(frame.buffer_mut());
+    }
+}
+
+/// What is wrong with what is typed stands above it, over whatever is there: it can be long.
+fn refuse(buffer: &mut Buffer, area: Rect, app: &App) {
+    let error = app.prompt.as_ref().and_then(Prompt::error);
+    if let Some(error) = error.filter(|_| area.width >= LEAST.0 && area.height >= LEAST.1) {
+        let row = Rect::new(area.x, area.bottom() - 2, area.width, 1);
+        let text = cut(&plain(error), usize::from(area.width.saturating_sub(1)));
+        Clear.render(row, buffer);
+        Line::styled(format!(" {text}"), app.theme.alert()).render(row, buffer);
     }
 }
 
@@ -144,7 +158,8 @@ fn paint(buffer: &mut Buffer, area: Rect, app: &mut App, known: &Known, now: Tim
         None => {
             let said = app.said.as_deref();
             app.places.foot = foot;
-            app.places.hints = footer::draw(buffer, foot, &view, app.screen, said);
+            let shown = (app.screen, app.is_helping);
+            app.places.hints = footer::draw(buffer, foot, &view, shown, said);
         }
     }
     if app.is_helping {

@@ -34,7 +34,7 @@ pub(super) fn draw(
     buffer: &mut Buffer,
     area: Rect,
     view: &View<'_>,
-    screen: Screen,
+    (screen, is_helping): (Screen, bool),
     said: Option<&str>,
 ) -> Vec<(Range<u16>, Action)> {
     if let Some(said) = said {
@@ -44,7 +44,9 @@ pub(super) fn draw(
     }
     let playback = view.playback.map(|playback| playback.standing);
     let is_playing = matches!(playback, Some(Standing::Playing | Standing::Waiting));
-    let hints = keys::bindings(view.mode()).filter_map(|binding| {
+    let works = |action: Action| !is_helping || action.works_beside_help();
+    let all = keys::bindings(view.mode()).filter(|binding| works(binding.action));
+    let hints = all.filter_map(|binding| {
         let hint = binding.hint;
         let named = match (binding.action, screen) {
             (Action::Show(Shown::Findings), Screen::Findings) => hint.map(|it| it.saying("list")),

@@ -101,10 +101,12 @@ fn arranged(view: &View<'_>) -> String {
     let mut text = String::new();
     if let Some(query) = view.rows.query() {
         let (matched, unknown) = view.rows.counts();
-        text.push_str(&format!("  / {}: {matched}", plain(query.text())));
+        // The numbers first: what is typed can be long.
+        text.push_str(&format!("  {matched} match"));
         if unknown > 0 {
-            text.push_str(&format!(", not known of {unknown}"));
+            text.push_str(&format!(", {unknown} unknown"));
         }
+        text.push_str(&format!(": {}", plain(query.text())));
     }
     if let Some(by) = view.rows.grouped_by() {
         text.push_str(&format!("  by {}", by.name()));

@@ -34,6 +34,9 @@ pub(super) enum Action {
     /// To the next step of the chosen connection.
     NextOfChosen,
     PreviousOfChosen,
+    /// The cursor to the next step of the chosen connection, also in a replay.
+    NextOfCursor,
+    PreviousOfCursor,
     CursorLeft,
     CursorRight,
     PanLeft,

@@ -96,6 +96,11 @@ impl Prompt {
         self.error = None;
     }
 
+    /// What is wrong with what was typed.
+    pub(super) fn error(&self) -> Option<&str> {
+        self.error.as_ref().map(|(_, error)| error.as_str())
+    }
+
     pub(super) const fn is_refused(&self) -> bool {
         self.error.is_some()
     }
@@ -170,13 +175,13 @@ impl Prompt {
         all.map_or(self.text.len(), |(byte, _)| byte)
     }
 
-    /// The line in so many columns: the text, at least the part around the cursor, and what is wrong
-    /// with it or how it goes on.
+    /// The line in so many columns: the text, at least the part around the cursor, and how it goes on.
     pub(super) fn line(&self, width: u16, strong: Style, alert: Style) -> Line<'static> {
         let title = self.wanted.title();
         let said = match &self.error {
-            Some((_, error)) => error.clone(),
-            None => self.wanted.advice(self.text.is_empty()).to_owned(),
+            // It has the line above.
+            Some(_) => "",
+            None => self.wanted.advice(self.text.is_empty()),
         };
         let room = usize::from(width).saturating_sub(title.len());
         // What is typed goes before what is said of it.
@@ -196,10 +201,8 @@ impl Prompt {
             spans.push(Span::styled(letter.to_string(), style));
             used += 1;
         }
-        let said = cut(&said, room.saturating_sub(used + 2));
-        let style = self.error.as_ref().map_or(Style::new(), |_| alert);
         spans.push(Span::raw("  "));
-        spans.push(Span::styled(said, style));
+        spans.push(Span::raw(cut(said, room.saturating_sub(used + 2))));
         Line::from(spans)
     }
 }

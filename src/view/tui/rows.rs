@@ -3,10 +3,11 @@
 //!
 //! Rows keep their places while data flows: the order is made when the user asks for it, and what
 //! comes later is added at the end. What has stopped to match goes, but for the chosen one. The trap:
-//! there can be twenty thousand, so all of them are looked at a few times a second at most, and only
-//! when something was seen.
+//! there can be twenty thousand, so they are looked at again only when something was seen, a few times a
+//! second at most, and a part of them a picture (`making`).
 
 pub(super) mod group;
+mod making;
 pub(super) mod sort;
 mod worst;
 
@@ -15,15 +16,16 @@ use std::time::Duration;
 
 use crate::diagnosis::Severity;
 use crate::model::Timestamp;
-use crate::timeline::{ConnId, Connection};
+use crate::model::filter::{Filter, Selection};
+use crate::timeline::ConnId;
 use crate::view::Asked;
-use crate::view::tui::query::{Query, Truth};
+use crate::view::tui::query::Query;
 use group::{GroupBy, Key};
-use sort::{Column, Sort};
-use worst::Worst;
+use making::{Making, Met};
+use sort::Sort;
 
 /// A row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Row {
     Group(Key),
     Conn(ConnId),
@@ -66,6 +68,8 @@ pub(super) enum Pace {
     Replay,
 }
 
+type Fast = foldhash::fast::RandomState;
+
 /// The order of the list.
 #[derive(Debug, Default)]
 pub(super) struct Rows {
@@ -77,22 +81,29 @@ pub(super) struct Rows {
     made: Option<(Timestamp, u64)>,
     /// The user wants another order than the one that was.
     is_asked: bool,
-    places: HashMap<ConnId, usize, foldhash::fast::RandomState>,
+    /// The user's own filter leaves some out: to find those of a picture would be a walk through all.
+    is_choosy: bool,
+    /// On their way.
+    making: Option<Making>,
+    places: HashMap<ConnId, usize, Fast>,
     groups: Vec<Group>,
+    group_places: HashMap<Key, usize, Fast>,
     rows: Vec<Row>,
+    row_places: HashMap<Row, usize, Fast>,
     matched: usize,
     unknown: usize,
 }
 
-/// Rows are looked at again after so much time for each connection: 10,000 twice a second.
-const PERIOD_EACH: Duration = Duration::from_micros(50);
-/// And not more often than that.
+/// So much time lies between one making and the next at least.
 const PERIOD: Duration = Duration::from_millis(200);
+/// So many connections are looked at a picture: it may cost 2 ms, and an expression half a microsecond.
+const PART: usize = 1500;
 
 impl Rows {
     /// Whether the list is simply all connections by their numbers.
     pub(super) fn are_plain(&self) -> bool {
-        self.sort == Sort::default() && self.group.is_none() && self.query.is_none()
+        let is_arranged = self.sort != Sort::default() || self.group.is_some();
+        !is_arranged && self.query.is_none() && !self.is_choosy
     }
 
     pub(super) const fn sort(&self) -> Sort {
@@ -146,7 +157,7 @@ impl Rows {
     }
 
     pub(super) fn group(&self, key: &Key) -> Option<&Group> {
-        self.groups.iter().find(|group| group.key == *key)
+        self.group_places.get(key).map(|&place| &self.groups[place])
     }
 
     pub(super) fn all(&self) -> &[Row] {
@@ -176,119 +187,106 @@ impl Rows {
     }
 
     pub(super) fn place(&self, row: Row) -> Option<usize> {
-        self.rows.iter().position(|&one| one == row)
+        self.row_places.get(&row).copied()
     }
 
-    /// Makes the rows again if that is due. `kept` stays among them, whether or not it still matches.
+    /// Makes the rows again as far as that is due. `kept` stays among them, whether or not it still
+    /// matches.
     pub(super) fn refresh(&mut self, of: Of<'_>, kept: Option<ConnId>) {
+        self.is_choosy = is_choosy(of);
         if self.are_plain() {
-            (self.made, self.is_asked) = (None, false);
+            (self.made, self.is_asked, self.making) = (None, false, None);
             return;
         }
-        if self.is_due(of) {
+        let has_to_be_true = of.pace == Pace::Replay && self.has_moved(of);
+        if self.is_asked || self.made.is_none() || has_to_be_true {
+            self.making = None;
             self.make(of, kept);
+        } else if self.making.is_some() || self.is_due(of) {
+            self.go_on(of, kept);
         }
+    }
+
+    fn has_moved(&self, of: Of<'_>) -> bool {
+        let counts_time = self.query.as_ref().is_some_and(Query::depends_on_time)
+            || of.asked.filter.depends_on_time();
+        self.made
+            .is_none_or(|(at, moved)| moved != of.moved || (counts_time && at != of.asked.at))
     }
 
     fn is_due(&self, of: Of<'_>) -> bool {
-        let Some((at, moved)) = self.made else {
-            return true;
-        };
-        let count = u32::try_from(self.places.len()).unwrap_or(u32::MAX);
-        let period = PERIOD.max(PERIOD_EACH.saturating_mul(count));
-        let counts_time = self.query.as_ref().is_some_and(Query::depends_on_time);
-        let now = of.asked.at;
-        let is_other = moved != of.moved || (counts_time && at != now);
-        let is_due = of.pace == Pace::Replay || at.distance(now) >= period;
-        self.is_asked || (is_other && is_due)
+        let made = self.made.map(|(at, _)| at.distance(of.asked.at));
+        self.has_moved(of) && made.is_none_or(|since| since >= PERIOD)
     }
 
+    /// All of it at once: somebody waits for it.
     fn make(&mut self, of: Of<'_>, kept: Option<ConnId>) {
-        let of_focus = kept;
         // Whoever asked for another order wants to see what matches now, and that alone.
-        let kept = kept.filter(|id| !self.is_asked && self.places.contains_key(id));
-        let mut all = self.matching(of, kept);
-        let worst = match self.group.is_some() || self.sort.column == Column::Found {
-            true => Worst::of(of.asked.diagnosis),
-            false => Worst::default(),
+        let still = kept.filter(|id| !self.is_asked && self.places.contains_key(id));
+        let is_new = self.is_asked || self.made.is_none();
+        let mut making = Making::begin(of, self.group.filter(|_| !is_new));
+        making.go_on(usize::MAX, of, self, still);
+        let (matched, begun) = (making.counts(), making.begun());
+        let met = match is_new {
+            true => making.in_order(self, of),
+            false => making.in_their_places(self, of),
         };
-        if self.is_asked || self.made.is_none() || self.sort.column == Column::Number {
-            self.sort.order(&mut all, of.asked.at, &worst);
-        } else {
-            all = self.in_their_places(all, of, &worst);
+        self.take(met, matched, begun, kept);
+    }
+
+    /// A part of it.
+    fn go_on(&mut self, of: Of<'_>, kept: Option<ConnId>) {
+        let mut making = self
+            .making
+            .take()
+            .unwrap_or_else(|| Making::begin(of, self.group));
+        let still = kept.filter(|id| self.places.contains_key(id));
+        if !making.go_on(PART, of, self, still) {
+            self.making = Some(making);
+            return;
         }
+        let (matched, begun) = (making.counts(), making.begun());
+        let met = making.in_their_places(self, of);
+        self.take(met, matched, begun, kept);
+    }
+
+    fn take(
+        &mut self,
+        met: Vec<Met>,
+        (matched, unknown): (usize, usize),
+        begun: (Timestamp, u64),
+        kept: Option<ConnId>,
+    ) {
         self.places.clear();
-        let places = all.iter().enumerate();
+        let places = met.iter().enumerate();
         self.places
-            .extend(places.map(|(place, connection)| (connection.id(), place)));
-        self.gather(&all, &worst);
-        self.made = Some((of.asked.at, of.moved));
+            .extend(places.map(|(place, met)| (met.id, place)));
+        self.gather(&met);
+        (self.matched, self.unknown) = (matched, unknown);
+        self.made = Some(begun);
         self.is_asked = false;
         if self.group.is_some() {
-            self.lay_out(of_focus);
+            self.lay_out(kept);
             return;
         }
         self.rows.clear();
-        let in_order = all.iter().map(|connection| Row::Conn(connection.id()));
-        self.rows.extend(in_order);
-    }
-
-    fn matching<'a>(&mut self, of: Of<'a>, kept: Option<ConnId>) -> Vec<&'a Connection> {
-        let (mut matched, mut unknown) = (0, 0);
-        let query = self.query.as_ref();
-        let wanted = of.asked.tracker.connections();
-        let wanted = wanted.filter(|connection| of.asked.wants(connection));
-        let all = wanted.filter(|connection| {
-            let truth = query.map_or(Truth::Yes, |query| query.truth(connection, of.asked));
-            matched += usize::from(truth == Truth::Yes);
-            unknown += usize::from(truth == Truth::Unknown);
-            truth == Truth::Yes || kept == Some(connection.id())
-        });
-        let all = all.collect();
-        (self.matched, self.unknown) = (matched, unknown);
-        all
-    }
-
-    /// Those that were there before where they were, and behind them what has come.
-    fn in_their_places<'a>(
-        &self,
-        all: Vec<&'a Connection>,
-        of: Of<'a>,
-        worst: &Worst<'_>,
-    ) -> Vec<&'a Connection> {
-        let mut there: Vec<(usize, &Connection)> = Vec::with_capacity(all.len());
-        let mut new: Vec<&Connection> = Vec::new();
-        for connection in all {
-            match self.places.get(&connection.id()) {
-                Some(&place) => there.push((place, connection)),
-                None => new.push(connection),
-            }
-        }
-        there.sort_unstable_by_key(|&(place, _)| place);
-        self.sort.order(&mut new, of.asked.at, worst);
-        let there = there.into_iter().map(|(_, connection)| connection);
-        there.chain(new).collect()
+        self.rows.extend(met.iter().map(|met| Row::Conn(met.id)));
+        self.number_rows();
     }
 
     /// Into groups, which keep their places too; at first the largest stands first.
-    fn gather(&mut self, all: &[&Connection], worst: &Worst<'_>) {
-        let Some(by) = self.group else {
-            self.groups.clear();
-            return;
-        };
-        if self.is_asked {
+    fn gather(&mut self, all: &[Met]) {
+        if self.group.is_none() || self.is_asked {
             self.groups.clear();
         }
         for group in &mut self.groups {
             group.members.clear();
             group.worst = None;
         }
-        let keys = self.groups.iter().enumerate();
-        let mut places: HashMap<Key, usize, foldhash::fast::RandomState> =
-            keys.map(|(place, group)| (group.key, place)).collect();
-        for connection in all {
-            let key = Key::of(by, connection, worst);
-            let place = *places.entry(key).or_insert_with(|| {
+        self.number_groups();
+        for met in all {
+            let Some(key) = met.key else { continue };
+            let place = *self.group_places.entry(key).or_insert_with(|| {
                 self.groups.push(Group {
                     key,
                     members: Vec::new(),
@@ -297,15 +295,29 @@ impl Rows {
                 self.groups.len() - 1
             });
             let group = &mut self.groups[place];
-            group.members.push(connection.id());
-            let found = worst.about(connection.id());
-            group.worst = group.worst.max(found.map(|finding| finding.severity));
+            group.members.push(met.id);
+            group.worst = group.worst.max(met.worst);
         }
         self.groups.retain(|group| !group.members.is_empty());
         if self.is_asked || self.made.is_none() {
             self.groups
                 .sort_by_key(|group| (std::cmp::Reverse(group.members.len()), group.key));
         }
+        self.number_groups();
+    }
+
+    fn number_groups(&mut self) {
+        let places = self.groups.iter().enumerate();
+        self.group_places.clear();
+        self.group_places
+            .extend(places.map(|(place, group)| (group.key, place)));
+    }
+
+    fn number_rows(&mut self) {
+        let places = self.rows.iter().enumerate();
+        self.row_places.clear();
+        self.row_places
+            .extend(places.map(|(place, &row)| (row, place)));
     }
 
     /// Headings, and below each that is open its connections; below one that is not, the chosen one.
@@ -317,6 +329,20 @@ impl Rows {
             let members = group.members.iter().copied();
             let shown = members.filter(|id| is_open || kept == Some(*id));
             self.rows.extend(shown.map(Row::Conn));
+        }
+        self.number_rows();
+    }
+}
+
+/// Whether few of the connections that are known may be wanted. Live, the sources have asked for ports
+/// already.
+fn is_choosy(of: Of<'_>) -> bool {
+    let filter = of.asked.filter;
+    match of.pace {
+        Pace::Replay => *filter != Filter::default(),
+        Pace::Live => {
+            let asks = filter.expr.is_some() || !filter.hosts.is_empty();
+            asks || filter.selection != Selection::default()
         }
     }
 }

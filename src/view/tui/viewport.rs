@@ -62,6 +62,11 @@ impl Viewport {
         self.scale
     }
 
+    /// Whether there is something to go back from: a cursor, or an edge that stands still.
+    pub(super) const fn is_looking(&self) -> bool {
+        self.right.is_some() || self.cursor.is_some()
+    }
+
     /// Whether the right edge is the moment of the picture.
     pub(super) const fn follows(&self) -> bool {
         self.right.is_none()
@@ -168,8 +173,9 @@ impl Viewport {
             }
         };
         self.fitted = None;
-        // Nothing is to be seen behind the present: there it follows again.
-        self.right = (right < at).then_some(right);
+        // Nothing is to be seen behind the present: there it follows again, unless the cursor would
+        // slide away.
+        self.right = (right < at || self.cursor.is_some()).then_some(right.min(at));
     }
 
     /// Moves the cursor by a column; at first it is set in the middle of what is in sight.

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use crate::model::Timestamp;
 use crate::model::time::nanos_of;
-use crate::view::tui::axis::{Zoom, tick_label};
+use crate::view::duration::brief;
+use crate::view::tui::axis::Zoom;
 
 /// Columns of a step at least, at the default zoom: a short state's name, and its length above it.
 const ROOM: u16 = 10;
@@ -98,10 +99,11 @@ impl Order {
         for number in (0..self.count).rev() {
             let (from, to) = self.bounds(number);
             let (left, right) = (self.place(number), self.place(number + 1));
-            let text = tick_label(to.since(from));
+            let text = label(to.since(from));
             let length = i64::try_from(text.chars().count()).unwrap_or(i64::MAX);
             let end = left + (right - left + length) / 2 - 1;
             if let Ok(end) = u16::try_from(end)
+                && length > 0
                 && length < right - left
             {
                 labels.push((end, text));
@@ -117,6 +119,15 @@ fn room(zoom: Zoom) -> u16 {
     let closer = u16::try_from(usual.saturating_sub(zoom.step())).unwrap_or(0);
     let farther = u16::try_from(zoom.step().saturating_sub(usual)).unwrap_or(0);
     (ROOM + 2 * closer).saturating_sub(farther).max(2)
+}
+
+/// How long it was from one bound to the next.
+fn label(length: Duration) -> String {
+    match length {
+        Duration::ZERO => String::new(),
+        short if short < Duration::from_micros(1) => "<1 \u{b5}s".to_owned(),
+        length => brief(length),
+    }
 }
 
 fn share_of(part: Duration, whole: Duration, of: i64) -> i64 {

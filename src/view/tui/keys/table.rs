@@ -213,6 +213,14 @@ pub(in crate::view::tui) const SECTIONS: [Section; 5] = [
             .live(),
             on(&[char('.')], Action::NextOfChosen, "", "").live(),
             on(
+                &[char('(')],
+                Action::PreviousOfCursor,
+                "( )",
+                "cursor to steps of this",
+            )
+            .replay(),
+            on(&[char(')')], Action::NextOfCursor, "", "").replay(),
+            on(
                 &[char('h')],
                 Action::CursorLeft,
                 "h l",

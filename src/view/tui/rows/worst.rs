@@ -5,8 +5,8 @@
 
 use std::collections::HashMap;
 
-use crate::diagnosis::{Diagnosis, Finding};
-use crate::timeline::ConnId;
+use crate::diagnosis::{Diagnosis, Finding, Place};
+use crate::timeline::{ConnId, Connection};
 
 /// The worst finding that is not over, by the connection that it is about.
 #[derive(Default)]
@@ -23,6 +23,17 @@ impl<'a> Worst<'a> {
             }
         }
         all
+    }
+
+    /// Of these alone.
+    pub(super) fn of_these(diagnosis: &'a Diagnosis, connections: &[&Connection]) -> Self {
+        let worst = |conn: ConnId| {
+            let all = diagnosis.about(conn);
+            let holding = all.filter(|finding| finding.over.is_none());
+            Some((conn, holding.min_by_key(|finding| Place::of(finding))?))
+        };
+        let ids = connections.iter().map(|connection| connection.id());
+        Self(ids.filter_map(worst).collect())
     }
 
     pub(super) fn about(&self, conn: ConnId) -> Option<&'a Finding> {
