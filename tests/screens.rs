@@ -127,7 +127,7 @@ fn zoo() -> Story {
 }
 
 fn snapshot(name: &str, story: &mut Story, ms: u64) {
-    for (width, height) in [(80, 24), (120, 40)] {
+    for (width, height) in [(80, 24), (120, 40), (200, 60)] {
         let screen = story.screen(width, height, ms);
         insta::assert_snapshot!(format!("{name}_{width}x{height}"), screen);
     }
@@ -687,7 +687,7 @@ fn show_replay(name: &str, (player, app): (&Player, &mut App), standing: Standin
     };
     let world = player.world();
     app.show_moment(playback, world.heard().clone());
-    for (width, height) in [(80, 24), (120, 40)] {
+    for (width, height) in [(80, 24), (120, 40), (200, 60)] {
         let (known, now) = (world.known(), player.position());
         let screen = build::drawn(app, known, (width, height), now);
         build::assert_said_in_ascii(app, known, &screen, now);

@@ -25,7 +25,7 @@ fn in_ascii(mut story: Story) -> Story {
 }
 
 fn snapshot(name: &str, story: &mut Story, ms: u64) {
-    for (width, height) in [(80, 24), (120, 40)] {
+    for (width, height) in [(80, 24), (120, 40), (200, 60)] {
         let screen = story.screen(width, height, ms);
         insta::assert_snapshot!(format!("{name}_{width}x{height}"), screen);
     }
