@@ -145,6 +145,8 @@ pub struct Tracker {
     /// Those that were dropped, for whoever has asked for them.
     retired: Option<Vec<Rc<Connection>>>,
     retention: usize,
+    /// Kept though it is settled.
+    held: Option<ConnId>,
     next: u64,
     /// Met in the observation at hand and not yet shown: their sides are not decided.
     unopened: Vec<ConnId>,
@@ -182,6 +184,7 @@ impl Tracker {
             settled: VecDeque::new(),
             retired: None,
             retention,
+            held: None,
             next: 1,
             unopened: Vec::new(),
             waiting: VecDeque::new(),

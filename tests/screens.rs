@@ -566,6 +566,43 @@ fn a_dropped_choice_moves_to_its_neighbour() {
     assert_eq!(marked(&mut story, 5000), "2");
 }
 
+/// Who looks at a connection goes on doing so, however many newer ones are over.
+#[test]
+fn what_is_looked_at_is_not_dropped() {
+    let mut story = Story::with(Filter::default(), ColorMode::On, Tracker::new(2)).running();
+    story.type_keys("jk", 1500);
+    for n in 0..4u16 {
+        let ms = 2000 + u64::from(n) * 1000;
+        let [a, b] = loopback(20_000 + n, TcpState::Established);
+        story.look(ms, &[a, b], &[]);
+        story.type_keys("g", ms);
+        story.known.tracker.hold(story.app.looks_at());
+        story.gone(ms + 500, b);
+        story.gone(ms + 501, a);
+    }
+    story.look(7000, &[], &[]);
+    assert_eq!(marked(&mut story, 7500), "1");
+    let known: Vec<u64> = story
+        .known
+        .tracker
+        .connections()
+        .map(|it| it.id().0)
+        .collect();
+    assert_eq!(known, [1, 4]);
+    // Nobody looks at it any more: its turn has come.
+    story.type_keys("j", 7500);
+    story.known.tracker.hold(story.app.looks_at());
+    for n in 0..3u16 {
+        let ms = 8000 + u64::from(n) * 1000;
+        let [a, b] = loopback(20_009 + n, TcpState::Established);
+        story.look(ms, &[a, b], &[]);
+        story.gone(ms + 500, b);
+        story.gone(ms + 501, a);
+    }
+    story.look(12_000, &[], &[]);
+    assert!(story.known.tracker.connections().all(|it| it.id().0 != 1));
+}
+
 #[test]
 fn a_selection_hides_the_others() {
     let selection = Selection {

@@ -220,6 +220,7 @@ impl Main<'_> {
         let mut anchored = clock::now();
         loop {
             let now = clock::now();
+            self.known.tracker.hold(self.show.looks_at());
             self.release()?;
             self.hear_the_recorder();
             if self.show.settle(&self.known, now)? == Flow::End || end.is_some_and(|end| end <= now)

@@ -18,6 +18,7 @@ use crate::run::load::survey::Survey;
 use crate::run::record::in_words;
 use crate::run::save::{Scene, save};
 use crate::run::terminal::{FRAME, Left, Stage};
+use crate::timeline::ConnId;
 use crate::view::tui::terminal::restore;
 use crate::view::tui::{App, Input};
 
@@ -162,6 +163,10 @@ impl Show for ScreenShow {
 
     fn is_waited_for(&self) -> bool {
         self.is_waited_for && self.is_stale
+    }
+
+    fn looks_at(&self) -> Option<ConnId> {
+        self.app.looks_at()
     }
 
     fn recording(&mut self, news: &News) {

@@ -7,12 +7,26 @@
 use crate::timeline::{ConnId, EndRef, Tracker};
 
 impl Tracker {
+    /// Keeps this connection for somebody who looks at it, however many newer ones are settled; the one
+    /// that was held before goes with the others.
+    pub const fn hold(&mut self, id: Option<ConnId>) {
+        self.held = id;
+    }
+
     /// Forgets the oldest settled connections beyond what is to be kept.
     pub(super) fn retire_settled(&mut self) {
         while self.settled.len() > self.retention {
             let Some(id) = self.settled.pop_front() else {
                 return;
             };
+            if self.held == Some(id) {
+                // Its turn comes again.
+                self.settled.push_back(id);
+                if self.settled.len() == 1 {
+                    return;
+                }
+                continue;
+            }
             self.forget(id);
             self.totals.dropped += 1;
         }

@@ -65,7 +65,7 @@ use ratatui::crossterm::event::{KeyEvent, MouseEvent};
 use crate::diagnosis::Known;
 use crate::model::filter::Filter;
 use crate::model::{Observation, TcpState, Timestamp};
-use crate::timeline::{Connection, Side};
+use crate::timeline::{ConnId, Connection, Side};
 use crate::view::palette::{Background, ColorMode};
 use choice::Choice;
 use draw::View;
@@ -222,6 +222,11 @@ impl App {
     /// Chooses whichever connection was seen last, until the user chooses another.
     pub const fn follow_newest(&mut self) {
         self.choice.follow_newest();
+    }
+
+    /// The connection that was chosen for itself: who looks at it wants to go on doing so.
+    pub const fn looks_at(&self) -> Option<ConnId> {
+        self.choice.conn()
     }
 
     /// Names the network namespace that is looked into.

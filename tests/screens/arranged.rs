@@ -125,7 +125,11 @@ fn what_is_typed_chooses_at_once_and_what_is_wrong_is_said_in_place() {
     story.type_keys("d unread > 10", 18_000);
     enter(&mut story, 18_000);
     assert_eq!(numbers(&mut story, 18_000), [2]);
-    line_with(&mut story, "1 match: state close-wait and unread > 10", 18_000);
+    line_with(
+        &mut story,
+        "1 match: state close-wait and unread > 10",
+        18_000,
+    );
     story.press(KeyCode::Esc, 18_000);
     assert_eq!(numbers(&mut story, 18_000).len(), 7);
     story.type_keys("/port 1", 18_000);

@@ -8,6 +8,7 @@ use crate::model::{Observation, Timestamp};
 use crate::record::recorder::News;
 use crate::run::lines::READER_CHECK;
 use crate::run::{Outcome, complain, record};
+use crate::timeline::ConnId;
 use crate::view::tui::Input;
 
 /// What is shown of a run.
@@ -49,6 +50,11 @@ pub(in crate::run) trait Show {
     /// Whether somebody waits for the next picture.
     fn is_waited_for(&self) -> bool {
         false
+    }
+
+    /// The connection that somebody looks at, which is not to be forgotten.
+    fn looks_at(&self) -> Option<ConnId> {
+        None
     }
 
     /// How long nothing needs to be done: without a screen, until it is time to see whether anybody
