@@ -121,15 +121,16 @@ impl Tracker {
                 passed(second, TcpState::SynRecv),
                 passed(first, TcpState::SynRecv),
             ),
-            (
-                (tuple.local.port(), tuple.local) > (tuple.remote.port(), tuple.remote),
-                tuple.local.port() < tuple.remote.port(),
-            ),
         ];
-        let first_opened = evidence
+        let seen = evidence
             .into_iter()
             .find(|(for_first, for_second)| for_first != for_second)
-            .is_none_or(|(for_first, _)| for_first);
+            .map(|(for_first, _)| for_first);
+        let higher = (tuple.local.port(), tuple.local) > (tuple.remote.port(), tuple.remote);
+        let first_opened = seen.unwrap_or(higher || tuple.local.port() == tuple.remote.port());
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.sides_guessed = seen.is_none();
+        }
         if !first_opened {
             self.swap_sides(id);
         }

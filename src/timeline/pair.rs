@@ -88,6 +88,8 @@ pub struct Connection {
     pub(super) reset_counted: bool,
     /// An end is a subflow of a multipath connection.
     pub(super) multipath: bool,
+    /// Nothing that was seen tells which end opened it.
+    pub(super) sides_guessed: bool,
     /// It has been shown, its sides are fixed.
     pub(super) shown: bool,
     /// What is to be shown of it once what happened before it is known.
@@ -110,6 +112,7 @@ impl Connection {
             time_wait_unreliable: false,
             reset_counted: false,
             multipath: false,
+            sides_guessed: false,
             shown: false,
             held: Vec::new(),
         }
@@ -188,6 +191,12 @@ impl Connection {
     /// Whether the host counted a reset while the ends vanished.
     pub const fn reset_counted(&self) -> bool {
         self.reset_counted
+    }
+
+    /// Whether nothing that was seen tells which end opened it: neither its beginning nor a listener. A
+    /// is then the end with the higher port.
+    pub const fn sides_are_guessed(&self) -> bool {
+        self.sides_guessed
     }
 
     /// Whether it is part of a multipath connection (MPTCP), whose teardown goes by other rules:

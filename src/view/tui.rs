@@ -294,10 +294,10 @@ const fn mode(playback: Option<&Playback>) -> Mode {
     }
 }
 
-const fn pace(playback: Option<&Playback>) -> Pace {
-    match playback {
-        Some(_) => Pace::Replay,
-        None => Pace::Live,
+const fn pace(playback: Option<&Playback>, follow: &Follow) -> Pace {
+    match (playback, follow) {
+        (None, Follow::Live) => Pace::Flowing,
+        _ => Pace::Still,
     }
 }
 

@@ -60,7 +60,8 @@ impl App {
         let of = Of {
             asked: Asked::of(&self.filter, picture, self.follow.at(now)),
             moved: picture.moved(),
-            pace: pace(self.playback.as_ref()),
+            pace: pace(self.playback.as_ref(), &self.follow),
+            is_recorded: self.playback.is_some(),
         };
         self.rows.refresh(of, self.choice.conn());
     }

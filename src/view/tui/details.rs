@@ -55,7 +55,11 @@ pub(super) fn title(connection: &Connection, width: u16) -> Line<'static> {
     } else {
         ""
     };
-    let name = format!(" connection {}{multipath}", connection.id());
+    let guessed = match connection.sides_are_guessed() {
+        true => " (which is A is a guess)",
+        false => "",
+    };
+    let name = format!(" connection {}{multipath}{guessed}", connection.id());
     let room = usize::from(width).saturating_sub(name.len() + 8);
     let [a, b] = Side::BOTH.map(|side| connection.endpoint(side).to_string());
     let (a, b) = shorten_both(&a, &b, room);

@@ -122,7 +122,8 @@ fn paint(buffer: &mut Buffer, area: Rect, app: &mut App, known: &Known, now: Tim
     let of = Of {
         asked,
         moved: picture.moved(),
-        pace: pace(app.playback.as_ref()),
+        pace: pace(app.playback.as_ref(), &app.follow),
+        is_recorded: app.playback.is_some(),
     };
     app.rows.refresh(of, app.choice.conn());
     let chosen = Chosen {

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use crate::diagnosis::Severity;
 use crate::model::Timestamp;
-use crate::model::filter::{Filter, Selection};
+use crate::model::filter::Selection;
 use crate::timeline::ConnId;
 use crate::view::Asked;
 use crate::view::tui::query::Query;
@@ -57,15 +57,18 @@ pub(super) struct Of<'a> {
     /// How much had been taken in by then.
     pub(super) moved: u64,
     pub(super) pace: Pace,
+    /// All of it was recorded, whatever is asked for now.
+    pub(super) is_recorded: bool,
 }
 
 /// Whether time passes by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pace {
     /// It does, and there is another picture soon.
-    Live,
-    /// It is moved, to and fro, and this may be the last picture for long: it has to be true.
-    Replay,
+    Flowing,
+    /// It stands still, or is moved to and fro, and this may be the last picture for long: it has to be
+    /// true.
+    Still,
 }
 
 type Fast = foldhash::fast::RandomState;
@@ -198,7 +201,7 @@ impl Rows {
             (self.made, self.is_asked, self.making) = (None, false, None);
             return;
         }
-        let has_to_be_true = of.pace == Pace::Replay && self.has_moved(of);
+        let has_to_be_true = of.pace == Pace::Still && self.has_moved(of);
         if self.is_asked || self.made.is_none() || has_to_be_true {
             self.making = None;
             self.make(of, kept);
@@ -338,11 +341,6 @@ impl Rows {
 /// already.
 fn is_choosy(of: Of<'_>) -> bool {
     let filter = of.asked.filter;
-    match of.pace {
-        Pace::Replay => *filter != Filter::default(),
-        Pace::Live => {
-            let asks = filter.expr.is_some() || !filter.hosts.is_empty();
-            asks || filter.selection != Selection::default()
-        }
-    }
+    let asks = filter.expr.is_some() || !filter.hosts.is_empty();
+    asks || filter.selection != Selection::default() || (of.is_recorded && !filter.ports.is_any())
 }
