@@ -31,7 +31,7 @@ use crate::source::{SourceError, clock};
 use crate::timeline::Tracker;
 use crate::view::tui::Input;
 use crate::view::tui::terminal::end_on_panic;
-use beside::Beside;
+use beside::{Beside, shows_cmdlines};
 pub(super) use show::{Flow, Show, Shown};
 use threads::{open_quick, spawn_quick, spawn_source};
 
@@ -178,13 +178,6 @@ fn run_logged(
         experimenter.start(to_main)?;
     }
     main.until_the_end(&messages, config.duration)
-}
-
-/// Whether anybody is to see command lines: the screen, or who wants them recorded. Lines are to be
-/// printed again from the recording beside them, so they hold none that it does not.
-fn shows_cmdlines(config: &Live, shown: Shown) -> bool {
-    let has_screen = shown == Shown::Wanted && config.format == Format::Tui;
-    has_screen || config.record.as_ref().is_none_or(|plan| plan.cmdlines)
 }
 
 /// What the main thread owns.

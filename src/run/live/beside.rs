@@ -9,8 +9,9 @@ use std::thread;
 
 use anyhow::Context;
 
+use crate::cli::{Format, Live};
 use crate::model::{Ask, Observation, Scope};
-use crate::run::live::Message;
+use crate::run::live::{Message, Shown};
 use crate::run::merge::Stream;
 use crate::source::{bpf, holders, info};
 
@@ -99,4 +100,11 @@ impl Beside {
         let wanting = self.helpers.iter().filter(|h| (h.wants)(&Ask::Keyframe));
         wanting.map(|helper| helper.asks.clone()).collect()
     }
+}
+
+/// Whether anybody is to see command lines: the screen, or who wants them recorded. Lines are to be
+/// printed again from the recording beside them, so they hold none that it does not.
+pub(super) fn shows_cmdlines(config: &Live, shown: Shown) -> bool {
+    let has_screen = shown == Shown::Wanted && config.format == Format::Tui;
+    has_screen || config.record.as_ref().is_none_or(|plan| plan.cmdlines)
 }
