@@ -161,7 +161,7 @@ struct Sign {
     short: &'static str,
 }
 
-const SIGNS: [Sign; 6] = [
+const SIGNS: [Sign; 7] = [
     Sign {
         is_on: Row::is_unseen,
         long: "Dashed, in ( ): from a state that no look has shown.",
@@ -171,6 +171,11 @@ const SIGNS: [Sign; 6] = [
         is_on: |row| row.is_order_unknown,
         long: "?: it may have been before the row above.",
         short: "?: order not known.",
+    },
+    Sign {
+        is_on: Row::is_ack_unknown,
+        long: "ACK?: with this FIN or alone before it, not known.",
+        short: "ACK?: perhaps alone before it.",
     },
     Sign {
         is_on: |row| !row.steps.is_empty(),
@@ -189,7 +194,7 @@ const SIGNS: [Sign; 6] = [
         short: "",
     },
     Sign {
-        is_on: |row| row.time.contains('\u{2264}'),
+        is_on: Row::is_between,
         long: "\u{2264}: between two looks.",
         short: "",
     },
