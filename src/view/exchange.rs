@@ -443,7 +443,8 @@ impl<'a> Exchange<'a> {
 /// Of what is of one moment, what causes the other comes first.
 const fn rank_of(state: TcpState, before: Option<TcpState>) -> u8 {
     match (state, before) {
-        (TcpState::SynSent, _) => 0,
+        // Who was found with its FIN sent did so earlier.
+        (TcpState::SynSent, _) | (TcpState::FinWait1 | TcpState::FinWait2, None) => 0,
         (TcpState::SynRecv, _) => 2,
         (TcpState::Established, Some(TcpState::SynSent)) => 4,
         (TcpState::Established, _) => 6,

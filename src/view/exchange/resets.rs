@@ -73,3 +73,43 @@ pub(super) fn resets(
         _ => None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::event::{ResetReason, What};
+    use crate::timeline::ConnId;
+    use crate::view::fixture::{at, told, tracker};
+
+    const SENT: What = What::ResetSent(ResetReason::AbortOnClose);
+
+    #[test]
+    fn the_first_sent_is_the_first_received() {
+        let mut tracker = tracker();
+        // Nobody told that the first that B got was sent; the rest is nearer to another one.
+        for (side, what, micros) in [
+            (Side::B, What::ResetReceived, 1000),
+            (Side::A, SENT, 50_000),
+            (Side::A, SENT, 50_040),
+            (Side::B, What::ResetReceived, 50_045),
+            (Side::B, What::ResetReceived, 50_090),
+            (Side::B, What::ResetReceived, 50_200),
+            (Side::A, SENT, 50_230),
+        ] {
+            tracker.ingest(&told(&tracker, side, what, micros));
+        }
+        let all = delivered(tracker.get(ConnId(1)).unwrap(), Side::A);
+        let reset = |sent, received| Delivered {
+            sent: at(sent),
+            received: at(received),
+        };
+        let expected = [
+            reset(50_000, 50_045),
+            reset(50_040, 50_090),
+            reset(50_230, 50_200),
+        ];
+        assert_eq!(all, expected);
+        let late: Vec<Option<Duration>> = all.iter().map(Delivered::told_late).collect();
+        assert_eq!(late, [None, None, Some(Duration::from_micros(30))]);
+    }
+}
