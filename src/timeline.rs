@@ -48,6 +48,7 @@ pub use change::{Came, Change, Found, SeenBeside, Transition};
 pub use counters::{Carried, Told};
 use holders::Held;
 pub use holders::{Holding, Owners, SETS};
+pub use hosts::Coverage;
 use hosts::Hosts;
 pub use pair::{ConnId, Connection, Side};
 pub use track::{Certainty, Entry, LEVELS, Level, Span, Track, When};

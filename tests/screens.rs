@@ -17,6 +17,8 @@ mod ladder;
 mod lanes;
 #[path = "screens/looks.rs"]
 mod looks;
+#[path = "screens/present.rs"]
+mod present;
 #[path = "common/replayed.rs"]
 mod replayed;
 #[path = "screens/sessions.rs"]

@@ -62,6 +62,17 @@ impl Host {
     }
 }
 
+/// How much of what happened to an end events have told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Coverage {
+    /// All of its life so far.
+    Whole,
+    /// All from then on: before, it was not known yet, no events ran, or some were lost.
+    Since(Timestamp),
+    /// They do not run.
+    Off,
+}
+
 /// All hosts, by number.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Hosts {
@@ -198,6 +209,18 @@ impl Tracker {
     pub fn proven(&self, track: &Track) -> Timestamp {
         let by = |source| self.last_seen(track, source);
         by(SourceName::SockDiag).max(by(SourceName::Proc))
+    }
+
+    /// How much events have told of an end.
+    pub fn coverage(&self, track: &Track) -> Coverage {
+        let Some(since) = self.hosts.get(track.id().scope.host).events_since else {
+            return Coverage::Off;
+        };
+        match (track.not_born_before(), track.spans().first()) {
+            (Some(born), _) if born >= since => Coverage::Whole,
+            (_, Some(first)) => Coverage::Since(since.max(first.from.not_after())),
+            (_, None) => Coverage::Since(since),
+        }
     }
 
     /// Whether events run on the socket's host.

@@ -8,6 +8,7 @@
 mod entry;
 mod flow;
 mod levels;
+mod shown;
 
 use crate::model::tcp::StateSet;
 use crate::model::{
@@ -132,6 +133,8 @@ pub struct Track {
     /// The state in which looks have last shown it: while that is the present one, a look without
     /// news of it is a sight of it.
     pub(super) looked: Option<TcpState>,
+    /// The state in which the newest row showed it, of a look or of a lookup.
+    shown: Option<TcpState>,
     /// When the destroy multicast said that the full socket was freed.
     pub(super) freed: Option<Timestamp>,
     /// A reset was told of, and it is not clear yet whether it came or went.
@@ -205,6 +208,7 @@ impl Track {
             is_held: sample.descriptor() == Some(Descriptor::Held),
             turned: None,
             looked: None,
+            shown: (span.source != SourceName::Bpf).then_some(sample.state),
             freed: None,
             reset_heard: None,
             eof_was_unread: is_eof_unread(&sample),
@@ -245,7 +249,7 @@ impl Track {
             .chain([(to, Certainty::Sampled)]);
         self.seen_states = self.seen_states.with(to);
         if to == TcpState::Close {
-            self.levels.end(bounds.0);
+            self.levels.settle(bounds.0);
         }
         for (state, certainty) in states {
             let why = of_look(self.state(), state, from, sample);
@@ -274,7 +278,7 @@ impl Track {
             self.seen_states = self.seen_states.with(to);
         }
         if matches!(to, TcpState::TimeWait | TcpState::Close) {
-            self.levels.end(at);
+            self.levels.settle(at);
         }
         self.spans.push(Span {
             state: to,
@@ -369,6 +373,7 @@ impl Track {
         let cookie = sample.id.cookie.or(self.last.id.cookie);
         self.note_flow(&sample, seen);
         self.last = sample;
+        self.shown = Some(sample.state);
         self.last.id.cookie = cookie;
         self.date_by_count(seen);
         self.eof_was_unread |= is_eof_unread(&sample);
@@ -455,17 +460,6 @@ impl Track {
     pub fn why_gone(&self) -> Option<Why> {
         let last = self.spans.last()?;
         (self.is_gone() && last.state == TcpState::Close).then_some(last.why)
-    }
-
-    /// Whether the end-of-file was seen unread behind no data, in CLOSE_WAIT: once the queue is empty,
-    /// it was read.
-    pub const fn end_of_file_was_unread(&self) -> bool {
-        self.eof_was_unread
-    }
-
-    /// What the newest look or event showed beside the state.
-    pub const fn beside(&self) -> &SeenBeside {
-        &self.beside
     }
 
     /// What the first look that showed `state` showed beside it.

@@ -297,10 +297,9 @@ impl End<'_> {
 
     /// What waits in a queue. An end that is over has none.
     fn waiting(&self, queue: Queue, compare: Compare, than: u64) -> Truth {
-        let beside = self.track.beside();
         let bytes = match queue {
-            Queue::Unread => beside.unread,
-            Queue::Unacked => beside.unacked,
+            Queue::Unread => self.track.unread(),
+            Queue::Unacked => self.track.unacked(),
         };
         // Requests and mini-sockets have none either.
         let is_small =

@@ -27,10 +27,9 @@ pub(super) const fn held(state: TcpState, descriptor: Descriptor) -> Option<&'st
 
 /// `5 bytes unread`, `1 byte not acknowledged`, as they were last seen.
 pub(super) fn queued(track: &Track) -> impl Iterator<Item = String> {
-    let last = track.last();
     let counts = [
-        (last.unread(), "unread"),
-        (last.unacked(), "not acknowledged"),
+        (track.unread(), "unread"),
+        (track.unacked(), "not acknowledged"),
     ];
     counts.into_iter().filter_map(|(count, what)| match count? {
         0 => None,

@@ -15,6 +15,11 @@ use crate::timeline::Track;
 
 /// How many levels an end keeps beside the newest.
 pub const LEVELS: usize = 128;
+/// How many of them stay when the end is over: 1.3 kB of a busy one, so that 20,000 settled
+/// connections with two busy ends take 51 MB and not 205.
+const SETTLED: usize = 32;
+/// So many of these are the last ones as they were, for it is the end that is asked about.
+const LAST: usize = SETTLED / 2;
 
 /// So much was queued, from one moment to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,6 +127,14 @@ impl Levels {
         }
     }
 
+    /// The end is over: fewer levels tell its story.
+    pub(super) fn settle(&mut self, since: Timestamp) {
+        self.end(since);
+        if let Some(earlier) = &mut self.earlier {
+            earlier.settle();
+        }
+    }
+
     fn keep(&mut self, level: Level) {
         let earlier = self.earlier.get_or_insert_with(|| {
             Box::new(Earlier {
@@ -155,20 +168,44 @@ impl Level {
 }
 
 impl Earlier {
-    /// Halves the history. Where a gap lies between two, nothing was queued that could be told of
-    /// both; of a history of nothing but gaps the oldest goes.
+    /// Makes room for one more.
     fn thin(&mut self) {
+        self.halve();
+        self.drop_beyond(LEVELS - 1);
+    }
+
+    /// Two neighbours become one. Where a gap lies between them, nothing was queued that could be
+    /// told of both.
+    fn halve(&mut self) {
         let mut thinned: Vec<Level> = Vec::with_capacity(LEVELS);
         let mut all = self.levels.iter().copied().peekable();
         while let Some(level) = all.next() {
             let next = all.next_if(|next| !next.after_gap);
             thinned.push(next.map_or(level, |next| level.merge(next)));
         }
-        if thinned.len() == LEVELS {
-            thinned.remove(0);
-            self.dropped += 1;
-        }
         self.levels = thinned;
+    }
+
+    /// Of a history of nothing but gaps the oldest go.
+    fn drop_beyond(&mut self, most: usize) {
+        let beyond = self.levels.len().saturating_sub(most);
+        self.levels.drain(..beyond);
+        self.dropped += beyond as u64;
+    }
+
+    /// Keeps [`SETTLED`], the last ones untouched, and gives the memory of the others back.
+    fn settle(&mut self) {
+        if self.levels.len() > SETTLED {
+            let last = self.levels.split_off(self.levels.len() - LAST);
+            let mut before = usize::MAX;
+            while self.levels.len() > SETTLED - LAST && self.levels.len() < before {
+                before = self.levels.len();
+                self.halve();
+            }
+            self.drop_beyond(SETTLED - LAST);
+            self.levels.extend(last);
+        }
+        self.levels.shrink_to_fit();
     }
 }
 
@@ -183,6 +220,7 @@ impl Track {
         match Queued::of(sample) {
             Some(queued) if self.state() != TcpState::Close => self.levels.see(queued, since, at),
             Some(_) => {}
+            None if self.is_over() => self.levels.settle(since),
             None => self.levels.end(since),
         }
     }
@@ -219,7 +257,7 @@ mod tests {
     use super::*;
     use crate::model::event::File;
     use crate::model::{Endpoint, FourTuple, Queues, Scope, Shutdown, SockId, SourceName};
-    use crate::timeline::When;
+    use crate::timeline::{Certainty, When};
 
     const fn at(ms: u64) -> Timestamp {
         Timestamp::from_nanos(ms * 1_000_000)
@@ -337,6 +375,64 @@ mod tests {
         assert_eq!(dropped, 1000 - (LEVELS as u64 + 1));
     }
 
+    #[test]
+    fn what_is_over_keeps_its_peak_and_its_end_and_gives_memory_back() {
+        let peak = |n: u64| if n == 77 { 1_000_000 } else { n as u32 % 7 };
+        let mut levels = seen((0..120).map(|n| (n * 10, peak(n))));
+        let before = all(&levels);
+        levels.settle(at(1300));
+        let kept = all(&levels);
+        assert!((LAST..=SETTLED + 1).contains(&kept.len()), "{kept:?}");
+        assert!(kept.iter().any(|level| level.unread == 1_000_000));
+        let told: u32 = kept.iter().map(|level| level.merged).sum();
+        assert_eq!(told, 120);
+        assert_eq!(kept.last().unwrap().to, Some(at(1300)));
+        let last = |all: &[Level]| all[all.len() - 1 - LAST..all.len() - 1].to_vec();
+        assert_eq!(last(&kept), last(&before));
+        let room = levels.earlier.as_ref().unwrap().levels.capacity();
+        assert!(room <= SETTLED, "{room}");
+        // Nothing more happens to it.
+        levels.settle(at(2000));
+        assert_eq!(all(&levels), kept);
+    }
+
+    #[test]
+    fn an_end_that_is_over_has_few_levels_however_it_was_told() {
+        let busy = || {
+            let sample = stream(TcpState::Established, 0);
+            let (from, source) = (When::Before(at(0)), SourceName::SockDiag);
+            let mut track = Track::found(sample, from, at(0), source);
+            for n in 0..500 {
+                let sample = stream(TcpState::Established, n % 7);
+                track.see_queues(&sample, at(n.into()), at(u64::from(n) + 1));
+            }
+            assert!(track.levels().count() > SETTLED + 1);
+            track
+        };
+        let why = crate::timeline::Why::default();
+        let mut by_event = busy();
+        by_event.enter(TcpState::Close, at(600), Certainty::Exact, why, None);
+        let mut by_look = busy();
+        let bounds = (at(600), at(610));
+        by_look.advance([], TcpState::Close, bounds, SourceName::SockDiag, None);
+        let mut in_time_wait = busy();
+        let waits = Sample {
+            queues: Queues::Absent,
+            ..stream(TcpState::TimeWait, 0)
+        };
+        in_time_wait.advance(
+            [],
+            TcpState::TimeWait,
+            bounds,
+            SourceName::SockDiag,
+            Some(&waits),
+        );
+        in_time_wait.see_queues(&waits, at(600), at(610));
+        for track in [by_event, by_look, in_time_wait] {
+            assert!(track.levels().count() <= SETTLED + 1, "{:?}", track.state());
+        }
+    }
+
     fn moment(receive: u32, send: u32) -> Moment {
         Moment {
             shutdown: Shutdown::from_kernel(0),
@@ -374,18 +470,17 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_look_at_a_mini_socket_shows_no_level() {
+    fn stream(state: TcpState, receive: u32) -> Sample {
         let end = |port| Endpoint::new(std::net::Ipv4Addr::LOCALHOST.into(), port);
         let (local, remote) = (end(40_001), end(80));
-        let with = |queues| Sample {
+        Sample {
             id: SockId {
                 scope: Scope::default(),
                 cookie: None,
                 tuple: FourTuple { local, remote },
             },
-            state: TcpState::CloseWait,
-            queues,
+            state,
+            queues: Queues::Stream { receive, send: 0 },
             timer: None,
             retransmits: 0,
             inode: None,
@@ -393,12 +488,20 @@ mod tests {
             shutdown: None,
             cgroup: None,
             multipath: false,
+        }
+    }
+
+    #[test]
+    fn a_look_at_a_mini_socket_shows_no_level() {
+        let with = |queues| Sample {
+            queues,
+            ..stream(TcpState::CloseWait, 0)
         };
-        let stream = |receive, send| with(Queues::Stream { receive, send });
-        let found = stream(1, 0);
+        let queued = |receive, send| with(Queues::Stream { receive, send });
+        let found = queued(1, 0);
         let mut track = Track::found(found, When::Before(at(0)), at(0), SourceName::SockDiag);
         track.see_queues(&found, at(0), at(0));
-        track.see_queues(&stream(10, 4), at(10), at(20));
+        track.see_queues(&queued(10, 4), at(10), at(20));
         track.see_queues(&with(Queues::Absent), at(30), at(40));
         let all: Vec<_> = track
             .levels()

@@ -35,7 +35,7 @@ fn end(connection: &Connection, side: Side, at: Timestamp) -> String {
             text.push_str(&format!(" for {}", duration::age(age)));
         }
     }
-    if let Some(unread) = track.last().unread().filter(|&bytes| bytes > 0) {
+    if let Some(unread) = track.unread().filter(|&bytes| bytes > 0) {
         text.push_str(&format!(", {unread} B unread"));
     }
     if let Some(owners) = owners::few_words(track.owners()) {

@@ -15,18 +15,18 @@ use crate::view::plain::plain;
 use crate::view::standing::{held, queued};
 use crate::view::tui::fit::{cut, wrap, wrap_after, wrap_behind};
 use crate::view::tui::sign::of_severity;
+use crate::view::tui::whole::draw_bar;
 use crate::view::tui::{View, findings, letter, not_visible, shorten_both, shown_state};
 use crate::view::{MULTIPATH, duration, owners, verdict};
-use history::{history, newest};
+use history::{history, shown};
 
 /// Draws the pane.
 pub(super) fn draw(buffer: &mut Buffer, area: Rect, view: &View<'_>, connection: &Connection) {
     if area.height == 0 {
         return;
     }
-    let bar = Rect::new(area.x, area.y, area.width, 1);
-    buffer.set_style(bar, view.theme.bar());
-    title(connection, area.width).render(bar, buffer);
+    let title = title(connection, area.width);
+    draw_bar(buffer, area, view, title, String::new());
     let room = usize::from(area.height - 1);
     let mut lines = standing(connection, view, area.width, room);
     lines.truncate(room);
@@ -36,7 +36,7 @@ pub(super) fn draw(buffer: &mut Buffer, area: Rect, view: &View<'_>, connection:
     lines.extend(found(connection, view, area.width, free.max(1)));
     lines.truncate(room);
     let left = room - lines.len();
-    lines.extend(newest(history, connection, view, area.width, left));
+    lines.extend(shown(&history, connection, view, area.width, left));
     for (y, line) in (area.y + 1..area.bottom()).zip(lines) {
         line.render(Rect::new(area.x, y, area.width, 1), buffer);
     }
@@ -201,18 +201,18 @@ fn facts(track: &Track, state: TcpState, at: Timestamp, with_holders: bool) -> S
     if state == TcpState::Close {
         return String::new();
     }
-    let last = track.last();
     let mut facts = String::new();
     let held = descriptor_words(track, state, with_holders);
     for fact in held.into_iter().chain(queued(track)) {
         facts.push_str(", ");
         facts.push_str(&fact);
     }
-    if let Some(timer) = last.timer {
+    let look = track.look_in(state);
+    if let Some((look, timer)) = look.and_then(|look| Some((look, look.timer?))) {
         let left = duration::brief(timer.deadline.since(at));
         facts.push_str(&match state {
             TcpState::TimeWait => format!(", ends in {left}"),
-            TcpState::FinWait2 if last.is_mini_socket() => format!(", given up in {left}"),
+            TcpState::FinWait2 if look.is_mini_socket() => format!(", given up in {left}"),
             _ => format!(", {} timer {left}", timer.kind.name()),
         });
     }
@@ -373,9 +373,17 @@ fn what_lines(
 
 /// The end and the code, and what that means.
 fn what(finding: &Finding, connection: &Connection) -> (String, String) {
+    let head = format!(
+        "{} {}",
+        sign_and_end(finding, connection),
+        finding.code.token()
+    );
+    (head, format!(": {}", plain(&finding.what)))
+}
+
+/// `!B`: how bad it is, and which end it is about.
+pub(super) fn sign_and_end(finding: &Finding, connection: &Connection) -> String {
     let is_about = |side: &Side| finding.subject.is_about(connection.id(), *side);
     let side = Side::BOTH.into_iter().find(is_about).map_or(' ', letter);
-    let sign = of_severity(finding.severity);
-    let head = format!("{sign}{side} {}", finding.code.token());
-    (head, format!(": {}", plain(&finding.what)))
+    format!("{}{side}", of_severity(finding.severity))
 }

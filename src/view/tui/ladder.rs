@@ -27,7 +27,7 @@ use crate::view::exchange::{Exchange, Note};
 use crate::view::owners;
 use crate::view::tui::fit::{cut, shorten, wrap};
 use crate::view::tui::scroll::Scroll;
-use crate::view::tui::whole::place;
+use crate::view::tui::whole::{draw_bar, place};
 use crate::view::tui::{View, not_visible};
 use columns::Columns;
 use row::Row;
@@ -46,10 +46,6 @@ pub(super) fn draw(
     }
     let columns = Columns::of(area.width);
     let rows = rows(&exchange(connection, view), connection, view, &columns);
-    let bar = Rect::new(area.x, area.y, area.width, 1);
-    buffer.set_style(bar, view.theme.bar());
-    title(connection, &rows, view, area.width).render(bar, buffer);
-
     let mut head = ends(connection, view, &columns);
     let mut foot = foot(&rows, area, view);
     // What happened before what that means.
@@ -63,7 +59,8 @@ pub(super) fn draw(
         None => scroll.window(rows.len(), height),
     };
     let place = place(window.start, window.end, rows.len());
-    Line::raw(place).right_aligned().render(bar, buffer);
+    let title = title(connection, &rows, view, area.width);
+    draw_bar(buffer, area, view, title, place);
     let shown = rows[window].iter().map(|row| row.line(view, &columns));
     let mut lines: Vec<Line<'_>> = head.into_iter().chain(shown).collect();
     lines.resize(room.saturating_sub(foot.len()), Line::default());

@@ -375,7 +375,7 @@ fn note_of(track: &Track, state: TcpState) -> String {
 
 /// `unread 14k`
 fn unread(track: &Track) -> Option<String> {
-    let bytes = track.last().unread().filter(|&bytes| bytes > 0)?;
+    let bytes = track.unread().filter(|&bytes| bytes > 0)?;
     Some(format!("unread {}", short_count(bytes)))
 }
 

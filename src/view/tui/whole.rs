@@ -21,11 +21,10 @@ use crate::timeline::{Connection, Side, Track};
 use crate::view::finding::sentence;
 use crate::view::plain::plain;
 use crate::view::tui::details::history::{Entry, history};
-use crate::view::tui::details::{flow, title};
+use crate::view::tui::details::{flow, sign_and_end, title};
 use crate::view::tui::findings::{self, reasons};
 use crate::view::tui::fit::wrap;
 use crate::view::tui::scroll::Scroll;
-use crate::view::tui::sign::of_severity;
 use crate::view::tui::{View, letter};
 
 /// Draws the pane.
@@ -46,15 +45,12 @@ pub(super) fn draw(
         .collect();
     let total = heights.iter().sum();
     let window = scroll.window_from_begin(total, usize::from(area.height - 1));
-    let bar = Rect::new(area.x, area.y, area.width, 1);
-    buffer.set_style(bar, view.theme.bar());
     let mut place = place(window.start, window.end, total);
     if area.width >= ROOMY && !place.is_empty() {
         place.push_str(": PgUp PgDn ");
     }
     let room = area.width.saturating_sub(width_of(&place));
-    title(connection, room).render(bar, buffer);
-    Line::raw(place).right_aligned().render(bar, buffer);
+    draw_bar(buffer, area, view, title(connection, room), place);
     let mut top = 0;
     for (part, height) in parts.into_iter().zip(heights) {
         let bottom = top + height;
@@ -70,6 +66,20 @@ pub(super) fn draw(
         }
         top = bottom;
     }
+}
+
+/// The line above a text: what it is about, and at the right which of its lines are in sight.
+pub(super) fn draw_bar(
+    buffer: &mut Buffer,
+    area: Rect,
+    view: &View<'_>,
+    title: Line<'_>,
+    place: String,
+) {
+    let bar = Rect::new(area.x, area.y, area.width, 1);
+    buffer.set_style(bar, view.theme.bar());
+    title.render(bar, buffer);
+    Line::raw(place).right_aligned().render(bar, buffer);
 }
 
 /// From here on there is room for the keys beside the place.
@@ -200,15 +210,13 @@ fn finding_lines(
     view: &View<'_>,
     width: u16,
 ) -> Vec<Line<'static>> {
-    let is_about = |side: &Side| finding.subject.is_about(connection.id(), *side);
-    let side = Side::BOTH.into_iter().find(is_about).map_or(' ', letter);
     let (head, rest) = match finding.over {
         None => (view.theme.severity(finding.severity), Style::new()),
         Some(_) => (view.theme.quiet(), view.theme.quiet()),
     };
-    let sign = of_severity(finding.severity);
     let title = findings::title(finding, view);
-    let mut lines = vec![Line::styled(format!("{sign}{side}{title}"), head)];
+    let title = format!("{}{title}", sign_and_end(finding, connection));
+    let mut lines = vec![Line::styled(title, head)];
     let room = usize::from(width.saturating_sub(1));
     let said = sentence(finding, view.at);
     let said = wrap(&plain(&said), room.saturating_sub(1).max(1));

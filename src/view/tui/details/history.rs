@@ -1,8 +1,7 @@
 //! The history of the chosen connection: steps, marks and notes of the lab, in the order of time.
 //!
 //! Steps are dated by the moment the new state was seen; how much earlier it may have begun stands
-//! beside, with the cause. When there is not room for all, the newest are shown and the others
-//! counted, but for the step that began the end of a closed connection. The trap: a connection whose
+//! beside, with the cause. The trap: a connection whose
 //! peer is gone sends the same segment again for minutes, and must not push everything else out of
 //! sight; what follows one another is one line.
 
@@ -10,6 +9,8 @@ use std::time::Duration;
 
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
+
+mod room;
 
 use crate::diagnosis::{Finding, Severity};
 use crate::model::{TcpState, Timestamp};
@@ -25,6 +26,7 @@ use crate::view::tui::heard::LabNote;
 use crate::view::tui::sign::of_severity;
 use crate::view::tui::{View, letter, pad, shown_state};
 use crate::view::wall;
+pub(super) use room::shown;
 
 /// A line of the history, not yet put into words: only what is in sight is.
 pub(in crate::view::tui) enum Entry<'a> {
@@ -75,6 +77,14 @@ impl Entry<'_> {
         );
         let state = track.spans()[*index].state;
         is_open && matches!(state, TcpState::FinWait1 | TcpState::Close)
+    }
+
+    /// Whether it is how `side` came into the state that it is in.
+    fn enters_present(&self, side: Side, view: &View<'_>) -> bool {
+        let Self::Step(of, track, index) = self else {
+            return false;
+        };
+        *of == side && track.span_at(view.at) == Some(*index)
     }
 
     fn lines(&self, view: &View<'_>, width: u16) -> Vec<Line<'static>> {
@@ -423,64 +433,6 @@ fn certainty_style(certainty: Certainty, view: &View<'_>) -> Style {
         Certainty::Inferred => view.theme.quiet(),
         Certainty::Exact | Certainty::Sampled => Style::new(),
     }
-}
-
-/// What fits of the history into `room` lines: the newest, and above them how many are left out.
-/// Of a closed connection, why it began to close stays in sight, on top of these.
-pub(super) fn newest(
-    mut all: Vec<Entry<'_>>,
-    connection: &Connection,
-    view: &View<'_>,
-    width: u16,
-    room: usize,
-) -> Vec<Line<'static>> {
-    let (lines, hidden) = fitting(&all, view, width, room);
-    let first_close = all.iter().take(hidden).position(Entry::starts_closing);
-    let Some(index) = first_close.filter(|_| connection.closed().is_some()) else {
-        return lines;
-    };
-    let mut top = all[index].lines(view, width);
-    // The count and the newest line have to fit below.
-    if top.len() + 2 > room {
-        return lines;
-    }
-    all.remove(index);
-    top.extend(fitting(&all, view, width, room - top.len()).0);
-    top
-}
-
-/// The newest in `room` lines, and how many are left out; when there are any, the first line
-/// counts them.
-fn fitting(
-    all: &[Entry<'_>],
-    view: &View<'_>,
-    width: u16,
-    room: usize,
-) -> (Vec<Line<'static>>, usize) {
-    let mut blocks: Vec<Vec<Line<'static>>> = Vec::new();
-    let mut taken = 0;
-    for entry in all.iter().rev() {
-        let mut block = entry.lines(view, width);
-        let is_last = blocks.len() + 1 == all.len();
-        // One line is kept for the count, unless nothing is left to count.
-        let free = room.saturating_sub(usize::from(!is_last && room > 1));
-        if blocks.is_empty() {
-            // The beginning of the newest is better than nothing.
-            block.truncate(free);
-        }
-        taken += block.len();
-        if taken > free || block.is_empty() {
-            break;
-        }
-        blocks.push(block);
-    }
-    let hidden = all.len() - blocks.len();
-    let count = (hidden > 0 && room > 1).then(|| Line::raw(format!(" ({hidden} earlier)")));
-    let lines = count
-        .into_iter()
-        .chain(blocks.into_iter().rev().flatten())
-        .collect();
-    (lines, hidden)
 }
 
 #[cfg(test)]

@@ -154,10 +154,8 @@ impl Sort {
             Column::State(side) => Some((0, of(side)?.state() as u64)),
             Column::Age(side) => Some((0, age(of(side)?, at)?)),
             Column::Unread => {
-                let unread = connection.visible();
-                let most = unread
-                    .filter_map(|(_, track)| track.last().unread())
-                    .max()?;
+                let ends = connection.visible();
+                let most = ends.filter_map(|(_, track)| track.unread()).max()?;
                 Some((0, most.into()))
             }
             Column::Owner(side) => owner(of(side)?),

@@ -5,8 +5,8 @@
 
 use ratatui::text::{Line, Span};
 
-use crate::model::{Descriptor, Queues, SourceName, SourceState, TcpState};
-use crate::timeline::{Certainty, Connection, MarkKind, Owners, Side, Track, When};
+use crate::model::{Descriptor, Queues, Sample, SourceName, SourceState, TcpState, Timestamp};
+use crate::timeline::{Certainty, Connection, Coverage, Mark, MarkKind, Owners, Side, Track, When};
 use crate::view::cause::{self, Step, certainty};
 use crate::view::tui::fit::wrap;
 use crate::view::tui::whole::{UNKNOWN, Value, row};
@@ -302,11 +302,15 @@ impl<'a> End<'a> {
         if self.state == TcpState::Close {
             return unknown();
         }
-        let timer = match (self.track.last().timer, self.state) {
-            (Some(timer), _) => timer,
-            // It has one, and no look has shown it.
-            (None, TcpState::TimeWait) => return unknown(),
-            (None, _) => return "none runs".to_owned(),
+        let Some(look) = self.look() else {
+            return self.no_look();
+        };
+        let Some(timer) = look.timer else {
+            return match self.state {
+                // It has one, and the look does not show it.
+                TcpState::TimeWait => unknown(),
+                _ => "none runs".to_owned(),
+            };
         };
         let left = timer.deadline.since(self.view.at);
         match left.is_zero() {
@@ -315,23 +319,60 @@ impl<'a> End<'a> {
         }
     }
 
+    /// The newest look, unless the state is another one since.
+    fn look(&self) -> Option<&Sample> {
+        self.track.look_in(self.state)
+    }
+
+    /// Why there is none.
+    fn no_look(&self) -> String {
+        let why = match self.track.was_looked_at() {
+            true => "looked at before this state",
+            false => "no look has shown it",
+        };
+        format!("{UNKNOWN} ({why})")
+    }
+
     /// How often something was sent again: as a look counts what is not answered, and as events do.
     fn resent(&self) -> String {
-        let unanswered = self.track.last().retransmits;
-        let marks = self.track.marks().iter();
-        let count = marks
-            .filter(|mark| mark.kind == MarkKind::Retransmit)
-            .count();
-        let in_all = match (count, self.track.marks_dropped(), self.has_events()) {
-            (0, 0, false) => format!("{UNKNOWN} (events are off)"),
-            (count, 0, _) => count.to_string(),
-            (count, ..) => format!("at least {count}"),
-        };
-        match self.state {
+        let seen = self.seen_resent();
+        if self.state == TcpState::Close {
             // The last look may have been long before.
-            TcpState::Close => format!("in all {in_all}"),
-            _ => format!("{unanswered} unanswered, in all {in_all}"),
+            return seen;
         }
+        let unanswered = self.look().map(|look| look.retransmits.to_string());
+        let unanswered = unanswered.unwrap_or_else(unknown);
+        format!("{unanswered} unanswered, {seen}")
+    }
+
+    /// `in all 2`, or as much of it as events have told.
+    fn seen_resent(&self) -> String {
+        let marks = self.track.marks().iter();
+        let resent = || {
+            let is_resent = |mark: &&Mark| mark.kind == MarkKind::Retransmit;
+            marks.clone().filter(is_resent)
+        };
+        let count = resent().count();
+        let are_all_since = |since| resent().all(|mark| mark.at >= since);
+        let is_cut = self.track.marks_dropped() > 0;
+        match self.view.picture.coverage(self.track) {
+            Coverage::Whole if !is_cut => format!("in all {count}"),
+            Coverage::Since(since) if !is_cut && are_all_since(since) && !self.left_by(since) => {
+                let time = self.view.heard.time(since);
+                format!("{count} seen since {}", time.trim())
+            }
+            Coverage::Off if count == 0 => format!("in all {UNKNOWN} (events are off)"),
+            Coverage::Since(_) if count == 0 => format!("in all {UNKNOWN} (events were lost)"),
+            Coverage::Whole | Coverage::Since(_) | Coverage::Off => {
+                format!("in all at least {count}")
+            }
+        }
+    }
+
+    /// Whether it was gone by `since`.
+    fn left_by(&self, since: Timestamp) -> bool {
+        let span = &self.track.spans()[self.index];
+        self.state == TcpState::Close && span.from.not_after() <= since
     }
 
     fn has_events(&self) -> bool {
@@ -341,18 +382,23 @@ impl<'a> End<'a> {
 
     /// Data alone: what a FIN or SYN counts is taken off.
     fn queues(&self) -> String {
-        let beside = self.track.beside();
-        let (false, Some(unread), Some(unacked)) =
-            (self.is_mini_socket(), beside.unread, beside.unacked)
-        else {
-            return format!("{UNKNOWN} (a mini-socket has none)");
-        };
         // What is shown of a socket that is gone was so in its last moment.
-        let last = match self.state {
-            TcpState::Close => "last: ",
-            _ => "",
+        let (beside, last) = match self.state {
+            TcpState::Close => (Some(self.track.beside()), "last: "),
+            _ => (self.track.beside_now(), ""),
         };
-        format!("{last}{unread} unread, {unacked} not acknowledged")
+        let Some(beside) = beside.filter(|_| !self.is_mini_socket()) else {
+            return match self.is_mini_socket() {
+                true => format!("{UNKNOWN} (a mini-socket has none)"),
+                false => self.no_look(),
+            };
+        };
+        match (beside.unread, beside.unacked) {
+            (Some(unread), Some(unacked)) => {
+                format!("{last}{unread} unread, {unacked} not acknowledged")
+            }
+            _ => format!("{UNKNOWN} (a mini-socket has none)"),
+        }
     }
 
     fn is_mini_socket(&self) -> bool {
@@ -361,11 +407,14 @@ impl<'a> End<'a> {
 
     /// In sequence numbers, a FIN or SYN being one; of what has no queues it shows two zeros.
     fn as_shown(&self) -> String {
-        match (self.state, self.track.last().queues) {
+        match (self.state, self.look().map(|look| look.queues)) {
             (TcpState::Close, _) => format!("{UNKNOWN} (in no table)"),
-            (TcpState::TimeWait, _) | (_, Queues::Absent) => "Recv-Q 0, Send-Q 0".to_owned(),
-            (_, Queues::Stream { receive, send }) => format!("Recv-Q {receive}, Send-Q {send}"),
-            (_, Queues::Accept { waiting, .. }) => format!("Recv-Q {waiting}"),
+            (TcpState::TimeWait, _) | (_, Some(Queues::Absent)) => "Recv-Q 0, Send-Q 0".to_owned(),
+            (_, Some(Queues::Stream { receive, send })) => {
+                format!("Recv-Q {receive}, Send-Q {send}")
+            }
+            (_, Some(Queues::Accept { waiting, .. })) => format!("Recv-Q {waiting}"),
+            (_, None) => self.no_look(),
         }
     }
 
