@@ -111,6 +111,9 @@ fn paint(buffer: &mut Buffer, area: Rect, app: &mut App, known: &Known, now: Tim
         pace: pace(app.playback.as_ref()),
     };
     app.rows.refresh(of, app.choice.conn());
+    if app.screen == Screen::Findings {
+        app.found.refresh(of, app.rows.query());
+    }
     let chosen = Chosen {
         asked,
         query: app.rows.query(),

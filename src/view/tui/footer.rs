@@ -22,6 +22,13 @@ const ENTER: Hint = Hint {
     does: "back",
 };
 
+/// Findings by process, peer and code.
+const GROUP: Hint = Hint {
+    rank: 2,
+    key: "v",
+    does: "group",
+};
+
 /// The axis stands still: back to where it follows.
 const NOW: Hint = Hint {
     rank: 0,
@@ -49,6 +56,7 @@ pub(super) fn draw(
         let named = match (binding.action, screen) {
             (Action::Show(Shown::Findings), Screen::Findings) => hint.map(|it| it.saying("list")),
             (Action::Enter, Screen::Findings) => Some(ENTER.saying("go to it")),
+            (Action::Group, Screen::Findings) => Some(GROUP),
             (Action::Enter, Screen::Whole | Screen::Ladder) => Some(ENTER),
             (Action::Pause, _) if is_playing => binding.hint.map(|it| it.saying("pause")),
             (Action::Follow, _) if !view.viewport.follows() => Some(NOW),

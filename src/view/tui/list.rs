@@ -16,7 +16,7 @@ use crate::view::plain::plain;
 use crate::view::tui::lane::short;
 use crate::view::tui::rows::group::Key;
 use crate::view::tui::rows::sort::{Column, Sort};
-use crate::view::tui::rows::{Row, Rows};
+use crate::view::tui::rows::{Group, Row, Rows};
 use crate::view::tui::sign::of_severity;
 use crate::view::tui::{View, cut, not_visible, pad, shorten_both, shown_state};
 use crate::view::{duration, owners};
@@ -170,9 +170,9 @@ const FALLS: char = '\u{25be}';
 /// The smallest is first.
 const RISES: char = '\u{25b4}';
 /// The connections of the group are shown below.
-const OPEN: char = '\u{25be}';
+pub(super) const OPEN: char = '\u{25be}';
 /// They are not.
-const SHUT: char = '\u{25b8}';
+pub(super) const SHUT: char = '\u{25b8}';
 
 /// `>  ! ▶ A FIN_WAIT2, B CLOSE_WAIT: 123 connections`
 fn group_line(key: &Key, view: &View<'_>, is_focus: bool, width: u16) -> Line<'static> {
@@ -193,10 +193,18 @@ fn group_line(key: &Key, view: &View<'_>, is_focus: bool, width: u16) -> Line<'s
         Span::styled(format!("{mark}     "), style),
         severity_sign(group.worst, view),
         Span::styled(
-            format!(" {turn} {}: {count}", cut(&key.words(), room)),
+            format!(
+                " {turn} {}: {count}",
+                cut(&words_of(key, group, view), room)
+            ),
             style,
         ),
     ])
+}
+
+fn words_of(key: &Key, group: &Group, view: &View<'_>) -> String {
+    let first = group.members.first();
+    key.words(first.and_then(|&id| view.picture.get(id)))
 }
 
 /// What is said of a group in the place of details.
@@ -210,7 +218,7 @@ pub(super) fn draw_group(buffer: &mut Buffer, area: Rect, view: &View<'_>, key: 
     let bar = Rect::new(area.x, area.y, area.width, 1);
     buffer.set_style(bar, view.theme.bar());
     let count = counted(group.members.len(), "connection");
-    Line::from(format!(" {}: {count}", key.words())).render(bar, buffer);
+    Line::from(format!(" {}: {count}", words_of(key, group, view))).render(bar, buffer);
     let does = if view.rows.is_open(key) {
         "hides"
     } else {

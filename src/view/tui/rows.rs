@@ -10,6 +10,7 @@ pub(super) mod group;
 pub(super) mod sort;
 mod worst;
 
+use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
@@ -270,7 +271,8 @@ impl Rows {
         there.chain(new).collect()
     }
 
-    /// Into groups, which keep their places too; at first the largest stands first.
+    /// Into groups, which keep their places too; at first the largest stands first, of findings the
+    /// worst.
     fn gather(&mut self, all: &[&Connection], worst: &Worst<'_>) {
         let Some(by) = self.group else {
             self.groups.clear();
@@ -303,8 +305,11 @@ impl Rows {
         }
         self.groups.retain(|group| !group.members.is_empty());
         if self.is_asked || self.made.is_none() {
-            self.groups
-                .sort_by_key(|group| (std::cmp::Reverse(group.members.len()), group.key));
+            self.groups.sort_by_key(|group| {
+                // Who groups by what was found asks for the worst.
+                let worst = group.worst.filter(|_| by == GroupBy::Finding);
+                (Reverse((worst, group.members.len())), group.key)
+            });
         }
     }
 

@@ -4,9 +4,10 @@
 use std::net::IpAddr;
 
 use crate::diagnosis::finding::Code;
-use crate::model::TcpState;
 use crate::model::event::Comm;
-use crate::timeline::{Connection, Side};
+use crate::model::filter::script_name;
+use crate::model::{ProcessId, TcpState};
+use crate::timeline::{Connection, Owners, Side};
 use crate::view::plain::plain;
 use crate::view::tui::rows::worst::Worst;
 use crate::view::tui::shown_state;
@@ -48,16 +49,61 @@ pub(in crate::view::tui) enum Key {
     /// A client by its address, a server by its address and port.
     Peer(IpAddr, Option<u16>),
     /// Who holds A and B, or did last.
-    Process([Option<([u8; 16], u32)>; 2]),
+    Process([Whose; 2]),
     State([Option<TcpState>; 2]),
     Finding(Option<Code>),
+}
+
+/// Who holds an end, or why nobody is named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(in crate::view::tui) enum Whose {
+    Process([u8; 16], ProcessId),
+    Nobody,
+    Hidden,
+    NotLooked,
+    /// No source shows the end itself.
+    NotSeen,
+}
+
+impl Whose {
+    fn of(connection: &Connection, side: Side) -> Self {
+        let Some(track) = connection.end(side) else {
+            return Self::NotSeen;
+        };
+        let owners = track.owners();
+        match (owners.holders().first(), owners) {
+            (Some(first), _) => Self::Process(first.program.comm.0, first.program.id),
+            (None, Owners::Nobody) => Self::Nobody,
+            (None, Owners::Hidden) => Self::Hidden,
+            (None, Owners::NotLooked | Owners::Now(_) | Owners::Before(_)) => Self::NotLooked,
+        }
+    }
+
+    /// `python3[812] app.py`: the script from `connection`, which is of these processes.
+    fn words(self, connection: Option<&Connection>, side: Side) -> String {
+        match self {
+            Self::Process(comm, id) => {
+                let track = connection.and_then(|connection| connection.end(side));
+                let first = track.and_then(|track| track.owners().holders().first());
+                // It can be another's since the group was made.
+                let first = first.filter(|first| first.program.id == id);
+                let script = first.and_then(|first| script_name(&first.program));
+                let script = script.map_or_else(String::new, |name| format!(" {}", plain(name)));
+                format!("{}[{}]{script}", plain(&Comm(comm).text()), id.pid)
+            }
+            Self::Nobody => "nobody".to_owned(),
+            Self::Hidden => "holder not visible".to_owned(),
+            Self::NotLooked => "holder not known".to_owned(),
+            Self::NotSeen => "not seen".to_owned(),
+        }
+    }
 }
 
 impl Key {
     pub(super) fn of(by: GroupBy, connection: &Connection, worst: &Worst<'_>) -> Self {
         match by {
             GroupBy::Peer => peer(connection),
-            GroupBy::Process => Self::Process(Side::BOTH.map(|side| holder(connection, side))),
+            GroupBy::Process => Self::Process(Side::BOTH.map(|side| Whose::of(connection, side))),
             GroupBy::State => Self::State(Side::BOTH.map(|side| {
                 let track = connection.end(side)?;
                 Some(track.state())
@@ -69,19 +115,16 @@ impl Key {
         }
     }
 
-    /// In words, harmless.
-    pub(in crate::view::tui) fn words(&self) -> String {
+    /// In words, harmless. `first` is a connection of the group.
+    pub(in crate::view::tui) fn words(&self, first: Option<&Connection>) -> String {
         match self {
             Self::Peer(addr, None) => format!("peer {addr}"),
             Self::Peer(IpAddr::V6(addr), Some(port)) => format!("peer [{addr}]:{port}"),
             Self::Peer(addr, Some(port)) => format!("peer {addr}:{port}"),
             Self::Process(holders) => {
-                let [a, b] = holders.map(|holder| {
-                    holder.map_or_else(
-                        || "?".to_owned(),
-                        |(comm, pid)| format!("{}[{pid}]", plain(&Comm(comm).text())),
-                    )
-                });
+                let [a, b] = holders;
+                let a = a.words(first, Side::A);
+                let b = b.words(first, Side::B);
                 format!("A {a}, B {b}")
             }
             Self::State(states) => {
@@ -102,10 +145,4 @@ fn peer(connection: &Connection) -> Key {
         (None, Some(_)) => Key::Peer(of(Side::A).addr(), None),
         _ => Key::Peer(of(Side::B).addr(), Some(of(Side::B).port())),
     }
-}
-
-fn holder(connection: &Connection, side: Side) -> Option<([u8; 16], u32)> {
-    let owners = connection.end(side)?.owners();
-    let program = &owners.holders().first()?.program;
-    Some((program.comm.0, program.id.pid))
 }
