@@ -147,7 +147,8 @@ fn paint(buffer: &mut Buffer, area: Rect, app: &mut App, known: &Known, now: Tim
         None => {
             let said = app.said.as_deref();
             app.places.foot = foot;
-            app.places.hints = footer::draw(buffer, foot, &view, app.screen, said);
+            let on = (app.screen, app.found.enter_does());
+            app.places.hints = footer::draw(buffer, foot, &view, on, said);
         }
     }
     if app.is_helping {

@@ -47,6 +47,8 @@ impl Choice {
     /// Makes the rows again if that is due.
     pub(super) fn refresh(&mut self, of: Of<'_>, query: Option<&Query>) {
         self.order.refresh(of, query, self.chosen);
+        // There is a choice from then on.
+        self.row();
     }
 
     /// Other rows, or their order made again: says what was done, `None` where that is nothing.
@@ -124,6 +126,14 @@ impl Choice {
     pub(super) const fn put(&mut self, row: Row) {
         self.chosen = Some(row);
         self.is_own = true;
+    }
+
+    /// What Enter does with the chosen row.
+    pub(super) const fn enter_does(&self) -> &'static str {
+        match self.chosen {
+            Some(Row::Group(_)) => "open",
+            Some(Row::Finding(_)) | None => "go to it",
+        }
     }
 
     /// Whether this one is chosen.

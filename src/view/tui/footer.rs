@@ -36,12 +36,13 @@ const NOW: Hint = Hint {
     does: "now",
 };
 
-/// Draws the keys that are of use here; says where each is, and what it asks for.
+/// Draws the keys that are of use here; says where each is, and what it asks for. `enter` is what
+/// Enter does with a row of the findings.
 pub(super) fn draw(
     buffer: &mut Buffer,
     area: Rect,
     view: &View<'_>,
-    screen: Screen,
+    (screen, enter): (Screen, &'static str),
     said: Option<&str>,
 ) -> Vec<(Range<u16>, Action)> {
     if let Some(said) = said {
@@ -55,7 +56,7 @@ pub(super) fn draw(
         let hint = binding.hint;
         let named = match (binding.action, screen) {
             (Action::Show(Shown::Findings), Screen::Findings) => hint.map(|it| it.saying("list")),
-            (Action::Enter, Screen::Findings) => Some(ENTER.saying("go to it")),
+            (Action::Enter, Screen::Findings) => Some(ENTER.saying(enter)),
             (Action::Group, Screen::Findings) => Some(GROUP),
             (Action::Enter, Screen::Whole | Screen::Ladder) => Some(ENTER),
             (Action::Pause, _) if is_playing => binding.hint.map(|it| it.saying("pause")),
