@@ -28,6 +28,7 @@ use crate::diagnosis::verdict::judge;
 use crate::timeline::Connection;
 
 pub use asked::Asked;
+use asked::OfMany;
 
 /// How a connection ended; `None` of a multipath one (MPTCP), to which the rules don't apply.
 fn verdict(connection: &Connection) -> Option<Verdict> {

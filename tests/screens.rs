@@ -11,6 +11,8 @@ mod arranged;
 mod build;
 #[path = "screens/found.rs"]
 mod found;
+#[path = "screens/groups.rs"]
+mod groups;
 #[path = "screens/ladder.rs"]
 mod ladder;
 #[path = "screens/lanes.rs"]

@@ -152,6 +152,12 @@ fn others(few: &World, many: &World, troubled: &World, rounds: usize) -> String 
             of(SCREEN, "4", troubled),
         ),
         contender(
+            "each a finding, in their pane, grouped",
+            against,
+            troubled,
+            of(SCREEN, "4v", troubled),
+        ),
+        contender(
             "each a finding, sorted by them",
             against,
             troubled,

@@ -96,11 +96,33 @@ impl Group<'_> {
     pub fn count(&self) -> usize {
         self.findings.len()
     }
+
+    /// What its findings have in common.
+    pub fn key(&self) -> Key {
+        Key {
+            code: self.code,
+            owned: self.owned,
+            processes: processes(&self.parties),
+            peer: self.peer,
+            scope: self.scope,
+        }
+    }
 }
 
-/// What makes findings one group.
-#[derive(Clone, PartialEq, Eq, Hash)]
-struct Key {
+impl Key {
+    /// What was found.
+    pub const fn code(&self) -> Code {
+        self.code
+    }
+}
+
+fn processes(parties: &[Party]) -> Vec<ProcessId> {
+    parties.iter().map(|party| party.program.id).collect()
+}
+
+/// What makes findings one group: by it a group is known again, whatever comes to it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Key {
     code: Code,
     owned: Owned,
     processes: Vec<ProcessId>,
@@ -214,7 +236,7 @@ impl<'a> Sorter<'a, '_> {
         let key = Key {
             code: finding.code,
             owned: whose.owned,
-            processes: whose.parties.iter().map(|party| party.program.id).collect(),
+            processes: processes(&whose.parties),
             peer,
             scope,
         };
@@ -227,7 +249,7 @@ impl<'a> Sorter<'a, '_> {
                 peer,
                 scope,
                 callers: BTreeSet::new(),
-                state: finding.standing.as_ref().map(|standing| standing.state),
+                state: lasting(finding).map(|standing| standing.state),
                 ages: None,
                 unread: None,
                 findings: Vec::new(),
@@ -257,6 +279,12 @@ impl<'a> Sorter<'a, '_> {
         };
         Whose { owned, parties }
     }
+}
+
+/// How the end stands that it is about; a fact was so once, and grows no older.
+fn lasting(finding: &Finding) -> Option<&Standing> {
+    let standing = finding.standing.as_ref();
+    standing.filter(|_| !finding.code.is_fact())
 }
 
 fn peer_of(finding: &Finding) -> (Peer, Scope) {
@@ -290,15 +318,15 @@ impl<'a> Group<'a> {
                 known.fds.extend(party.fds);
             }
         }
-        if let Some(standing) = &finding.standing {
+        if let (Some(standing), Peer::At(_)) = (&finding.standing, self.peer) {
+            self.callers.insert(standing.remote.addr());
+        }
+        if let Some(standing) = lasting(finding) {
             self.add_end(standing, now);
         }
     }
 
     fn add_end(&mut self, standing: &Standing, now: Timestamp) {
-        if let Peer::At(_) = self.peer {
-            self.callers.insert(standing.remote.addr());
-        }
         if self.state != Some(standing.state) {
             self.state = None;
         }

@@ -16,7 +16,7 @@ use crate::model::{Endpoint, FourTuple, TcpState};
 
 pub use expr::Expr;
 use expr::{Term, Which};
-pub use process::{NamePart, ProcessName, ProcessSet, parse_pid};
+pub use process::{NamePart, ProcessName, ProcessSet, parse_pid, script_name};
 
 /// A text that is not what the filter allows; the message names the text and what is allowed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -4,13 +4,16 @@
 //! The trap: who holds a socket can be hidden, and then neither "it is wanted" nor "it is not" is
 //! true. Whoever counts on a whole answer asks [`Asked::is_undecided`] too.
 
+use std::cell::OnceCell;
+use std::collections::HashSet;
+
 use crate::diagnosis::finding::Code;
 use crate::diagnosis::until::Choose;
 use crate::diagnosis::{Diagnosis, Finding, Known, Severity, Subject};
 use crate::model::filter::expr::Truth;
 use crate::model::filter::{EndFacts, Family, Filter, Selection};
 use crate::model::tcp::StateSet;
-use crate::model::{Descriptor, FourTuple, TcpState, Timestamp};
+use crate::model::{Descriptor, Endpoint, FourTuple, TcpState, Timestamp};
 use crate::timeline::{Connection, Listener, Owners, Side, Track, Tracker};
 use crate::view::facts;
 
@@ -100,6 +103,14 @@ impl<'a> Asked<'a> {
     /// when either end of its connection is selected: what chooses one end hides no trouble of the
     /// other.
     pub fn wants_finding(self, finding: &Finding) -> bool {
+        self.wants_finding_where(finding, |remote| {
+            let mut all = self.tracker.connections();
+            all.any(|connection| ends(connection).contains(&remote) && self.wants(connection))
+        })
+    }
+
+    /// The same, where `is_end` says whether a connection that is wanted has its end there.
+    fn wants_finding_where(self, finding: &Finding, is_end: impl Fn(Endpoint) -> bool) -> bool {
         let Self {
             filter, tracker, ..
         } = self;
@@ -122,12 +133,7 @@ impl<'a> Asked<'a> {
                 });
                 let chooses = filter.selection != Selection::default();
                 is_there && !chooses && truth == Truth::Yes
-                    || (is_there || filter.expr.is_some())
-                        && filter.chooses()
-                        && tracker.connections().any(|connection| {
-                            let is_of = Side::BOTH.map(|side| connection.endpoint(side) == *remote);
-                            is_of.contains(&true) && self.wants(connection)
-                        })
+                    || (is_there || filter.expr.is_some()) && filter.chooses() && is_end(*remote)
             }
         }
     }
@@ -255,6 +261,40 @@ impl<'a> Asked<'a> {
             && connection.visible().any(|(_, track)| is_so(track))
             && self.truth_where(connection, is_so) == Truth::Unknown
     }
+}
+
+/// Asks which of many findings are wanted. The trap: a finding of a destination is, where one of all
+/// connections is; that is asked of them once, and not for each destination.
+pub(in crate::view) struct OfMany<'a> {
+    asked: Asked<'a>,
+    ends: OnceCell<HashSet<Endpoint, foldhash::fast::RandomState>>,
+}
+
+impl<'a> OfMany<'a> {
+    pub(in crate::view) fn new(asked: Asked<'a>) -> Self {
+        Self {
+            asked,
+            ends: OnceCell::new(),
+        }
+    }
+
+    /// As [`Asked::wants_finding`].
+    pub(in crate::view) fn wants_finding(&self, finding: &Finding) -> bool {
+        let is_end = |remote: Endpoint| self.ends().contains(&remote);
+        self.asked.wants_finding_where(finding, is_end)
+    }
+
+    fn ends(&self) -> &HashSet<Endpoint, foldhash::fast::RandomState> {
+        self.ends.get_or_init(|| {
+            let all = self.asked.tracker.connections();
+            let wanted = all.filter(|connection| self.asked.wants(connection));
+            wanted.flat_map(ends).collect()
+        })
+    }
+}
+
+fn ends(connection: &Connection) -> [Endpoint; 2] {
+    Side::BOTH.map(|side| connection.endpoint(side))
 }
 
 impl Choose for Asked<'_> {

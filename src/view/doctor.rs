@@ -27,7 +27,7 @@ use crate::view::plain::{plain, quoted};
 use crate::view::waiting::Unsure;
 pub use elsewhere::Elsewhere;
 pub use words::sentence;
-pub(in crate::view) use words::{peer, process};
+pub(in crate::view) use words::{peer, process, sentence_with_script};
 
 /// So many connections of a group are listed without being asked for.
 const LISTED: usize = 5;
@@ -282,8 +282,12 @@ impl<'a> Report<'a> {
         if let Some(first) = group.findings.first() {
             line(text, &format!("  do: {}", plain(&first.advice)));
         }
-        evidence(text, group);
-        holders(text, group);
+        if let Some(seen) = evidence(group) {
+            line(text, &format!("  seen: {seen}"));
+        }
+        for holder in holders(group) {
+            line(text, &format!("  {holder}"));
+        }
         self.connections(text, group, color);
     }
 
@@ -344,7 +348,7 @@ fn line(text: &mut String, line: &str) {
 }
 
 /// The different things that the findings rest on, as far as they fit.
-fn evidence(text: &mut String, group: &Group<'_>) {
+pub(in crate::view) fn evidence(group: &Group<'_>) -> Option<String> {
     let mut different: Vec<&str> = Vec::new();
     let mut left_out = false;
     for said in group.findings.iter().flat_map(|finding| &finding.evidence) {
@@ -357,22 +361,19 @@ fn evidence(text: &mut String, group: &Group<'_>) {
         }
         different.push(said);
     }
-    if !different.is_empty() {
-        let more = if left_out { "; and others" } else { "" };
-        let said = different.join("; ");
-        line(text, &format!("  seen: {}{more}", plain(&said)));
-    }
+    let more = if left_out { "; and others" } else { "" };
+    let said = different.join("; ");
+    (!different.is_empty()).then(|| format!("{}{more}", plain(&said)))
 }
 
-/// Who holds them, with users and command lines.
-fn holders(text: &mut String, group: &Group<'_>) {
+/// Who holds them, with users and command lines, a line each.
+pub(in crate::view) fn holders(group: &Group<'_>) -> Vec<String> {
     let shown = match group.parties.len() {
         count if count > HOLDERS => HOLDERS - 1,
         count => count,
     };
-    for party in &group.parties[..shown] {
-        line(text, &format!("  {}", words::holder(group, party)));
-    }
+    let named = group.parties[..shown].iter();
+    let mut lines: Vec<String> = named.map(|party| words::holder(group, party)).collect();
     if let [first, ..] = &group.parties[shown..] {
         let rest = &group.parties[shown..];
         let more = rest.len();
@@ -382,8 +383,9 @@ fn holders(text: &mut String, group: &Group<'_>) {
             false => String::new(),
         };
         let named = words::processes(rest);
-        line(text, &format!("  and by {more} more: {named}{fds}"));
+        lines.push(format!("and by {more} more: {named}{fds}"));
     }
+    lines
 }
 
 fn colored(severity: Severity, color: ColorMode) -> String {

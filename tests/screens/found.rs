@@ -14,7 +14,7 @@ use crate::build::{Story, endpoint, holder, in_state, let_go, listener, mini, un
 use crate::{SERVER, at, loopback, marked, waiting_server};
 
 /// All ends of a server have one port, and each has its own file.
-fn with_inode(sample: Sample, client: u16) -> Sample {
+pub fn with_inode(sample: Sample, client: u16) -> Sample {
     Sample {
         inode: Some(200_000 + u32::from(client)),
         ..sample
@@ -22,7 +22,7 @@ fn with_inode(sample: Sample, client: u16) -> Sample {
 }
 
 /// A connection that is opened at `ms`, held by these, and closed by A a second later.
-fn leaked(story: &mut Story, client: u16, ms: u64, holders: [&[Holder]; 2]) -> [Sample; 2] {
+pub fn leaked(story: &mut Story, client: u16, ms: u64, holders: [&[Holder]; 2]) -> [Sample; 2] {
     let [a, b] = loopback(client, TcpState::Established);
     let b = with_inode(b, client);
     story.look(ms, &[a, b], &[]);
@@ -43,7 +43,7 @@ fn leaked(story: &mut Story, client: u16, ms: u64, holders: [&[Holder]; 2]) -> [
     [a, b]
 }
 
-fn begin() -> Story {
+pub fn begin() -> Story {
     let mut story = Story::on_port("50008").running();
     story.look(1000, &[waiting_server()], &[]);
     story.held(1001, waiting_server(), &[holder("python3", (812, 1), &[3])]);
@@ -52,7 +52,7 @@ fn begin() -> Story {
 
 /// Leaked by a server; shared by its forty children; never accepted; one whose holder is hidden; one
 /// that was closed at last.
-fn story() -> Story {
+pub fn story() -> Story {
     let mut story = begin();
     let (curl, python) = (
         [holder("curl", (900, 1), &[5])],

@@ -129,6 +129,13 @@ fn kept(comm: &Comm) -> &[u8] {
     &comm.0[..length.unwrap_or(comm.0.len())]
 }
 
+/// The name of the script that a process runs, where that is an interpreter. Not safe to print as it
+/// is.
+pub fn script_name(program: &Program) -> Option<&str> {
+    let path = script_of(program.cmdline.as_deref()?)?;
+    Some(file_of(path)).filter(|name| !name.is_empty())
+}
+
 /// The script that an interpreter was given.
 fn script_of(cmdline: &str) -> Option<&str> {
     let mut words = cmdline.split(' ').filter(|word| !word.is_empty());

@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::diagnosis::finding::{Code, Owned, Subject};
 use crate::diagnosis::group::{Ages, Group, Party, Peer, Unread};
 use crate::diagnosis::words::counted;
+use crate::model::filter::script_name;
 use crate::view::duration;
 use crate::view::owners::ELSEWHERE;
 use crate::view::plain::plain;
@@ -20,7 +21,24 @@ const CMDLINE: usize = 120;
 
 /// The group in one sentence, without its full stop.
 pub fn sentence(group: &Group<'_>) -> String {
-    let who = process(group).map_or_else(String::new, |who| format!("{who}: "));
+    said_of(group, process(group))
+}
+
+/// The same, with the script behind an interpreter: `python3[812] app.py: 57 connections ...`.
+pub(in crate::view) fn sentence_with_script(group: &Group<'_>) -> String {
+    let script = match group.parties.as_slice() {
+        [party] => script_name(&party.program),
+        _ => None,
+    };
+    let who = process(group).map(|who| match script {
+        Some(script) => format!("{who} {}", plain(script)),
+        None => who,
+    });
+    said_of(group, who)
+}
+
+fn said_of(group: &Group<'_>, who: Option<String>) -> String {
+    let who = who.map_or_else(String::new, |who| format!("{who}: "));
     let subject = group.findings.first().map(|finding| finding.subject);
     let what = match (group.count(), subject) {
         (1, Some(Subject::Listener(id))) => {

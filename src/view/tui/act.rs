@@ -64,6 +64,9 @@ impl App {
             is_recorded: self.playback.is_some(),
         };
         self.rows.refresh(of, self.choice.conn());
+        if self.screen == Screen::Findings {
+            self.found.refresh(of, self.rows.query());
+        }
     }
 
     pub(super) fn act(&mut self, action: Action, known: &Known, now: Timestamp) -> Reaction {
@@ -174,7 +177,9 @@ impl App {
     fn enter(&mut self, known: &Known, now: Timestamp) {
         match (self.screen, self.focus(known, now)) {
             (Screen::Findings, _) => {
-                if let Some(conn) = self.target(known, now) {
+                if !self.found.toggle_chosen()
+                    && let Some(conn) = self.target(known, now)
+                {
                     self.choice.put(Row::Conn(conn));
                     self.screen = Screen::Main;
                 }
@@ -343,14 +348,12 @@ impl App {
     fn copy(&mut self, known: &Known, now: Timestamp) -> Reaction {
         let target = self.target(known, now);
         let (picture, at) = (self.follow.picture(known), self.follow.at(now));
-        let found = match self.screen {
-            Screen::Findings => self.found.chosen(&picture.diagnosis),
-            Screen::Main | Screen::Whole | Screen::Ladder => None,
-        };
         let connection = || target.and_then(|id| picture.tracker.get(id));
-        let text = match found {
-            Some(finding) => Some(copied::finding(finding, at)),
-            None => connection().map(|connection| copied::connection(connection, at)),
+        let text = match self.screen {
+            Screen::Findings => self.found.copied(Asked::of(&self.filter, picture, at)),
+            Screen::Main | Screen::Whole | Screen::Ladder => {
+                connection().map(|connection| copied::connection(connection, at))
+            }
         };
         text.map_or(Reaction::Nothing, Reaction::Copy)
     }

@@ -5,7 +5,7 @@
 
 mod by_number;
 
-use crate::diagnosis::{Diagnosis, Finding, Severity};
+use crate::diagnosis::{Diagnosis, Severity};
 use crate::timeline::{ConnId, Connection, Side};
 use crate::view::Asked;
 use crate::view::tui::query::Query;
@@ -16,16 +16,11 @@ use by_number::Window;
 #[derive(Clone, Copy)]
 pub(super) struct Chosen<'a> {
     pub(super) asked: Asked<'a>,
-    /// What was typed to choose among them; rows know it by themselves, findings don't.
+    /// What was typed to choose among them; rows know it by themselves.
     pub(super) query: Option<&'a Query>,
 }
 
 impl<'a> Chosen<'a> {
-    pub(super) fn wants_finding(self, finding: &Finding) -> bool {
-        let is_typed = |query: &Query| query.wants_finding(finding, self.asked);
-        self.asked.wants_finding(finding) && self.query.is_none_or(is_typed)
-    }
-
     fn wants(self) -> impl Fn(&&'a Connection) -> bool {
         move |connection| self.asked.wants(connection)
     }

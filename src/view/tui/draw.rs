@@ -19,7 +19,7 @@ use crate::view::tui::choice::{Choice, Chosen, Pane, goes_on, worst_of};
 use crate::view::tui::keys::Mode;
 use crate::view::tui::playback::{Playback, Standing};
 use crate::view::tui::prompt::Prompt;
-use crate::view::tui::rows::{Of, Row, Rows};
+use crate::view::tui::rows::{Of, Pace, Row, Rows};
 use crate::view::tui::theme::Theme;
 use crate::view::tui::viewport::Viewport;
 use crate::view::tui::{
@@ -52,6 +52,14 @@ impl View<'_> {
         match self.playback {
             Some(playback) => !matches!(playback.standing, Standing::Playing),
             None => !self.is_live,
+        }
+    }
+
+    /// Whether time passes by itself.
+    pub(super) const fn pace(&self) -> Pace {
+        match (self.playback, self.is_live) {
+            (None, true) => Pace::Flowing,
+            _ => Pace::Still,
         }
     }
 
@@ -126,6 +134,9 @@ fn paint(buffer: &mut Buffer, area: Rect, app: &mut App, known: &Known, now: Tim
         is_recorded: app.playback.is_some(),
     };
     app.rows.refresh(of, app.choice.conn());
+    if app.screen == Screen::Findings {
+        app.found.refresh(of, app.rows.query());
+    }
     let chosen = Chosen {
         asked,
         query: app.rows.query(),
@@ -159,8 +170,12 @@ fn paint(buffer: &mut Buffer, area: Rect, app: &mut App, known: &Known, now: Tim
         None => {
             let said = app.said.as_deref();
             app.places.foot = foot;
-            let shown = (app.screen, app.is_helping);
-            app.places.hints = footer::draw(buffer, foot, &view, shown, said);
+            let on = footer::On {
+                screen: app.screen,
+                is_helping: app.is_helping,
+                enter: app.found.enter_does(),
+            };
+            app.places.hints = footer::draw(buffer, foot, &view, &on, said);
         }
     }
     if app.is_helping {

@@ -2,7 +2,10 @@
 //! its sentence, what it rests on, and what to do.
 //!
 //! The chosen one is kept by its number, so it stays chosen while others come and go. The trap: ten
-//! thousand can be known, so rows are taken from where the choice is, and none is counted.
+//! thousand can be known, so a picture asks none that is not in sight whether it is wanted.
+
+mod grouped;
+mod order;
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Constraint, Layout, Rect};
@@ -10,96 +13,165 @@ use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
 
-use crate::diagnosis::{Diagnosis, Finding, Place, Subject};
+use crate::diagnosis::{Finding, Subject};
 use crate::model::Timestamp;
 use crate::timeline::{Connection, Side};
+use crate::view::Asked;
 use crate::view::finding::{brief, sentence, since, was_there_before};
 use crate::view::plain::plain;
 use crate::view::tui::choice::{Chosen, Move};
 use crate::view::tui::fit::{wrap, wrap_behind};
+use crate::view::tui::keys::Action;
 use crate::view::tui::mouse::Places;
+use crate::view::tui::query::Query;
+use crate::view::tui::rows::{Of, Pace};
 use crate::view::tui::sign::of_severity;
-use crate::view::tui::{View, cut, lanes, list, pad};
+use crate::view::tui::{View, copied, cut, lanes, list, pad};
+pub(super) use order::Row;
+use order::{Order, finding_of};
 
-/// Which finding is chosen, and which part of them is in sight.
-#[derive(Clone, Copy, Debug, Default)]
+/// Which row is chosen, and which part of them is in sight.
+#[derive(Debug, Default)]
 pub(super) struct Choice {
-    chosen: Option<u64>,
-    top: Option<Place>,
+    order: Order,
+    chosen: Option<Row>,
+    /// The user chose it; else it is the worst.
+    is_own: bool,
+    /// Where the chosen row was, for when it is gone.
+    place: usize,
+    top: usize,
+    top_row: Option<Row>,
 }
 
 impl Choice {
-    /// The chosen finding; the worst, when none was chosen yet or that one is forgotten.
+    /// Makes the rows again if that is due.
+    pub(super) fn refresh(&mut self, of: Of<'_>, query: Option<&Query>) {
+        self.order.refresh(of, query, self.chosen);
+        // There is a choice from then on.
+        self.row();
+    }
+
+    /// Other rows, or their order made again: says what was done, `None` where that is nothing.
+    pub(super) fn arrange(&mut self, action: Action) -> Option<&'static str> {
+        match action {
+            Action::Group => Some(self.toggle_groups()),
+            Action::SortAgain => {
+                self.order.ask_again();
+                Some("worst first")
+            }
+            _ => None,
+        }
+    }
+
+    fn toggle_groups(&mut self) -> &'static str {
+        match self.chosen {
+            Some(Row::Group(id)) => {
+                let first = self.order.group(id).and_then(|group| group.members.first());
+                self.chosen = first.map(|&number| Row::Finding(number));
+            }
+            Some(Row::Finding(_)) if !self.is_own => self.chosen = None,
+            _ => {}
+        }
+        self.order.toggle_groups();
+        match self.order.is_grouped() {
+            true => "grouped by process, peer and finding, as doctor does; Enter opens a group",
+            false => "not grouped",
+        }
+    }
+
+    /// Opens the chosen group, or shuts it; says whether a group was chosen.
+    pub(super) fn toggle_chosen(&mut self) -> bool {
+        match self.row() {
+            Some(Row::Group(id)) => {
+                self.order.toggle(id);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The chosen row: the worst when none was chosen yet. One that is not there has another in its
+    /// place, and is chosen again when it is there.
+    fn row(&mut self) -> Option<Row> {
+        let there = self.chosen.map(|row| self.order.place(row));
+        let place = there.map_or(0, |place| place.unwrap_or(self.place));
+        let rows = self.order.rows();
+        self.place = place.min(rows.len().checked_sub(1)?);
+        let row = rows[self.place];
+        self.chosen = self.chosen.or(Some(row));
+        Some(row)
+    }
+
+    /// The chosen finding; of a group its first.
     pub(super) fn settle<'a>(&mut self, shown: Chosen<'a>) -> Option<&'a Finding> {
-        let diagnosis = shown.asked.diagnosis;
-        let wanted = |finding: &&Finding| shown.wants_finding(finding);
-        let kept = self.chosen.and_then(|number| diagnosis.get(number));
-        let finding = kept
-            .filter(wanted)
-            .or_else(|| diagnosis.ranked(..).find(wanted));
-        self.chosen = finding.map(|finding| finding.number);
-        finding
+        let row = self.row()?;
+        finding_of(&self.order, row, shown.asked.diagnosis)
     }
 
     /// Moves the choice by rows, or to an end.
     pub(super) fn choose<'a>(&mut self, to: Move, shown: Chosen<'a>) -> Option<&'a Finding> {
-        let diagnosis = shown.asked.diagnosis;
-        let now = Place::of(self.settle(shown)?);
-        let wanted = |finding: &&Finding| shown.wants_finding(finding);
-        let passed = match to {
-            Move::Up(by) => diagnosis.ranked(..now).rev().filter(wanted).take(by).last(),
-            Move::Down(by) => diagnosis.ranked(now..).filter(wanted).take(by + 1).last(),
-            Move::First => diagnosis.ranked(..).find(wanted),
-            Move::Last => diagnosis.ranked(..).rev().find(wanted),
+        self.row()?;
+        let last = self.order.rows().len() - 1;
+        let place = match to {
+            Move::Up(by) => self.place.saturating_sub(by),
+            Move::Down(by) => (self.place + by).min(last),
+            Move::First => 0,
+            Move::Last => last,
         };
-        if let Some(finding) = passed {
-            self.chosen = Some(finding.number);
-        }
+        self.put(self.order.rows()[place]);
         self.settle(shown)
     }
 
-    /// Chooses a finding by its number.
-    pub(super) const fn put(&mut self, number: u64) {
-        self.chosen = Some(number);
+    /// Chooses a row.
+    pub(super) const fn put(&mut self, row: Row) {
+        self.chosen = Some(row);
+        self.is_own = true;
+    }
+
+    /// What Enter does with the chosen row.
+    pub(super) const fn enter_does(&self) -> &'static str {
+        match self.chosen {
+            Some(Row::Group(_)) => "open",
+            Some(Row::Finding(_)) | None => "go to it",
+        }
     }
 
     /// Whether this one is chosen.
-    pub(super) fn is_on(&self, number: u64) -> bool {
-        self.chosen == Some(number)
+    pub(super) fn is_on(&mut self, row: Row) -> bool {
+        self.row() == Some(row)
     }
 
-    /// The chosen one, `None` when none is.
-    pub(super) fn chosen<'a>(&self, diagnosis: &'a Diagnosis) -> Option<&'a Finding> {
-        diagnosis.get(self.chosen?)
+    /// The chosen row as a line for a message.
+    pub(super) fn copied(&mut self, asked: Asked<'_>) -> Option<String> {
+        match self.row()? {
+            Row::Finding(number) => {
+                let finding = asked.diagnosis.get(number)?;
+                Some(copied::finding(finding, asked.at))
+            }
+            Row::Group(id) => {
+                let group = self.order.group(id)?;
+                let (severity, code) = (group.severity.token(), group.code()?.token());
+                // What is copied may be kept: it is said as of now.
+                let said = self.order.say(id, asked, Pace::Still)?;
+                let (sentence, advice) = (&said.sentence, &said.advice);
+                Some(format!("{severity} {code}: {sentence}. {advice}"))
+            }
+        }
     }
 
-    /// At most `height` findings, the chosen one among them.
-    fn rows<'a>(
-        &mut self,
-        shown: Chosen<'a>,
-        diagnosis: &'a Diagnosis,
-        chosen: &Finding,
-        height: usize,
-    ) -> Vec<&'a Finding> {
-        let wanted = |finding: &&Finding| shown.wants_finding(finding);
-        let here = Place::of(chosen);
-        let top = self.top.unwrap_or(here).min(here);
-        let below = diagnosis.ranked(top..).filter(wanted);
-        let mut rows: Vec<&Finding> = below.take(height).collect();
-        if rows.last().is_none_or(|last| Place::of(last) < here) {
-            let above = diagnosis.ranked(..=here).rev().filter(wanted);
-            rows = above.take(height).collect();
-            rows.reverse();
-        }
-        if let Some(first) = rows.first().map(|first| Place::of(first)) {
-            let above = diagnosis.ranked(..first).rev().filter(wanted);
-            let mut filled: Vec<&Finding> = above.take(height - rows.len()).collect();
-            filled.reverse();
-            filled.append(&mut rows);
-            rows = filled;
-        }
-        self.top = rows.first().map(|first| Place::of(first));
-        rows
+    /// At most `height` rows, the chosen one among them, and which way they go on.
+    fn in_sight(&mut self, height: usize) -> (Vec<Row>, (bool, bool)) {
+        let all = self.order.rows();
+        // What comes or goes above moves the rows in sight no more than it has to.
+        let top = self.top_row.and_then(|row| self.order.place(row));
+        let lowest = all.len().saturating_sub(height);
+        let least = (self.place + 1).saturating_sub(height);
+        let top = top.unwrap_or(self.top);
+        let top = top.clamp(least, self.place.max(least)).min(lowest);
+        self.top = top;
+        self.top_row = all.get(top).copied();
+        let end = (top + height).min(all.len());
+        (all[top..end].to_vec(), (top > 0, end < all.len()))
     }
 }
 
@@ -112,7 +184,9 @@ pub(super) fn draw(
     choice: &mut Choice,
     places: &mut Places,
 ) {
-    let Some(chosen) = choice.settle(shown) else {
+    let row = choice.row();
+    let chosen = choice.settle(shown);
+    let (Some(row), Some(chosen)) = (row, chosen) else {
         draw_none(buffer, body, view, shown.query.is_some());
         return;
     };
@@ -123,15 +197,12 @@ pub(super) fn draw(
         .collect();
     let panes = panes(body, connections.len());
     let height = list::capacity(panes[0].height).max(1);
-    let rows = choice.rows(shown, view.diagnosis, chosen, height);
-    draw_rows(
-        buffer,
-        panes[0],
-        view,
-        &rows,
-        chosen,
-        more(shown, view, &rows),
-    );
+    let (rows, more) = choice.in_sight(height);
+    let order = &mut choice.order;
+    let heading = Rect::new(panes[0].x, panes[0].y, panes[0].width, 1);
+    buffer.set_style(heading, view.theme.bar());
+    Line::from(heading_of(order, list::more_words(more))).render(heading, buffer);
+    draw_rows(buffer, panes[0], view, shown, order, (&rows, row));
     if panes[1].height > 0 {
         let focus = chosen.subject.end().map(|(conn, _)| conn);
         lanes::draw(buffer, panes[1], view, &connections, focus);
@@ -141,8 +212,23 @@ pub(super) fn draw(
         .map(|connection| connection.id())
         .collect();
     places.note(Rect::default(), Vec::new(), panes[1], conns);
-    places.note_findings(panes[0], rows.iter().map(|row| row.number).collect());
-    draw_chosen(buffer, panes[2], view, chosen);
+    places.note_findings(panes[0], rows);
+    if panes[2].height == 0 {
+        return;
+    }
+    let (width, room) = (panes[2].width, usize::from(panes[2].height - 1));
+    let group = match row {
+        Row::Group(id) => order.group(id).map(|group| (id, grouped::title(group))),
+        Row::Finding(_) => None,
+    };
+    let (title, lines) = match group {
+        Some((id, title)) => {
+            let said = order.say(id, shown.asked, view.pace());
+            (title, grouped::said(said, view, width, room))
+        }
+        None => (title(chosen, view), said(chosen, view, width, room)),
+    };
+    draw_chosen(buffer, panes[2], view, (title, lines));
 }
 
 /// The rows, the lanes of what the chosen one is about, and what is said of it.
@@ -163,15 +249,13 @@ fn panes(body: Rect, connections: usize) -> [Rect; 3] {
     .areas(body)
 }
 
-/// Which way the findings go on.
-fn more(shown: Chosen<'_>, view: &View<'_>, rows: &[&Finding]) -> &'static str {
-    let wanted = |finding: &&Finding| shown.wants_finding(finding);
-    let place = |finding: Option<&&Finding>| finding.map(|finding| Place::of(finding));
-    let above = place(rows.first())
-        .is_some_and(|first| view.diagnosis.ranked(..first).rev().any(|it| wanted(&it)));
-    let below = place(rows.last())
-        .is_some_and(|last| view.diagnosis.ranked(last..).skip(1).any(|it| wanted(&it)));
-    list::more_words((above, below))
+/// What stands above the rows.
+fn heading_of(order: &Order, more: &'static str) -> String {
+    if order.is_grouped() {
+        return grouped::heading(more);
+    }
+    let found = pad("  found, worst first", CODE + 1);
+    format!("{:>8} {found} {:>AGE$}  {more}", "#", "for")
 }
 
 /// Columns of the sign, the number and the letter.
@@ -184,23 +268,28 @@ fn draw_rows(
     buffer: &mut Buffer,
     area: Rect,
     view: &View<'_>,
-    rows: &[&Finding],
-    chosen: &Finding,
-    more: &'static str,
+    shown: Chosen<'_>,
+    order: &mut Order,
+    (rows, chosen): (&[Row], Row),
 ) {
-    let heading = Rect::new(area.x, area.y, area.width, 1);
-    buffer.set_style(heading, view.theme.bar());
-    let title = format!(
-        "{:>8} {} {:>AGE$}  {more}",
-        "#",
-        pad("  found, worst first", CODE + 1),
-        "for"
-    );
-    Line::from(title).render(heading, buffer);
-    for (y, finding) in (area.y + 1..area.bottom()).zip(rows) {
-        let row = Rect::new(area.x, y, area.width, 1);
-        let is_chosen = finding.number == chosen.number;
-        row_line(finding, view, is_chosen, area.width).render(row, buffer);
+    for (y, &row) in (area.y + 1..area.bottom()).zip(rows) {
+        let is_chosen = row == chosen;
+        let line = match row {
+            Row::Finding(number) => match view.diagnosis.get(number) {
+                Some(finding) => row_line(finding, view, is_chosen, area.width),
+                None => continue,
+            },
+            Row::Group(id) => {
+                let said = order.say(id, shown.asked, view.pace()).cloned();
+                match order.group(id) {
+                    Some(group) => {
+                        grouped::row_line(group, said.as_ref(), view, is_chosen, area.width)
+                    }
+                    None => continue,
+                }
+            }
+        };
+        line.render(Rect::new(area.x, y, area.width, 1), buffer);
     }
 }
 
@@ -248,15 +337,15 @@ fn letter(finding: &Finding) -> &'static str {
 }
 
 /// The sentence, the evidence and the advice.
-fn draw_chosen(buffer: &mut Buffer, area: Rect, view: &View<'_>, finding: &Finding) {
-    if area.height == 0 {
-        return;
-    }
+fn draw_chosen(
+    buffer: &mut Buffer,
+    area: Rect,
+    view: &View<'_>,
+    (title, lines): (String, Vec<Line<'static>>),
+) {
     let bar = Rect::new(area.x, area.y, area.width, 1);
     buffer.set_style(bar, view.theme.bar());
-    Line::from(title(finding, view)).render(bar, buffer);
-    let room = usize::from(area.height - 1);
-    let lines = said(finding, view, area.width, room);
+    Line::from(title).render(bar, buffer);
     for (y, line) in (area.y + 1..area.bottom()).zip(lines) {
         line.render(Rect::new(area.x, y, area.width, 1), buffer);
     }
@@ -296,6 +385,11 @@ fn said(finding: &Finding, view: &View<'_>, width: u16, room: usize) -> Vec<Line
         lines.extend(reasons);
     }
     lines.extend(advice);
+    clipped(lines, room)
+}
+
+/// As many lines as there is room for; that there are more is said.
+fn clipped(mut lines: Vec<Line<'static>>, room: usize) -> Vec<Line<'static>> {
     if lines.len() > room {
         lines.truncate(room);
         if let Some(last) = lines.last_mut() {

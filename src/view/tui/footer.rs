@@ -22,6 +22,13 @@ const ENTER: Hint = Hint {
     does: "back",
 };
 
+/// Findings by process, peer and code.
+const GROUP: Hint = Hint {
+    rank: 2,
+    key: "v",
+    does: "group",
+};
+
 /// The axis stands still: back to where it follows.
 const NOW: Hint = Hint {
     rank: 0,
@@ -29,12 +36,20 @@ const NOW: Hint = Hint {
     does: "now",
 };
 
+/// Below what the line stands.
+pub(super) struct On {
+    pub(super) screen: Screen,
+    pub(super) is_helping: bool,
+    /// What Enter does with a row of the findings.
+    pub(super) enter: &'static str,
+}
+
 /// Draws the keys that are of use here; says where each is, and what it asks for.
 pub(super) fn draw(
     buffer: &mut Buffer,
     area: Rect,
     view: &View<'_>,
-    (screen, is_helping): (Screen, bool),
+    on: &On,
     said: Option<&str>,
 ) -> Vec<(Range<u16>, Action)> {
     if let Some(said) = said {
@@ -44,13 +59,14 @@ pub(super) fn draw(
     }
     let playback = view.playback.map(|playback| playback.standing);
     let is_playing = matches!(playback, Some(Standing::Playing | Standing::Waiting));
-    let works = |action: Action| !is_helping || action.works_beside_help();
+    let works = |action: Action| !on.is_helping || action.works_beside_help();
     let all = keys::bindings(view.mode()).filter(|binding| works(binding.action));
     let hints = all.filter_map(|binding| {
         let hint = binding.hint;
-        let named = match (binding.action, screen) {
+        let named = match (binding.action, on.screen) {
             (Action::Show(Shown::Findings), Screen::Findings) => hint.map(|it| it.saying("list")),
-            (Action::Enter, Screen::Findings) => Some(ENTER.saying("go to it")),
+            (Action::Enter, Screen::Findings) => Some(ENTER.saying(on.enter)),
+            (Action::Group, Screen::Findings) => Some(GROUP),
             (Action::Enter, Screen::Whole | Screen::Ladder) => Some(ENTER),
             (Action::Pause, _) if is_playing => binding.hint.map(|it| it.saying("pause")),
             (Action::Follow, _) if !view.viewport.follows() => Some(NOW),

@@ -170,9 +170,9 @@ const FALLS: char = '\u{25be}';
 /// The smallest is first.
 const RISES: char = '\u{25b4}';
 /// The connections of the group are shown below.
-const OPEN: char = '\u{25be}';
+pub(super) const OPEN: char = '\u{25be}';
 /// They are not.
-const SHUT: char = '\u{25b8}';
+pub(super) const SHUT: char = '\u{25b8}';
 
 /// `>  ! ▶ A FIN_WAIT2, B CLOSE_WAIT: 123 connections`
 fn group_line(key: &Key, view: &View<'_>, is_focus: bool, width: u16) -> Line<'static> {

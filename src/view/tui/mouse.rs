@@ -16,7 +16,7 @@ use crate::view::tui::keys::Action;
 use crate::view::tui::lanes::gutter_width;
 use crate::view::tui::rows::Row;
 use crate::view::tui::rows::sort::Column;
-use crate::view::tui::{App, Reaction, Screen};
+use crate::view::tui::{App, Reaction, Screen, findings};
 
 /// Rows that a turn of the wheel moves.
 const TURN: usize = 3;
@@ -35,7 +35,7 @@ pub(super) struct Places {
     pub(super) details: Rect,
     /// The findings, with their heading.
     pub(super) found: Rect,
-    pub(super) findings: Vec<u64>,
+    pub(super) findings: Vec<findings::Row>,
     /// The last line, and what the keys that it names ask for.
     pub(super) foot: Rect,
     pub(super) hints: Vec<(Range<u16>, Action)>,
@@ -57,8 +57,8 @@ impl Places {
         self.page = usize::from(list.height.saturating_sub(1));
     }
 
-    pub(super) fn note_findings(&mut self, area: Rect, numbers: Vec<u64>) {
-        (self.found, self.findings) = (area, numbers);
+    pub(super) fn note_findings(&mut self, area: Rect, rows: Vec<findings::Row>) {
+        (self.found, self.findings) = (area, rows);
         self.page = usize::from(area.height.saturating_sub(1));
     }
 
@@ -120,14 +120,15 @@ impl App {
         }
         let places = &self.places;
         if places.found.contains(at) {
-            let Some(number) = nth(&places.findings, places.found, at.y, 1) else {
+            let Some(row) = nth(&places.findings, places.found, at.y, 1) else {
                 return Reaction::Nothing;
             };
-            if self.found.is_on(number) {
-                return self.act(Action::Enter, known, now);
-            }
-            self.found.put(number);
-            return Reaction::Redraw;
+            let is_again = self.found.is_on(row);
+            self.found.put(row);
+            return match is_again || matches!(row, findings::Row::Group(_)) {
+                true => self.act(Action::Enter, known, now),
+                false => Reaction::Redraw,
+            };
         }
         if places.list.contains(at) {
             return self.press_list(at, known, now);

@@ -1,6 +1,5 @@
 //! What was typed behind `/`: the expression of `--filter`, while the screen is there.
 
-use crate::diagnosis::Finding;
 use crate::model::filter::Filter;
 use crate::timeline::Connection;
 pub(super) use crate::view::facts::Truth;
@@ -60,9 +59,9 @@ impl Query {
         })
     }
 
-    /// Whether a finding is about something of which it is so.
-    pub(super) fn wants_finding(&self, finding: &Finding, asked: Asked<'_>) -> bool {
+    /// The same question, asked of the same picture.
+    pub(super) const fn asked<'a>(&'a self, asked: Asked<'a>) -> Asked<'a> {
         let filter = &self.filter;
-        Asked { filter, ..asked }.wants_finding(finding)
+        Asked { filter, ..asked }
     }
 }

@@ -11,6 +11,7 @@ mod making;
 pub(super) mod sort;
 mod worst;
 
+use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
@@ -277,7 +278,8 @@ impl Rows {
         self.number_rows();
     }
 
-    /// Into groups, which keep their places too; at first the largest stands first.
+    /// Into groups, which keep their places too; at first the largest stands first, of findings the
+    /// worst.
     fn gather(&mut self, all: &[Met]) {
         if self.group.is_none() || self.is_asked {
             self.groups.clear();
@@ -303,8 +305,12 @@ impl Rows {
         }
         self.groups.retain(|group| !group.members.is_empty());
         if self.is_asked || self.made.is_none() {
-            self.groups
-                .sort_by_key(|group| (std::cmp::Reverse(group.members.len()), group.key));
+            let by = self.group;
+            self.groups.sort_by_key(|group| {
+                // Who groups by what was found asks for the worst.
+                let worst = group.worst.filter(|_| by == Some(GroupBy::Finding));
+                (Reverse((worst, group.members.len())), group.key)
+            });
         }
         self.number_groups();
     }

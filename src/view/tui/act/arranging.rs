@@ -21,6 +21,12 @@ impl App {
         known: &Known,
         now: Timestamp,
     ) -> Reaction {
+        if self.screen == Screen::Findings
+            && let Some(said) = self.found.arrange(action)
+        {
+            self.say(said.to_owned());
+            return Reaction::Redraw;
+        }
         let is_of_list = matches!(
             action,
             Action::Sort | Action::Reverse | Action::SortAgain | Action::Group

@@ -175,12 +175,7 @@ pub(in crate::view::tui) const SECTIONS: [Section; 5] = [
             .hint(9, "s", "sort"),
             on(&[char('S')], Action::Reverse, "", ""),
             on(&[char('r')], Action::SortAgain, "r", "sort and group again"),
-            on(
-                &[char('v')],
-                Action::Group,
-                "v",
-                "group by peer, process...",
-            ),
+            on(&[char('v')], Action::Group, "v", "group rows, or findings"),
         ],
     },
     Section {

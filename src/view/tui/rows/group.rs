@@ -4,9 +4,9 @@
 use std::net::IpAddr;
 
 use crate::diagnosis::finding::Code;
-use crate::model::TcpState;
-use crate::model::event::Comm;
-use crate::timeline::{Connection, Side};
+use crate::model::filter::script_name;
+use crate::model::{Program, TcpState};
+use crate::timeline::{Connection, Owners, Side};
 use crate::view::plain::plain;
 use crate::view::tui::rows::worst::Worst;
 use crate::view::tui::shown_state;
@@ -48,16 +48,72 @@ pub(in crate::view::tui) enum Key {
     /// A client by its address, a server by its address and port.
     Peer(IpAddr, Option<u16>),
     /// Who holds A and B, or did last.
-    Process([Option<([u8; 16], u32)>; 2]),
+    Process([Whose; 2]),
     State([Option<TcpState>; 2]),
     Finding(Option<Code>),
+}
+
+/// Who holds an end, or why nobody is named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(in crate::view::tui) enum Whose {
+    /// By its name, and the script behind an interpreter: of many workers each is no group.
+    Process(Label),
+    Nobody,
+    Hidden,
+    NotLooked,
+    /// No source shows the end itself.
+    NotSeen,
+}
+
+/// So much of a name and a script's tells them apart.
+const LABEL: usize = 40;
+type Label = [u8; LABEL];
+
+fn label(program: &Program) -> Label {
+    let name = program.comm.text();
+    let script = script_name(program).map_or_else(String::new, |script| format!(" {script}"));
+    let mut label = [0; LABEL];
+    for (place, byte) in label.iter_mut().zip(name.bytes().chain(script.bytes())) {
+        *place = byte;
+    }
+    label
+}
+
+impl Whose {
+    fn of(connection: &Connection, side: Side) -> Self {
+        let Some(track) = connection.end(side) else {
+            return Self::NotSeen;
+        };
+        let owners = track.owners();
+        match (owners.holders().first(), owners) {
+            (Some(first), _) => Self::Process(label(&first.program)),
+            (None, Owners::Nobody) => Self::Nobody,
+            (None, Owners::Hidden) => Self::Hidden,
+            (None, Owners::NotLooked | Owners::Now(_) | Owners::Before(_)) => Self::NotLooked,
+        }
+    }
+
+    /// `python3 app.py`, harmless.
+    fn words(self) -> String {
+        match self {
+            Self::Process(label) => {
+                let end = label.iter().position(|&byte| byte == 0);
+                let text = String::from_utf8_lossy(&label[..end.unwrap_or(LABEL)]);
+                plain(&text).into_owned()
+            }
+            Self::Nobody => "nobody".to_owned(),
+            Self::Hidden => "holder not visible".to_owned(),
+            Self::NotLooked => "holder not known".to_owned(),
+            Self::NotSeen => "not seen".to_owned(),
+        }
+    }
 }
 
 impl Key {
     pub(super) fn of(by: GroupBy, connection: &Connection, worst: &Worst<'_>) -> Self {
         match by {
             GroupBy::Peer => peer(connection),
-            GroupBy::Process => Self::Process(Side::BOTH.map(|side| holder(connection, side))),
+            GroupBy::Process => Self::Process(Side::BOTH.map(|side| Whose::of(connection, side))),
             GroupBy::State => Self::State(Side::BOTH.map(|side| {
                 let track = connection.end(side)?;
                 Some(track.state())
@@ -76,12 +132,7 @@ impl Key {
             Self::Peer(IpAddr::V6(addr), Some(port)) => format!("peer [{addr}]:{port}"),
             Self::Peer(addr, Some(port)) => format!("peer {addr}:{port}"),
             Self::Process(holders) => {
-                let [a, b] = holders.map(|holder| {
-                    holder.map_or_else(
-                        || "?".to_owned(),
-                        |(comm, pid)| format!("{}[{pid}]", plain(&Comm(comm).text())),
-                    )
-                });
+                let [a, b] = holders.map(Whose::words);
                 format!("A {a}, B {b}")
             }
             Self::State(states) => {
@@ -102,10 +153,4 @@ fn peer(connection: &Connection) -> Key {
         (None, Some(_)) => Key::Peer(of(Side::A).addr(), None),
         _ => Key::Peer(of(Side::B).addr(), Some(of(Side::B).port())),
     }
-}
-
-fn holder(connection: &Connection, side: Side) -> Option<([u8; 16], u32)> {
-    let owners = connection.end(side)?.owners();
-    let program = &owners.holders().first()?.program;
-    Some((program.comm.0, program.id.pid))
 }
