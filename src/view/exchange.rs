@@ -268,10 +268,8 @@ impl<'a> Exchange<'a> {
             (FinWait1, Closing) => {
                 self.unless_sent(other, &[FinWait1, LastAck], Flag::Fin, new, 11);
             }
-            (FinWait1, FinWait2) => {
-                if self.acked(side) == Acked::Alone {
-                    self.segment(other, Flag::Ack, new, ACK_OF_A_FIN);
-                }
+            (FinWait1, FinWait2) if self.acked(side) == Acked::Alone => {
+                self.segment(other, Flag::Ack, new, ACK_OF_A_FIN);
             }
             (Closing, TimeWait) => self.segment(other, Flag::Ack, new, ACK_OF_A_FIN),
             (FinWait2 | FinWait1, TimeWait) => {

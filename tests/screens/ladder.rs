@@ -329,6 +329,10 @@ fn looks_do_not_put_effects_above_causes() {
     story.look(5000, &[], &[waits]);
     story.look(5100, &[], &[in_state(b, TcpState::LastAck)]);
     snapshot("forced", &mut story, 6000);
+    let text = story.screen(120, 60, 6000).to_string();
+    let row = |words: &str| text.find(words).unwrap();
+    assert!(row("│ (CLOSE_WAIT)") < row("│ LAST_ACK"), "{text}");
+    assert!(row("│ LAST_ACK") < row("TIME_WAIT │"), "{text}");
 }
 
 /// On loopback the kernel tells that a reset came before it tells that it was sent.
@@ -357,6 +361,6 @@ fn a_reset_that_is_told_late_stands_above_its_arrival() {
     let mut story = reset_told_late();
     snapshot("reset_told_late", &mut story, 4000);
     story.type_keys("2", 4000);
-    let screen = story.screen(120, 60, 4000);
-    insta::assert_snapshot!("whole_reset_told_late_120x60", screen);
+    let screen = story.screen(120, 80, 4000);
+    insta::assert_snapshot!("whole_reset_told_late_120x80", screen);
 }

@@ -48,7 +48,7 @@ fn is_cause(causes: &[Span], cause: usize, effects: &[Span], effect: usize) -> b
 fn lower(stands: &mut [Timestamp], spans: &[Span], index: usize, until: Timestamp) -> bool {
     let may_be = |span: &Span| match span.from {
         When::At(_) => false,
-        when => when.not_before().is_none_or(|begin| begin < until),
+        when => when.not_before().is_none_or(|begin| begin <= until),
     };
     let is_late = |stand: &Timestamp| *stand > until;
     let (stands, spans) = (&mut stands[..=index], &spans[..=index]);
