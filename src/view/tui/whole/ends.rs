@@ -3,10 +3,12 @@
 //! Where it is narrow they are below each other. The trap: a look, an event and an answer for
 //! counters each know other things, and none of them says what it does not know; so does a row.
 
+mod resent;
+
 use ratatui::text::{Line, Span};
 
-use crate::model::{Descriptor, Queues, Sample, SourceName, SourceState, TcpState, Timestamp};
-use crate::timeline::{Certainty, Connection, Coverage, Mark, MarkKind, Owners, Side, Track, When};
+use crate::model::{Descriptor, Queues, SourceName, SourceState, TcpState};
+use crate::timeline::{Certainty, Connection, Owners, Side, Track, When};
 use crate::view::cause::{self, Step, certainty};
 use crate::view::tui::fit::wrap;
 use crate::view::tui::whole::{UNKNOWN, Value, row};
@@ -296,83 +298,6 @@ impl<'a> End<'a> {
             Owners::Before(_) => format!("{brief}, before"),
             Owners::Hidden | Owners::Nobody | Owners::NotLooked => owners::cell(owners),
         }
-    }
-
-    fn timer(&self) -> String {
-        if self.state == TcpState::Close {
-            return unknown();
-        }
-        let Some(look) = self.look() else {
-            return self.no_look();
-        };
-        let Some(timer) = look.timer else {
-            return match self.state {
-                // It has one, and the look does not show it.
-                TcpState::TimeWait => unknown(),
-                _ => "none runs".to_owned(),
-            };
-        };
-        let left = timer.deadline.since(self.view.at);
-        match left.is_zero() {
-            true => format!("{}, due", timer.kind.name()),
-            false => format!("{}, {} left", timer.kind.name(), duration::brief(left)),
-        }
-    }
-
-    /// The newest look, unless the state is another one since.
-    fn look(&self) -> Option<&Sample> {
-        self.track.look_in(self.state)
-    }
-
-    /// Why there is none.
-    fn no_look(&self) -> String {
-        let why = match self.track.was_looked_at() {
-            true => "looked at before this state",
-            false => "no look has shown it",
-        };
-        format!("{UNKNOWN} ({why})")
-    }
-
-    /// How often something was sent again: as a look counts what is not answered, and as events do.
-    fn resent(&self) -> String {
-        let seen = self.seen_resent();
-        if self.state == TcpState::Close {
-            // The last look may have been long before.
-            return seen;
-        }
-        let unanswered = self.look().map(|look| look.retransmits.to_string());
-        let unanswered = unanswered.unwrap_or_else(unknown);
-        format!("{unanswered} unanswered, {seen}")
-    }
-
-    /// `in all 2`, or as much of it as events have told.
-    fn seen_resent(&self) -> String {
-        let marks = self.track.marks().iter();
-        let resent = || {
-            let is_resent = |mark: &&Mark| mark.kind == MarkKind::Retransmit;
-            marks.clone().filter(is_resent)
-        };
-        let count = resent().count();
-        let are_all_since = |since| resent().all(|mark| mark.at >= since);
-        let is_cut = self.track.marks_dropped() > 0;
-        match self.view.picture.coverage(self.track) {
-            Coverage::Whole if !is_cut => format!("in all {count}"),
-            Coverage::Since(since) if !is_cut && are_all_since(since) && !self.left_by(since) => {
-                let time = self.view.heard.time(since);
-                format!("{count} seen since {}", time.trim())
-            }
-            Coverage::Off if count == 0 => format!("in all {UNKNOWN} (events are off)"),
-            Coverage::Since(_) if count == 0 => format!("in all {UNKNOWN} (events were lost)"),
-            Coverage::Whole | Coverage::Since(_) | Coverage::Off => {
-                format!("in all at least {count}")
-            }
-        }
-    }
-
-    /// Whether it was gone by `since`.
-    fn left_by(&self, since: Timestamp) -> bool {
-        let span = &self.track.spans()[self.index];
-        self.state == TcpState::Close && span.from.not_after() <= since
     }
 
     fn has_events(&self) -> bool {
