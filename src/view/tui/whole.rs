@@ -23,7 +23,7 @@ use crate::view::plain::plain;
 use crate::view::tui::details::history::{Entry, history};
 use crate::view::tui::details::{flow, title};
 use crate::view::tui::findings::{self, reasons};
-use crate::view::tui::fit::wrap;
+use crate::view::tui::fit::{width_of, wrap};
 use crate::view::tui::scroll::Scroll;
 use crate::view::tui::sign::of_severity;
 use crate::view::tui::{View, letter};
@@ -52,7 +52,7 @@ pub(super) fn draw(
     if area.width >= ROOMY && !place.is_empty() {
         place.push_str(": PgUp PgDn ");
     }
-    let room = area.width.saturating_sub(width_of(&place));
+    let room = area.width.saturating_sub(columns_of(&place));
     title(connection, room).render(bar, buffer);
     Line::raw(place).right_aligned().render(bar, buffer);
     let mut top = 0;
@@ -83,8 +83,8 @@ pub(super) fn place(first: usize, end: usize, total: usize) -> String {
     }
 }
 
-fn width_of(text: &str) -> u16 {
-    u16::try_from(text.chars().count()).unwrap_or(u16::MAX)
+fn columns_of(text: &str) -> u16 {
+    u16::try_from(width_of(text)).unwrap_or(u16::MAX)
 }
 
 /// A part of the text, not yet put into words unless that is cheap.
