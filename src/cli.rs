@@ -9,6 +9,7 @@ pub(crate) mod export;
 mod filter;
 mod hints;
 mod keys;
+mod known;
 mod lab;
 mod looks;
 mod netns;
@@ -17,6 +18,7 @@ mod record;
 mod refusal;
 mod replay;
 mod report;
+mod term;
 mod values;
 mod wait;
 pub mod when;
@@ -313,15 +315,8 @@ fn live(
     source: &SourceArgs,
     beside: &BesideArgs,
 ) -> Result<Live, Refusal> {
-    if args.format == Some(Format::Tui) && !is_terminal() {
-        return Err(Refusal::Usage(
-            "--format tui: the screen needs a terminal for input and output (allowed here: \
-             text, json)"
-                .into(),
-        ));
-    }
+    let format = shown_as(args.format, is_terminal(), "input and output")?;
     let record = beside.plan()?;
-    let format = args.format.unwrap_or_else(default_format);
     let choice = source.source.choice();
     Ok(Live {
         record,
@@ -369,11 +364,21 @@ fn settled(
     }
 }
 
-fn default_format() -> Format {
-    if is_terminal() {
-        Format::Tui
-    } else {
-        Format::Text
+/// The screen where there is one, unless something else is said. It needs a terminal for all of
+/// `needed`, which moves its cursor.
+fn shown_as(said: Option<Format>, has_terminal: bool, needed: &str) -> Result<Format, Refusal> {
+    let refused = match term::refuses_screen(&term::of_environment()) {
+        _ if !has_terminal => Some(format!("needs a terminal for {needed}")),
+        Some(why) => Some(format!("needs a terminal that moves its cursor, and {why}")),
+        None => None,
+    };
+    match (said, refused) {
+        (Some(Format::Tui), Some(why)) => Err(Refusal::Usage(format!(
+            "--format tui: the screen {why} (allowed here: text, json)"
+        ))),
+        (Some(said), _) => Ok(said),
+        (None, Some(_)) => Ok(Format::Text),
+        (None, None) => Ok(Format::Tui),
     }
 }
 

@@ -134,6 +134,29 @@ fn bash_completes_commands_options_and_values() {
     assert_eq!(of_list, ["--format"]);
     let values = offered(&["tcpwatch", "list", "--format", ""]).unwrap();
     assert_eq!(values, ["text", "json"]);
+    for (words, expected) in [
+        (&["tcpwatch", "lab", "clo"][..], "close"),
+        (&["tcpwatch", "--state", "clo"], "close-wait"),
+        (&["tcpwatch", "list", "--state", "time"], "time-wait"),
+        (&["tcpwatch", "wait", "--until", "clos"], "closed"),
+        (&["tcpwatch", "wait", "--fail-on", "an"], "any"),
+        (&["tcpwatch", "export", "--to", "mer"], "mermaid"),
+        (&["tcpwatch", "--events", "au"], "auto"),
+        (&["tcpwatch", "--source", "sock"], "sock-diag"),
+        (&["tcpwatch", "report", "--finding", "data-l"], "data-lost"),
+        (&["tcpwatch", "report", "--verdict", "ord"], "orderly"),
+    ] {
+        let offered = offered(words).unwrap();
+        assert!(
+            offered.contains(&expected.to_owned()),
+            "{words:?}: {offered:?}"
+        );
+    }
+    // What is no choice is no file either.
+    let of_port = offered(&["tcpwatch", "list", "--port", "Car"]).unwrap();
+    assert!(!of_port.contains(&"Cargo.toml".to_owned()), "{of_port:?}");
+    let of_file = offered(&["tcpwatch", "record", "--output", "Car"]).unwrap();
+    assert!(of_file.contains(&"Cargo.toml".to_owned()), "{of_file:?}");
 }
 
 /// The part of a page between this heading and the next.
@@ -168,6 +191,39 @@ fn the_manual_page_has_every_command_with_every_option() {
     }
     assert!(!plain.contains("lab-actor") && !has(&plain, "--ring"));
     assert!(section(&plain, "\"EXIT STATUS\"").contains("0 done"));
+}
+
+/// The screen's own help, and the message that names every field, are the other witnesses.
+#[test]
+fn the_manual_page_has_the_keys_and_the_filter_language() {
+    let page = tcpwatch(&["man"]).replace("\\-", "-");
+    let keys = section(&page, "KEYS");
+    let expressions = section(&page, "\"FILTER EXPRESSIONS\"");
+    let (mut is_of_keys, mut count) = (false, 0);
+    for line in include_str!("../docs/screen.md").lines() {
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        match cells[..] {
+            ["", "---", "---", ""] => {}
+            // Their tables have a title, and nothing beside it.
+            ["", title, "", ""] => is_of_keys = !title.is_empty(),
+            ["", key, does, ""] if is_of_keys => {
+                assert!(keys.contains(does), "{key} {does}");
+                count += 1;
+            }
+            _ => is_of_keys = false,
+        }
+    }
+    assert!(count > 30, "{count}");
+    assert!(keys.contains("\\fBq ^C\\fR"), "{keys}");
+    let refused = Command::new(env!("CARGO_BIN_EXE_tcpwatch"))
+        .args(["list", "--filter", "zzzzzz 80"])
+        .output()
+        .unwrap();
+    let said = String::from_utf8(refused.stderr).unwrap();
+    let fields = said.split_once("(there are ").unwrap().1;
+    for field in fields.trim().trim_end_matches(')').split(", ") {
+        assert!(expressions.contains(&format!("\\fB{field}\\fR")), "{field}");
+    }
 }
 
 #[test]

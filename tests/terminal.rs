@@ -108,6 +108,31 @@ impl Drop for Taped {
     }
 }
 
+/// As while its recorder runs: nothing says how long it goes on.
+#[test]
+fn a_file_without_its_last_line_may_still_be_written() {
+    let tape = Taped::new("fresh");
+    let whole = std::fs::read_to_string(tape.name()).unwrap();
+    let (without, _) = whole.trim_end().rsplit_once('\n').unwrap();
+    std::fs::write(tape.name(), format!("{without}\n")).unwrap();
+    let file = std::fs::File::options().append(true).open(tape.name());
+    let file = file.unwrap();
+    let now = file.metadata().unwrap().modified().unwrap();
+    // Of the future it was written to neither.
+    for (written, expected) in [
+        (now - Duration::from_secs(3600), "was stopped at once"),
+        (now + Duration::from_secs(3600), "was stopped at once"),
+        (now, "may still be being written"),
+    ] {
+        file.set_modified(written).unwrap();
+        let setup = Setup::tcpwatch(&["replay", tape.name(), "--speed", "1024"]);
+        let mut console = setup.size(120, 24).start();
+        console.wait_for(expected);
+        console.press("q");
+        assert_ends_well(console);
+    }
+}
+
 fn travels(mut console: Console) {
     // It lasts 50 ms.
     console.wait_for("stopped in good order");
@@ -190,7 +215,7 @@ fn ctrl_c_is_a_key_that_quits() {
 
 #[test]
 fn signals_end_it_in_good_order() {
-    for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
+    for signal in [Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT] {
         let console = waiting();
         console.signal(signal);
         assert!(console.is_gone_within(END_TIME), "{signal:?}");
@@ -220,6 +245,27 @@ fn only_whole_frames_are_sent() {
         let begins = between.matches("\x1b[?2026h").count();
         assert_eq!(begins, usize::from(index > 0), "{}", between.escape_debug());
         assert!(index == 0 || between.starts_with("\x1b[?2026h"));
+    }
+}
+
+/// An idle port, for a second: ages, and time itself, would move the picture five times.
+#[test]
+fn a_picture_that_does_not_change_is_not_sent() {
+    let line = [&IDLE[..], &["--duration", "1s"]].concat();
+    let mut console = waiting_on(Setup::tcpwatch(&line));
+    let before = console.raw().len();
+    assert_eq!(console.status(), 0, "{console}");
+    console.assert_given_back();
+    let sent = String::from_utf8(console.raw()[before..].to_vec()).unwrap();
+    // A source may have said something of itself by then: that is seen, and has letters.
+    let frames = sent.split("\x1b[?2026h").skip(1);
+    for frame in frames {
+        let frame = frame.split("\x1b[?2026l").next().unwrap();
+        let is_seen = frame.split('\x1b').skip(1).any(|part| {
+            let text = part.trim_start_matches(|c: char| "[;?".contains(c) || c.is_ascii_digit());
+            text.len() > 1
+        });
+        assert!(is_seen, "{}", sent.escape_debug());
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
+use crate::cli::term;
 use crate::cli::values::threshold;
 use crate::diagnosis::Settings;
 use crate::model::SourceName;
@@ -63,7 +64,7 @@ pub(super) enum EventsArg {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum ColorArg {
-    /// On a terminal, unless NO_COLOR is set
+    /// On a terminal that has some (TERM), unless NO_COLOR is set
     Auto,
     /// Also into pipes
     Always,
@@ -97,13 +98,13 @@ impl ColorArg {
         }
     }
 
-    /// `TERM=dumb` can't colour.
+    /// Not every terminal has colours.
     pub(super) fn mode(self) -> ColorMode {
-        let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        let has_colours = || term::has_colours(&term::of_environment());
         let wanted = match self {
             Self::Always => true,
             Self::Never => false,
-            Self::Auto => !no_color() && !is_dumb && std::io::stdout().is_terminal(),
+            Self::Auto => !no_color() && std::io::stdout().is_terminal() && has_colours(),
         };
         if wanted {
             ColorMode::On

@@ -5,6 +5,7 @@
 
 use clap::{Args, ValueEnum};
 
+use crate::cli::term;
 use crate::view::palette::{Background, ColorMode, Colors};
 use crate::view::tui::{Glyphs, Looks};
 
@@ -154,13 +155,8 @@ fn glyphs(variable: Variables<'_>) -> Glyphs {
     }
 }
 
-/// A terminal that has no more than ASCII, or whose font lacks what is drawn (the console of Linux
-/// has 512 glyphs at most), and which is not asked questions.
 fn is_poor(variable: Variables<'_>) -> bool {
-    let term = variable("TERM").unwrap_or_default();
-    let families = ["vt", "ansi", "cons25", "sun", "wyse", "linux"];
-    matches!(&*term, "" | "dumb" | "unknown" | "network")
-        || families.iter().any(|family| term.starts_with(family))
+    term::is_poor(&variable("TERM").unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -8,6 +8,10 @@ use clap_complete::Shell;
 use clap_mangen::Man;
 use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
 
+use crate::cli::known::with_words;
+use crate::model::filter::expr::fields;
+use crate::view::tui::keys_in_words;
+
 /// The page is of no day. The roff crate leaves out an argument that is empty, quotes and all.
 const NO_DATE: &str = " ";
 
@@ -15,7 +19,8 @@ const NO_DATE: &str = " ";
 pub(super) fn completions(command: &Command, shell: Shell) -> String {
     let name = command.get_name().to_owned();
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut visible(command), name, &mut script);
+    let mut command = with_words(visible(command));
+    clap_complete::generate(shell, &mut command, name, &mut script);
     String::from_utf8_lossy(&script).into_owned()
 }
 
@@ -79,6 +84,8 @@ impl Page {
             };
             self.write_command(shown, original, out)?;
         }
+        keys().to_writer(out)?;
+        expressions().to_writer(out)?;
         last_sections(command).to_writer(out)
     }
 
@@ -158,6 +165,45 @@ fn as_above(known: &[&Arg]) -> Roff {
     roff
 }
 
+/// What can be pressed on the screen.
+fn keys() -> Roff {
+    let mut roff = Roff::default();
+    roff.control("SH", ["KEYS"]);
+    for (title, keys) in keys_in_words() {
+        roff.control("SS", [title]);
+        for (key, does) in keys {
+            roff.control("TP", []);
+            roff.text([bold(key)]);
+            roff.text([roman(does)]);
+        }
+    }
+    roff
+}
+
+/// What `--filter`, and a filter that is typed on the screen, is made of.
+fn expressions() -> Roff {
+    let mut roff = Roff::default();
+    roff.control("SH", ["FILTER EXPRESSIONS"]);
+    roff.text([roman(
+        "Conditions of a field and what it is compared with, joined by and, or, not and parentheses: \
+         'port 80 and (state close-wait or age > 30s)'. A word without a field is a port, an address, a \
+         state, a finding, or else a part of a process's name. The fields, and what may stand behind \
+         them:",
+    )]);
+    for (field, values) in fields() {
+        roff.control("TP", []);
+        roff.text([bold(field)]);
+        roff.text([roman(values.unwrap_or("(nothing)"))]);
+    }
+    roff.control("PP", []);
+    roff.text([roman(
+        "What and joins must be true of one and the same end of a connection; not X is true when X is \
+         true of neither. What is not known is neither true nor false: such a connection is shown by \
+         neither X nor not X.",
+    )]);
+    roff
+}
+
 /// What is no option.
 fn last_sections(command: &Command) -> Roff {
     let mut roff = Roff::default();
@@ -175,8 +221,9 @@ fn last_sections(command: &Command) -> Roff {
         vec![
             bold("NO_COLOR"),
             roman(
-                ": set and not empty, no colour is used unless --color always says so. TZ: the \
-                 zone of the times that are shown and typed.",
+                ": set and not empty, no colour is used unless --color always says so. TERM: \
+                 what the terminal can do; without colours none are used, and where the cursor does \
+                 not move (dumb, or not set) there is no screen. TZ: the zone of the times that are shown and typed.",
             ),
         ],
     );

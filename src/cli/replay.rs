@@ -8,7 +8,7 @@ use clap::Args;
 use crate::cli::choices::{ColorArg, ThresholdArgs};
 use crate::cli::looks::{LooksArgs, OnScreen};
 use crate::cli::when::When;
-use crate::cli::{FilterArgs, Format, Refusal};
+use crate::cli::{FilterArgs, Format, Refusal, shown_as};
 use crate::diagnosis::Settings;
 use crate::model::filter::Filter;
 use crate::source::replay::{Offset, Options};
@@ -86,17 +86,7 @@ impl ReplayArgs {
         read_once(&self.files, "replay: ")?;
         // Keys may come from /dev/tty.
         let has_screen = std::io::stdout().is_terminal();
-        if self.format == Some(Format::Tui) && !has_screen {
-            return Err(Refusal::Usage(
-                "--format tui: the screen needs a terminal for output (allowed here: text, json)"
-                    .into(),
-            ));
-        }
-        let default = if has_screen {
-            Format::Tui
-        } else {
-            Format::Text
-        };
+        let format = shown_as(self.format, has_screen, "output")?;
         Ok(Replaying {
             files: self.files,
             filter: self.filter.said(),
@@ -107,7 +97,7 @@ impl ReplayArgs {
                 offsets: self.offset,
             },
             settings: self.threshold.settings(),
-            format: self.format.unwrap_or(default),
+            format,
             screen: self.looks.settle(self.color.mode()),
             color: self.color.mode(),
         })

@@ -64,6 +64,7 @@ impl<'a> Output<'a> {
         let draft = Draft::create(path)?;
         draft.abandon_at_the_end()?;
         self.put_all(&draft.file, put)?;
+        draft.settle()?;
         draft.keep(self.out.force)
     }
 
@@ -149,12 +150,15 @@ impl Draft {
         .context("catch signals")
     }
 
+    /// It is whole: waits until it is on the disk, which can take seconds.
+    pub(super) fn settle(&self) -> anyhow::Result<()> {
+        let written = self.file.sync_all();
+        written.with_context(|| format!("write {} to the disk", self.path.display()))
+    }
+
     /// It is whole: gives it its name.
     pub(super) fn keep(mut self, force: bool) -> anyhow::Result<()> {
         let wanted = &self.wanted;
-        self.file
-            .sync_all()
-            .with_context(|| format!("write {} to the disk", self.path.display()))?;
         if force {
             std::fs::rename(&self.path, wanted).with_context(|| {
                 format!("rename {} to {}", self.path.display(), wanted.display())

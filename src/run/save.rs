@@ -3,11 +3,13 @@
 //!
 //! The ending of the name says which. The trap: the screen is up, so that nothing is printed here,
 //! and nothing may be asked: a file that is there stays, and what became of it is a line for the
-//! screen to say.
+//! screen to say. And a live run must not wait for a large one: it goes on while a thread writes it.
 
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -19,7 +21,7 @@ use crate::diagnosis::{Finding, Known};
 use crate::model::Timestamp;
 use crate::run::export::{Each, write};
 use crate::run::output::Draft;
-use crate::timeline::Connection;
+use crate::timeline::{Connection, Totals};
 use crate::view::export::{Format, screen};
 use crate::view::palette::Background;
 use crate::view::report::{About, Losses, Shown, Summary};
@@ -40,33 +42,161 @@ pub(super) struct Scene<'a> {
     pub(super) older_than: Duration,
 }
 
-/// Saves it under that name, as it was typed. Gives what is to be said of it.
-pub(super) fn save(name: &str, scene: &Scene<'_>) -> String {
-    match attempt(name.trim(), scene) {
-        Ok(said) => format!("saved {said}"),
-        Err(error) => format!("not saved: {error:#}"),
+/// The same, owned: whoever writes it needs nothing that goes on.
+enum Kept {
+    /// The screen.
+    Cells(Buffer, Background),
+    /// What it lists.
+    Listed(Box<List>),
+}
+
+struct List {
+    all: Vec<(Connection, Vec<Finding>)>,
+    at: Timestamp,
+    about: About,
+    totals: Totals,
+    losses: Losses,
+    older_than: Duration,
+}
+
+impl Kept {
+    fn of(scene: Scene<'_>, format: Format) -> Self {
+        if format == Format::Svg {
+            let (cells, background) = scene.cells;
+            return Self::Cells(cells.clone(), background);
+        }
+        let listed = scene.listed;
+        let of = |one: &&Connection| ((*one).clone(), found(one, listed.known));
+        Self::Listed(Box::new(List {
+            all: listed.connections.iter().map(of).collect(),
+            at: listed.at,
+            about: scene.about,
+            totals: listed.known.tracker.totals(),
+            losses: scene.losses,
+            older_than: scene.older_than,
+        }))
     }
 }
 
-fn attempt(name: &str, scene: &Scene<'_>) -> anyhow::Result<String> {
-    let path = path(name);
-    let Some(format) = format_of(&path) else {
-        bail!(
-            "{name}: its ending says what it is (allowed: .svg the screen, .mmd, .csv, .json for \
-             Perfetto)"
-        );
-    };
-    if path.symlink_metadata().is_ok() {
-        bail!("{name} is there already: name another file");
+/// Saves it under that name, as it was typed. Gives what is to be said of it.
+pub(super) fn save(name: &str, scene: Scene<'_>) -> String {
+    match File::asked(name) {
+        Ok(file) => {
+            let kept = Kept::of(scene, file.format);
+            file.save(kept)
+        }
+        Err(error) => not_saved(&error),
     }
-    let draft = Draft::create(&path)?;
-    let mut out = BufWriter::new(&draft.file);
-    let what = put(format, scene, &mut out).with_context(|| format!("write {name}"))?;
-    out.flush().with_context(|| format!("write {name}"))?;
-    drop(out);
-    let bytes = draft.file.metadata().map_or(0, |known| known.len());
-    draft.keep(false)?;
-    Ok(format!("{name}: {what}, {}", size(bytes)))
+}
+
+/// Files that are written beside a loop that must not wait for them.
+pub(super) struct Saving {
+    tell: Sender<String>,
+    said: Receiver<String>,
+    writers: Vec<JoinHandle<()>>,
+}
+
+impl Saving {
+    pub(super) fn new() -> Self {
+        let (tell, said) = mpsc::channel();
+        Self {
+            tell,
+            said,
+            writers: Vec::new(),
+        }
+    }
+
+    /// Begins. Gives what is to be said of it by now.
+    pub(super) fn begin(&mut self, name: &str, scene: Scene<'_>) -> String {
+        let file = match File::asked(name) {
+            Ok(file) => file,
+            Err(error) => return not_saved(&error),
+        };
+        let (kept, tell) = (Kept::of(scene, file.format), self.tell.clone());
+        let saying = format!("saving {} ...", file.name);
+        let writer = thread::Builder::new().name("save".to_owned());
+        let started = writer.spawn(move || {
+            // Nobody listens when it is over; the file is there all the same.
+            let _ = tell.send(file.save(kept));
+        });
+        match started {
+            Ok(writer) => {
+                self.writers.push(writer);
+                saying
+            }
+            Err(error) => not_saved(&error.into()),
+        }
+    }
+
+    /// What has become of one that was begun.
+    pub(super) fn done(&mut self) -> Option<String> {
+        let said = self.said.try_recv().ok()?;
+        self.writers.retain(|writer| !writer.is_finished());
+        Some(said)
+    }
+}
+
+/// What was asked for is written to its end.
+impl Drop for Saving {
+    fn drop(&mut self) {
+        for writer in self.writers.drain(..) {
+            let _ = writer.join();
+        }
+    }
+}
+
+fn not_saved(error: &anyhow::Error) -> String {
+    format!("not saved: {error:#}")
+}
+
+/// A file that is asked for.
+struct File {
+    /// As it was typed.
+    name: String,
+    path: PathBuf,
+    format: Format,
+}
+
+impl File {
+    fn asked(name: &str) -> anyhow::Result<Self> {
+        let name = name.trim();
+        let path = path(name);
+        let Some(format) = format_of(&path) else {
+            bail!(
+                "{name}: its ending says what it is (allowed: .svg the screen, .mmd, .csv, .json for \
+                 Perfetto)"
+            );
+        };
+        if path.symlink_metadata().is_ok() {
+            bail!("{name} is there already: name another file");
+        }
+        Ok(Self {
+            name: name.to_owned(),
+            path,
+            format,
+        })
+    }
+
+    /// Says what has become of it.
+    fn save(&self, kept: Kept) -> String {
+        match self.attempt(kept) {
+            Ok(said) => format!("saved {said}"),
+            Err(error) => not_saved(&error),
+        }
+    }
+
+    fn attempt(&self, kept: Kept) -> anyhow::Result<String> {
+        let name = &self.name;
+        let draft = Draft::create(&self.path)?;
+        let mut out = BufWriter::new(&draft.file);
+        let what = put(self.format, kept, &mut out).with_context(|| format!("write {name}"))?;
+        out.flush().with_context(|| format!("write {name}"))?;
+        drop(out);
+        let bytes = draft.file.metadata().map_or(0, |known| known.len());
+        // Without a wait for the disk, which can take seconds: nobody's run hangs on this file.
+        draft.keep(false)?;
+        Ok(format!("{name}: {what}, {}", size(bytes)))
+    }
 }
 
 /// A shell would know the user's home; here is none.
@@ -79,25 +209,26 @@ fn path(name: &str) -> PathBuf {
 }
 
 /// Says what it was.
-fn put(format: Format, scene: &Scene<'_>, out: &mut dyn Write) -> anyhow::Result<String> {
-    if format == Format::Svg {
-        let (cells, background) = scene.cells;
-        out.write_all(screen::svg(cells, background).as_bytes())?;
-        return Ok("the screen".to_owned());
-    }
-    let all: Vec<(&Connection, Vec<Rc<Finding>>)> = scene
-        .listed
-        .connections
-        .iter()
-        .map(|one| (*one, found(one, scene.listed.known)))
+fn put(format: Format, kept: Kept, out: &mut dyn Write) -> anyhow::Result<String> {
+    let list = match kept {
+        Kept::Cells(cells, background) => {
+            out.write_all(screen::svg(&cells, background).as_bytes())?;
+            return Ok("the screen".to_owned());
+        }
+        Kept::Listed(list) => *list,
+    };
+    let shared = |found: Vec<Finding>| found.into_iter().map(Rc::new).collect();
+    let all: Vec<(Connection, Vec<Rc<Finding>>)> = list
+        .all
+        .into_iter()
+        .map(|(one, found)| (one, shared(found)))
         .collect();
-    let shown = || all.iter().map(|one| shown(one, scene.listed.at));
-    let mut summary = Summary::new(scene.older_than);
+    let shown = || all.iter().map(|one| shown(one, list.at));
+    let mut summary = Summary::new(list.older_than);
+    (summary.totals, summary.losses) = (list.totals, list.losses);
     shown().for_each(|one| summary.take(&one));
-    summary.totals = scene.listed.known.tracker.totals();
-    summary.losses = scene.losses.clone();
     let each = |each: Each<'_>| shown().try_for_each(|one| each(&one));
-    let left_out = write(format, (&scene.about, &summary), each, out)?;
+    let left_out = write(format, (&list.about, &summary), each, out)?;
     let what = counted(summary.seen.saturating_sub(left_out), "connection");
     Ok(match left_out {
         0 => what,
@@ -106,7 +237,7 @@ fn put(format: Format, scene: &Scene<'_>, out: &mut dyn Write) -> anyhow::Result
 }
 
 /// As they are known now: what was queued at earlier steps is not kept.
-fn shown<'a>(one: &'a (&'a Connection, Vec<Rc<Finding>>), at: Timestamp) -> Shown<'a> {
+fn shown(one: &(Connection, Vec<Rc<Finding>>), at: Timestamp) -> Shown<'_> {
     let (connection, findings) = one;
     Shown {
         connection,
@@ -118,9 +249,9 @@ fn shown<'a>(one: &'a (&'a Connection, Vec<Rc<Finding>>), at: Timestamp) -> Show
     }
 }
 
-fn found(connection: &Connection, known: &Known) -> Vec<Rc<Finding>> {
+fn found(connection: &Connection, known: &Known) -> Vec<Finding> {
     let about = known.diagnosis.about(connection.id());
-    let mut found: Vec<Rc<Finding>> = about.cloned().map(Rc::new).collect();
+    let mut found: Vec<Finding> = about.cloned().collect();
     found.sort_by_key(|finding| finding.number);
     found
 }
@@ -211,6 +342,33 @@ mod tests {
         }
         let names = std::fs::read_dir(&folder.0).unwrap().count();
         assert_eq!(names, 4, "nothing half is left");
+    }
+
+    #[test]
+    fn beside_a_run_it_is_begun_and_done_later() {
+        let name = format!("tcpwatch-later-{}", std::process::id());
+        let folder = Folder(std::env::temp_dir().join(name));
+        std::fs::create_dir(&folder.0).unwrap();
+        let (showing, cells) = (showing(), Buffer::default());
+        let file = folder.file("a.csv");
+        let mut saving = Saving::new();
+        let said = saving.begin(&file, showing.scene(&cells));
+        assert_eq!(said, format!("saving {file} ..."));
+        let said = loop {
+            match saving.done() {
+                Some(said) => break said,
+                None => std::thread::yield_now(),
+            }
+        };
+        assert!(said.starts_with(&format!("saved {file}: 2 connections, ")));
+        let refused = saving.begin(&file, showing.scene(&cells));
+        assert!(refused.contains("is there already"), "{refused}");
+        // Whoever quits at once has the file too.
+        let last = folder.file("b.mmd");
+        saving.begin(&last, showing.scene(&cells));
+        drop(saving);
+        let text = std::fs::read_to_string(last).unwrap();
+        assert!(text.contains("sequenceDiagram"));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::record::recorder::News;
 use crate::run::live::{Flow, Message, Show};
 use crate::run::load::survey::Survey;
 use crate::run::record::in_words;
-use crate::run::save::{Scene, save};
+use crate::run::save::{Saving, Scene};
 use crate::run::terminal::{FRAME, Left, Stage};
 use crate::timeline::ConnId;
 use crate::view::tui::terminal::restore;
@@ -33,7 +33,8 @@ pub(super) struct ScreenShow {
     app: App,
     stage: Stage,
     /// For what is saved.
-    survey: Survey,
+    told: Told,
+    saving: Saving,
     older_than: Duration,
     drawn: Option<Timestamp>,
     is_stale: bool,
@@ -41,6 +42,38 @@ pub(super) struct ScreenShow {
     is_waited_for: bool,
     /// What the terminal says.
     inputs: Receiver<Input>,
+}
+
+/// What was told beside connections: up to now, and as far as the picture shows it.
+struct Told {
+    now: Survey,
+    /// As it was when the picture was stopped; `None` while it moves.
+    paused: Option<Survey>,
+}
+
+impl Default for Told {
+    fn default() -> Self {
+        Self {
+            now: Survey::live(),
+            paused: None,
+        }
+    }
+}
+
+impl Told {
+    /// Stops with the picture, and goes on with it.
+    fn stand_still(&mut self, is_paused: bool) {
+        self.paused = match (is_paused, self.paused.take()) {
+            (true, None) => Some(self.now.clone()),
+            (true, kept) => kept,
+            (false, _) => None,
+        };
+    }
+
+    /// What belongs to the connections that are shown.
+    fn shown(&self) -> &Survey {
+        self.paused.as_ref().unwrap_or(&self.now)
+    }
 }
 
 impl ScreenShow {
@@ -69,7 +102,8 @@ impl ScreenShow {
         Ok(Self {
             app,
             stage,
-            survey: Survey::live(),
+            told: Told::default(),
+            saving: Saving::new(),
             older_than: config.settings.older_than,
             drawn: None,
             is_stale: true,
@@ -80,6 +114,7 @@ impl ScreenShow {
 
     fn answer(&mut self, input: Input, known: &Known, now: Timestamp) -> anyhow::Result<Flow> {
         let reaction = self.app.update(input, known, now);
+        self.told.stand_still(self.app.is_paused());
         match self.stage.carry_out(&mut self.app, reaction)? {
             // Time travels in recordings only.
             Left::Nothing | Left::Travel(_) => {}
@@ -97,17 +132,16 @@ impl ScreenShow {
         let listed = app.listed(known, now);
         let first = listed.connections.first();
         let netns = first.and_then(|one| one.scope().netns);
-        let about = self
-            .survey
-            .about_live(netns, listed.at, listed.filter.clone());
+        let survey = self.told.shown();
+        let about = survey.about_live(netns, listed.at, listed.filter.clone());
         let scene = Scene {
             cells: (&cells, app.looks().background),
             listed,
             about,
-            losses: self.survey.losses.clone(),
+            losses: survey.losses.clone(),
             older_than: self.older_than,
         };
-        let said = save(name, &scene);
+        let said = self.saving.begin(name, scene);
         app.say(said);
         self.is_stale = true;
         Ok(())
@@ -131,7 +165,7 @@ impl ScreenShow {
 impl Show for ScreenShow {
     fn take(&mut self, observation: &Observation, known: &Known) -> anyhow::Result<()> {
         self.app.note(observation);
-        self.survey.note(observation);
+        self.told.now.note(observation);
         self.is_stale |= !known.changes().is_empty()
             || !known.news().is_empty()
             || matches!(observation.body, Body::Note { .. });
@@ -139,6 +173,10 @@ impl Show for ScreenShow {
     }
 
     fn settle(&mut self, known: &Known, now: Timestamp) -> anyhow::Result<Flow> {
+        while let Some(said) = self.saving.done() {
+            self.app.say(said);
+            self.is_stale = true;
+        }
         if self.is_due(now) {
             self.stage.draw(&mut self.app, known, now)?;
             self.drawn = Some(now);
@@ -201,6 +239,7 @@ impl Show for ScreenShow {
         });
         // What was to be seen has been seen: it must not slide away.
         self.app.pause(known, now);
+        self.told.stand_still(self.app.is_paused());
         self.is_stale = true;
         Ok(())
     }
@@ -208,5 +247,38 @@ impl Show for ScreenShow {
     fn conclude(&mut self) -> anyhow::Result<()> {
         restore();
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lost() -> Observation {
+        Observation {
+            host: 0,
+            at: Timestamp::default(),
+            source: SourceName::Bpf,
+            body: Body::Lost {
+                count: Some(3),
+                why: "the ring was full".into(),
+            },
+        }
+    }
+
+    /// What is saved is of one moment.
+    #[test]
+    fn what_is_lost_while_the_picture_stands_still_is_not_of_it() {
+        let mut told = Told::default();
+        let before = format!("{:?}", told.shown().losses);
+        told.stand_still(true);
+        told.now.note(&lost());
+        told.stand_still(true);
+        assert_eq!(format!("{:?}", told.shown().losses), before);
+        told.stand_still(false);
+        let after = format!("{:?}", told.shown().losses);
+        assert_ne!(after, before);
+        told.stand_still(true);
+        assert_eq!(format!("{:?}", told.shown().losses), after);
     }
 }

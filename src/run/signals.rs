@@ -5,14 +5,15 @@
 //! mostly, this thread restores the terminal and ends the program. A file that grows beyond what
 //! `ulimit -f` allows is an error of the write, and no reason to die. And SIGHUP, when it was ignored before we
 //! came (`nohup`), has to stay ignored. Not so SIGINT: a script's background job comes with it
-//! ignored, and who sends it there means it.
+//! ignored, and who sends it there means it. SIGQUIT ends in good order too: the terminal would be left
+//! as it is, and a core is of no use to whoever typed it.
 
 use std::io;
 use std::thread;
 use std::time::Duration;
 
 use procfs::process::Process;
-use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
+use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 
 use crate::run::live::Message;
@@ -31,7 +32,7 @@ pub(super) fn spawn(
     patience: Duration,
     tell: impl Fn(Message) -> bool + Send + 'static,
 ) -> io::Result<()> {
-    let mut wanted = vec![SIGINT, SIGTERM, SIGCONT, SIGXFSZ];
+    let mut wanted = vec![SIGINT, SIGTERM, SIGQUIT, SIGCONT, SIGXFSZ];
     if !is_ignored(SIGHUP) {
         wanted.push(SIGHUP);
     }

@@ -73,6 +73,7 @@ pub use draw::draw;
 use fit::{cut, pad, shorten, shorten_both, wrap};
 pub use heard::Heard;
 use keys::Mode;
+pub use keys::in_words as keys_in_words;
 pub use listed::Listed;
 use mouse::Places;
 use playback::{Playback, Travel};
@@ -237,6 +238,11 @@ impl App {
     /// Shows as much time as is `wanted`, until the user zooms.
     pub fn show_span(&mut self, wanted: Duration) {
         self.viewport.show_span(wanted);
+    }
+
+    /// Whether the picture stands still, live.
+    pub const fn is_paused(&self) -> bool {
+        matches!(self.follow, Follow::Paused { .. })
     }
 
     /// Stops the picture at `now`, as the key does.

@@ -277,3 +277,33 @@ fn what_was_there_before_us_is_found_and_not_begun() {
     let after = shown(false);
     assert!(after.contains(", since "), "{after}");
 }
+
+/// A letter may take two columns: whatever stands behind a name stays where it is.
+#[test]
+fn a_name_of_other_letters_moves_nothing() {
+    let drawn = |name: &str, key: &str, (width, height): (u16, u16)| {
+        let mut story = begin();
+        let holder = holder(name, (812, 1), &[3]);
+        leaked(&mut story, 40_001, 2000, [&[], &[holder]]);
+        story.look(40_000, &[], &[]);
+        story.type_keys(key, 41_000);
+        story.screen(width, height, 41_000).buffer().clone()
+    };
+    let letters = |symbol: &str| symbol.chars().next().unwrap();
+    let (plain, other) = ("abcdefghij", "\u{6f22}\u{5b57}\u{6f22}\u{5b57}\u{6f22}");
+    for (key, size) in ["", "f", "2", "3"]
+        .into_iter()
+        .flat_map(|key| [(60, 16), (80, 24), (120, 40), (160, 40)].map(|size| (key, size)))
+    {
+        let (one, two) = (drawn(plain, key, size), drawn(other, key, size));
+        let pairs = one.content().iter().zip(two.content());
+        for (place, (one, two)) in pairs.enumerate() {
+            let (one, two) = (one.symbol(), two.symbol());
+            let is_of_name = plain.contains(letters(one)) && (other.contains(two) || two == " ");
+            assert!(
+                one == two || is_of_name,
+                "{one:?} {two:?} at {place} of {size:?} behind {key:?}: {other}"
+            );
+        }
+    }
+}

@@ -299,3 +299,46 @@ fn the_terminal_is_left_as_it_was_found() {
         }
     }
 }
+
+/// Whoever has such a terminal would see escapes: it gets lines.
+#[test]
+fn a_terminal_that_moves_no_cursor_gets_lines() {
+    let tape = Taped::new("dumb");
+    let dumb = |arguments: &[&str]| Setup::tcpwatch(arguments).env("TERM", "dumb").start();
+    let mut console = dumb(&["replay", tape.name()]);
+    assert_eq!(console.status(), 0, "{console}");
+    console.wait_for("#50 closed");
+    assert!(!sent(&console).contains('\x1b'), "{console}");
+    let mut console = dumb(&[&IDLE[..], &["--duration", "1ms"]].concat());
+    assert_eq!(console.status(), 0, "{console}");
+    assert!(!sent(&console).contains('\x1b'), "{console}");
+    for line in [&["replay", tape.name()][..], &IDLE] {
+        let mut console = dumb(&[line, &["--format", "tui"]].concat());
+        assert_eq!(console.status(), 2, "{console}");
+        console.wait_for("TERM is dumb");
+        assert!(!sent(&console).contains('\x1b'), "{console}");
+    }
+}
+
+#[test]
+fn a_terminal_without_colours_gets_none() {
+    let (listener, mut console) =
+        with_listener(|line| Setup::tcpwatch(line).env("TERM", "vt100"), &[]);
+    let ends = connect(&listener);
+    console.wait_for("A ESTABLISHED for");
+    console.press("q");
+    assert_eq!(console.status(), 0);
+    let sent = sent(&console);
+    assert!(sent.contains("\x1b[?1049h"));
+    let modes = sent.split("\x1b[").filter_map(|part| {
+        let end = part.find(|c: char| c != ';' && !c.is_ascii_digit())?;
+        part[end..].starts_with('m').then_some(&part[..end])
+    });
+    for mode in modes.flat_map(|modes| modes.split(';')) {
+        let number: u8 = mode.parse().unwrap_or(0);
+        // 39, 49 and 59 are the terminal's own.
+        let is_colour = matches!(number, 30..=38 | 40..=48 | 58 | 90..=107);
+        assert!(!is_colour, "{number}");
+    }
+    drop(ends);
+}

@@ -22,6 +22,7 @@ use crate::model::filter::{Family, NamePart, Network, PortSet, ProcessSet};
 use crate::model::tcp::StateSet;
 
 pub use error::ExprError;
+pub use field::fields;
 pub use near::distance;
 
 /// Whether something is so.

@@ -3,6 +3,7 @@
 //! Whoever has a terminal draws it there and lets time pass; whoever wants a picture presses keys
 //! that nobody typed. The trap: until all was read once, there is no time to go to.
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -41,6 +42,8 @@ pub(in crate::run) struct Showing {
     is_playing: bool,
     /// From which age on states count.
     older_than: Duration,
+    /// A picture is the same whenever it is made: of the file nothing counts but what is in it.
+    is_picture: bool,
 }
 
 impl Showing {
@@ -66,6 +69,7 @@ impl Showing {
             is_read: false,
             is_playing: true,
             older_than: config.settings.older_than,
+            is_picture: false,
         })
     }
 
@@ -113,7 +117,7 @@ impl Showing {
 
     /// Stops at that time; without one, at the end.
     pub(in crate::run) fn stop_at(&mut self, at: Option<&When>) -> anyhow::Result<()> {
-        self.is_playing = false;
+        (self.is_playing, self.is_picture) = (false, true);
         let extent = self.player.extent(self.zone.clone());
         let at = match at {
             Some(at) => at.resolve(&extent, Use::Shown).context("--at")?,
@@ -138,20 +142,24 @@ impl Showing {
 
     /// Saves what is shown under that name; `cells` are those of the screen. It says what came of it.
     pub(in crate::run) fn save(&mut self, name: &str, cells: &Buffer) {
+        let said = save(name, self.scene(cells));
+        self.app.say(said);
+    }
+
+    /// What is shown, to be saved.
+    pub(in crate::run) fn scene<'a>(&'a self, cells: &'a Buffer) -> Scene<'a> {
         let (world, now) = (self.player.world(), self.player.position());
         let listed = self.app.listed(world.known(), now);
         let stopped = now < self.player.end();
         let shown = (Window::default(), listed.filter.clone());
         let survey = world.survey();
-        let scene = Scene {
+        Scene {
             cells: (cells, self.app.looks().background),
             listed,
             about: survey.about(world.replay(), now, stopped, shown),
             losses: survey.losses.clone(),
             older_than: self.older_than,
-        };
-        let said = save(name, &scene);
-        self.app.say(said);
+        }
     }
 
     /// Takes in what came from the terminal. Travels are made here, and the picture is another one.
@@ -172,7 +180,7 @@ impl Showing {
     fn playback(&mut self) -> anyhow::Result<Playback> {
         let standing = self.standing()?;
         let finale = (standing == Standing::Ended)
-            .then(|| finale(&mut self.player))
+            .then(|| finale(&mut self.player, !self.is_picture))
             .transpose()?;
         Ok(Playback {
             standing,
@@ -266,29 +274,40 @@ impl Showing {
     }
 }
 
-fn end(one: &Recorded) -> End {
+fn end(one: &Recorded, asks_files: bool) -> End {
     match &one.ending {
         Ending::Said(why) if &**why == "stopped" => End::Stopped,
         Ending::Said(why) => End::Said(why.clone()),
         Ending::GoesOn(part) => End::GoesOn(*part),
+        Ending::Unsaid if asks_files && one.files.iter().any(|file| is_fresh(file)) => End::MayGrow,
         Ending::Unsaid => End::CutOff,
     }
 }
 
+/// Whether it was written to so lately that its recorder may still be there, which writes about once a
+/// second. A file of the future is of no clock that could be asked.
+fn is_fresh(file: &Path) -> bool {
+    const LATELY: Duration = Duration::from_secs(5);
+    let written = std::fs::metadata(file).and_then(|known| known.modified());
+    let since = written.map(|written| written.elapsed());
+    since.is_ok_and(|since| since.is_ok_and(|since| since < LATELY))
+}
+
 /// What there is to be said of the end.
-fn finale(player: &mut Player) -> anyhow::Result<Finale> {
+fn finale(player: &mut Player, asks_files: bool) -> anyhow::Result<Finale> {
     let is_by_wish = player.is_cut_by_wish()?;
     let known = player.known();
     let why = if is_by_wish {
         End::Asked
     } else {
         // The worst of them.
-        let ends = known.recordings().map(end);
+        let ends = known.recordings().map(|one| end(one, asks_files));
         ends.max_by_key(|end| match end {
             End::Stopped | End::Asked => 0,
             End::Said(_) => 1,
             End::GoesOn(_) => 2,
-            End::CutOff => 3,
+            End::MayGrow => 3,
+            End::CutOff => 4,
         })
         .unwrap_or(End::CutOff)
     };

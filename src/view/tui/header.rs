@@ -19,6 +19,7 @@ use crate::view::plain::plain;
 use crate::view::size::size;
 use crate::view::source::{brief_words, words};
 use crate::view::tui::View;
+use crate::view::tui::fit::{head, width_of};
 use crate::view::tui::playback::{self, corner, draw_bar};
 use crate::view::tui::sign::word_of;
 use crate::view::tui::theme::Theme;
@@ -181,8 +182,8 @@ fn cut(line: Line<'static>, width: u16) -> Line<'static> {
     let mut room = width.saturating_sub(2);
     let mut spans = Vec::with_capacity(line.spans.len() + 1);
     for span in line.spans {
-        let content: String = span.content.chars().take(room).collect();
-        room -= content.chars().count();
+        let content = head(&span.content, room);
+        room -= width_of(&content);
         spans.push(Span::styled(content, span.style));
     }
     spans.push(Span::raw("\u{2026}"));
@@ -329,16 +330,12 @@ fn listeners(view: &View<'_>, room: usize) -> Vec<Span<'static>> {
         let last = index + 1 == all.len();
         let free = room.saturating_sub(used + if last { 0 } else { rest.len() });
         let [full, short] = listener_words(listener, view);
-        let text = if full.chars().count() <= free {
-            full
-        } else {
-            short
-        };
-        if text.chars().count() > free && index > 0 {
+        let text = if width_of(&full) <= free { full } else { short };
+        if width_of(&text) > free && index > 0 {
             spans.push(Span::raw(rest));
             break;
         }
-        used += text.chars().count();
+        used += width_of(&text);
         spans.push(Span::styled(text, queue_style(listener, view.theme)));
     }
     spans

@@ -156,6 +156,22 @@ impl Hint {
     }
 }
 
+/// All of them in words, by the titles they stand under: the keys, and what they do.
+pub fn in_words() -> impl Iterator<Item = (&'static str, Vec<(&'static str, String)>)> {
+    SECTIONS.iter().map(|section| {
+        let named = section.bindings.iter().filter(|it| !it.shown.is_empty());
+        let words = named.map(|binding| {
+            let only = match binding.only {
+                None => "",
+                Some(Mode::Live) => " (live)",
+                Some(Mode::Replay) => " (replay)",
+            };
+            (binding.shown, format!("{}{only}", binding.help))
+        });
+        (section.title, words.collect())
+    })
+}
+
 #[derive(Clone, Copy)]
 enum Key {
     Plain(KeyCode),
@@ -218,28 +234,14 @@ mod tests {
         }
     }
 
-    /// A section as docs/screen.md has it.
-    fn in_the_docs(section: &Section) -> String {
-        let mut text = format!("| {} | |\n|---|---|\n", section.title);
-        for binding in section.bindings.iter().filter(|it| !it.shown.is_empty()) {
-            let only = match binding.only {
-                None => "",
-                Some(Mode::Live) => " (live)",
-                Some(Mode::Replay) => " (replay)",
-            };
-            text.push_str(&format!(
-                "| `{}` | {}{only} |\n",
-                binding.shown, binding.help
-            ));
-        }
-        text
-    }
-
     #[test]
     fn the_docs_have_every_key() {
         let docs = include_str!("../../../docs/screen.md");
-        for section in &SECTIONS {
-            let text = in_the_docs(section);
+        for (title, words) in in_words() {
+            let mut text = format!("| {title} | |\n|---|---|\n");
+            for (shown, does) in words {
+                text.push_str(&format!("| `{shown}` | {does} |\n"));
+            }
             assert!(docs.contains(&text), "docs/screen.md lacks\n{text}");
         }
     }

@@ -25,7 +25,7 @@ use crate::model::Timestamp;
 use crate::timeline::{Connection, Side};
 use crate::view::exchange::{Exchange, Note};
 use crate::view::owners;
-use crate::view::tui::fit::{cut, shorten, wrap};
+use crate::view::tui::fit::{cut, shorten, width_of, wrap};
 use crate::view::tui::scroll::Scroll;
 use crate::view::tui::whole::{draw_bar, place};
 use crate::view::tui::{View, not_visible};
@@ -114,9 +114,10 @@ fn ends(connection: &Connection, view: &View<'_>, columns: &Columns) -> Vec<Line
         let a = cut(&a, of_a - 1);
         let b = cut(&b, columns.width.saturating_sub(of_a + 2));
         let begin = of_a + columns.middle;
-        let begin = begin.min(columns.width.saturating_sub(b.chars().count()));
+        let begin = begin.min(columns.width.saturating_sub(width_of(&b)));
         let between = " ".repeat(begin.saturating_sub(of_a));
-        Line::from(Span::styled(format!("{a:>of_a$}{between}{b}"), style))
+        let before = " ".repeat(of_a.saturating_sub(width_of(&a)));
+        Line::from(Span::styled(format!("{before}{a}{between}{b}"), style))
     };
     let mut lines = vec![line(Side::BOTH.map(name), view.theme.strong())];
     let who = Side::BOTH.map(who);

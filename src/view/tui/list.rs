@@ -13,6 +13,7 @@ use crate::diagnosis::{Severity, verdict};
 use crate::model::{Descriptor, TcpState};
 use crate::timeline::{Certainty, Connection, Side, Track};
 use crate::view::plain::plain;
+use crate::view::tui::fit::width_of;
 use crate::view::tui::lane::short;
 use crate::view::tui::rows::group::Key;
 use crate::view::tui::rows::sort::{Column, Sort};
@@ -354,7 +355,7 @@ fn owner(track: &Track, width: usize) -> String {
     let (room, name) = (width - 1, first.program.comm.text());
     let name = plain(&name);
     let full = format!("{}{others}", owners::process(first));
-    let text = match full.chars().count() <= room {
+    let text = match width_of(&full) <= room {
         true => full,
         false => format!("{}{others}", cut(&name, room.saturating_sub(others.len()))),
     };

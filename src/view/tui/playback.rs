@@ -80,6 +80,8 @@ pub enum End {
     GoesOn(u32),
     /// It says nothing of an end.
     CutOff,
+    /// The same, and it was written to just now.
+    MayGrow,
     /// The user wants no more of it.
     Asked,
 }
@@ -206,6 +208,10 @@ pub(super) fn finale(finale: &Finale) -> String {
         End::GoesOn(part) => format!("the recording goes on in part {part}, which was not given"),
         End::CutOff => "the recording ends here without its last line: the recorder was stopped \
                         at once, failed, or still writes"
+            .to_owned(),
+        // What is behind may have no room.
+        End::MayGrow => "the recording may still be being written: it has no last line, and was \
+                         written to just now"
             .to_owned(),
         End::Asked => "the end that was asked for (--until)".to_owned(),
     };

@@ -111,7 +111,7 @@ impl Guard {
     /// program: without one of its threads, a picture would show the past as the present.
     pub fn enter() -> io::Result<Self> {
         end_on_panic();
-        let buffer = FrameBuffer::new(send as Sender);
+        let buffer = FrameBuffer::new(send as Sender)?;
         let terminal = Terminal::new(CrosstermBackend::new(buffer))?;
         take()?;
         Ok(Self { terminal })

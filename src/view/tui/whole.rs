@@ -23,7 +23,7 @@ use crate::view::plain::plain;
 use crate::view::tui::details::history::{Entry, history};
 use crate::view::tui::details::{flow, sign_and_end, title};
 use crate::view::tui::findings::{self, reasons};
-use crate::view::tui::fit::wrap;
+use crate::view::tui::fit::{width_of, wrap};
 use crate::view::tui::scroll::Scroll;
 use crate::view::tui::{View, letter};
 
@@ -49,7 +49,7 @@ pub(super) fn draw(
     if area.width >= ROOMY && !place.is_empty() {
         place.push_str(": PgUp PgDn ");
     }
-    let room = area.width.saturating_sub(width_of(&place));
+    let room = area.width.saturating_sub(columns_of(&place));
     draw_bar(buffer, area, view, title(connection, room), place);
     let mut top = 0;
     for (part, height) in parts.into_iter().zip(heights) {
@@ -93,8 +93,8 @@ pub(super) fn place(first: usize, end: usize, total: usize) -> String {
     }
 }
 
-fn width_of(text: &str) -> u16 {
-    u16::try_from(text.chars().count()).unwrap_or(u16::MAX)
+fn columns_of(text: &str) -> u16 {
+    u16::try_from(width_of(text)).unwrap_or(u16::MAX)
 }
 
 /// A part of the text, not yet put into words unless that is cheap.

@@ -107,6 +107,14 @@ pub(super) fn is_begun(word: &str) -> bool {
         || states.iter().any(|state| begins(state))
 }
 
+/// All of them, each with what may stand behind it; nothing, where nothing may.
+pub fn fields() -> impl Iterator<Item = (&'static str, Option<&'static str>)> {
+    FIELDS.into_iter().map(|(name, field)| match field {
+        Field::Open(_) | Field::Family(_) => (name, None),
+        _ => (name, Some(field.allowed())),
+    })
+}
+
 fn field_names() -> String {
     FIELDS.map(|(name, _)| name).join(", ")
 }

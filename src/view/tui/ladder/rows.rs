@@ -12,7 +12,7 @@ use crate::view::exchange::{
     Again, Entered, Exchange, Flag, Item, Proof, Segment, Steps, Wait, What, passed,
 };
 use crate::view::plain::plain;
-use crate::view::tui::fit::{cut, wrap};
+use crate::view::tui::fit::{cut, width_of, wrap};
 use crate::view::tui::ladder::columns::Columns;
 use crate::view::tui::ladder::row::{Arrow, Drawn, Kind, Life, Row, Text};
 use crate::view::tui::ladder::words;
@@ -295,7 +295,7 @@ impl Ladder<'_> {
         const LINES: usize = 3;
         let room = self.columns.text();
         let lines = wrap(text, room);
-        let fits = |line: &String| line.chars().count() <= room;
+        let fits = |line: &String| width_of(line) <= room;
         if lines.len() > LINES || !lines.iter().all(fits) {
             return self.across(&format!("{}: {text}", letter(side)), style);
         }

@@ -6,6 +6,9 @@
 
 use std::io::{self, Write};
 
+use ratatui::backend::{Backend, CrosstermBackend};
+use ratatui::crossterm::queue;
+use ratatui::crossterm::terminal::{BeginSynchronizedUpdate, EndSynchronizedUpdate};
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 
@@ -14,6 +17,8 @@ use super::TICK;
 /// Collects a frame, and hands it on as a whole when it is complete.
 pub(super) struct FrameBuffer<S> {
     bytes: Vec<u8>,
+    /// A frame in which no cell has changed.
+    idle: Vec<u8>,
     send: S,
 }
 
@@ -21,12 +26,25 @@ pub(super) struct FrameBuffer<S> {
 const END_OF_FRAME: &[u8] = b"\x1b[?2026l";
 
 impl<S: FnMut(&[u8]) -> io::Result<()>> FrameBuffer<S> {
-    pub(super) fn new(send: S) -> Self {
-        Self {
+    pub(super) fn new(send: S) -> io::Result<Self> {
+        Ok(Self {
             bytes: Vec::with_capacity(1 << 16),
+            idle: idle()?,
             send,
-        }
+        })
     }
+}
+
+/// What a frame comes to in which no cell has changed: modes that are set as they are already. Made by
+/// who makes the others, so that it is the same whatever that one leaves out (`NO_COLOR`).
+fn idle() -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let mut backend = CrosstermBackend::new(&mut bytes);
+    queue!(backend, BeginSynchronizedUpdate)?;
+    backend.draw(std::iter::empty())?;
+    backend.hide_cursor()?;
+    queue!(backend, EndSynchronizedUpdate)?;
+    Ok(bytes)
 }
 
 impl<S: FnMut(&[u8]) -> io::Result<()>> Write for FrameBuffer<S> {
@@ -35,12 +53,16 @@ impl<S: FnMut(&[u8]) -> io::Result<()>> Write for FrameBuffer<S> {
         Ok(bytes.len())
     }
 
-    /// ratatui flushes before a frame is complete; that does not count.
+    /// ratatui flushes before a frame is complete; that does not count. What would change nothing is
+    /// not sent.
     fn flush(&mut self) -> io::Result<()> {
         if !self.bytes.ends_with(END_OF_FRAME) {
             return Ok(());
         }
-        let sent = (self.send)(&self.bytes);
+        let sent = match self.bytes == self.idle {
+            true => Ok(()),
+            false => (self.send)(&self.bytes),
+        };
         self.bytes.clear();
         sent
     }
@@ -75,9 +97,7 @@ pub(super) fn takes_bytes() -> bool {
 mod tests {
     use std::cell::RefCell;
 
-    use ratatui::backend::CrosstermBackend;
-    use ratatui::crossterm::terminal::{BeginSynchronizedUpdate, EndSynchronizedUpdate};
-    use ratatui::crossterm::{Command, execute, queue};
+    use ratatui::crossterm::{Command, execute};
     use ratatui::layout::Rect;
     use ratatui::{Terminal, TerminalOptions, Viewport};
 
@@ -96,11 +116,13 @@ mod tests {
         let buffer = FrameBuffer::new(|bytes: &[u8]| {
             writes.borrow_mut().push(bytes.to_vec());
             Ok(())
-        });
+        })
+        .unwrap();
         let viewport = Viewport::Fixed(Rect::new(0, 0, 200, 60));
         let backend = CrosstermBackend::new(buffer);
         let mut terminal = Terminal::with_options(backend, TerminalOptions { viewport }).unwrap();
-        for letter in ["a", "b", "c"] {
+        // The second one says nothing new.
+        for letter in ["a", "a", "b", "c"] {
             queue!(terminal.backend_mut(), BeginSynchronizedUpdate).unwrap();
             let picture = letter.repeat(200 * 60);
             terminal

@@ -10,7 +10,7 @@ use crate::timeline::{Certainty, Owners, Side, Track};
 use crate::view::cause::certainty;
 use crate::view::owners;
 use crate::view::plain::plain;
-use crate::view::tui::fit::wrap_behind;
+use crate::view::tui::fit::{broken, count_of_broken, wrap_behind};
 use crate::view::tui::{View, letter};
 
 /// Columns before a holder, and before its command line.
@@ -71,14 +71,9 @@ fn not_looked(track: &Track, view: &View<'_>) -> String {
 }
 
 /// A text that is broken wherever the pane ends, at its indent.
-fn broken(text: &str, indent: usize, width: u16) -> Vec<Line<'static>> {
-    let all: Vec<char> = text.chars().collect();
-    let parts = all.chunks(room(indent, width));
-    let line = |part: &[char]| {
-        let part: String = part.iter().collect();
-        Line::raw(format!("{:indent$}{part}", ""))
-    };
-    parts.map(line).collect()
+fn indented(text: &str, indent: usize, width: u16) -> impl Iterator<Item = Line<'static>> + use<> {
+    let parts = broken(text, room(indent, width)).into_iter();
+    parts.map(move |part| Line::raw(format!("{:indent$}{part}", "")))
 }
 
 fn room(indent: usize, width: u16) -> usize {
@@ -87,16 +82,16 @@ fn room(indent: usize, width: u16) -> usize {
 
 pub(super) fn height(holder: &Holder, width: u16) -> usize {
     let cmdline = holder.program.cmdline.as_deref().unwrap_or_default();
-    let of = |text: &str, indent| text.chars().count().div_ceil(room(indent, width));
+    let of = |text: &str, indent| count_of_broken(text, room(indent, width));
     of(&who(holder), INDENT) + of(&plain(cmdline), DEEPER)
 }
 
 /// `python3[812] fds 3,4, user app (1000), parent 1`, and its command line.
 pub(super) fn lines(holder: &Holder, width: u16) -> Vec<Line<'static>> {
     let cmdline = holder.program.cmdline.as_deref().unwrap_or_default();
-    let mut lines = broken(&who(holder), INDENT, width);
-    lines.extend(broken(&plain(cmdline), DEEPER, width));
-    lines
+    let who = indented(&who(holder), INDENT, width);
+    who.chain(indented(&plain(cmdline), DEEPER, width))
+        .collect()
 }
 
 fn who(holder: &Holder) -> String {
