@@ -5,8 +5,10 @@
 //! a state proves (who is in CLOSE_WAIT has received a FIN), or that the kernel told of, and it
 //! says which. The trap: one segment has an effect on both ends, and must not be there twice.
 
+mod acked;
 mod notes;
 mod order;
+mod resets;
 mod steps;
 mod wait;
 
@@ -14,8 +16,11 @@ use crate::diagnosis::Finding;
 use crate::model::{TcpState, Timestamp};
 use crate::timeline::{Cause, Certainty, Connection, Mark, MarkKind, Side, Span, Track, When};
 
+use acked::Acked;
 pub(in crate::view) use notes::Note;
-use order::resets;
+use order::stands;
+use resets::resets;
+pub(in crate::view) use resets::{Delivered, delivered};
 pub(in crate::view) use steps::Steps;
 pub(in crate::view) use wait::{Wait, passed};
 
@@ -26,6 +31,10 @@ const ACK_OF_A_FIN: u8 = 13;
 #[derive(Debug)]
 pub(in crate::view) struct Exchange<'a> {
     connection: &'a Connection,
+    /// Where the steps of A and of B stand.
+    stands: [Vec<Timestamp>; 2],
+    /// The resets from A, and from B, that both ends told of.
+    delivered: [Vec<Delivered>; 2],
     items: Vec<Item<'a>>,
 }
 
@@ -90,6 +99,10 @@ pub(in crate::view) enum Flag {
     SynAck,
     Ack,
     Fin,
+    /// It acknowledges the first FIN, too.
+    FinAck,
+    /// Whether it does, or a segment of its own did, is not known.
+    FinPerhapsAck,
     Rst,
 }
 
@@ -100,8 +113,15 @@ impl Flag {
             Self::SynAck => "SYN, ACK",
             Self::Ack => "ACK",
             Self::Fin => "FIN",
+            Self::FinAck => "FIN, ACK",
+            Self::FinPerhapsAck => "FIN, ACK?",
             Self::Rst => "RST",
         }
+    }
+
+    /// Whether its sender closes its side with it.
+    const fn is_fin(self) -> bool {
+        matches!(self, Self::Fin | Self::FinAck | Self::FinPerhapsAck)
     }
 }
 
@@ -153,6 +173,8 @@ impl<'a> Exchange<'a> {
     ) -> Self {
         let mut exchange = Self {
             connection,
+            stands: stands(connection),
+            delivered: Side::BOTH.map(|side| delivered(connection, side)),
             items: Vec::new(),
         };
         for (side, track) in connection.visible() {
@@ -202,7 +224,7 @@ impl<'a> Exchange<'a> {
                 continue;
             }
             let rank = rank_of(span.state, entered.before);
-            self.push(span.from.not_after(), span.from, rank, What::State(entered));
+            self.push(self.stand(&entered), span.from, rank, What::State(entered));
             self.segments(entered);
         }
     }
@@ -234,20 +256,25 @@ impl<'a> Exchange<'a> {
             (SynRecv, Established) => self.unless_sent(other, &[SynSent], Flag::Ack, new, 5),
             (_, FinWait1) => self.segment(side, Flag::Fin, new, 11),
             (_, LastAck) => {
-                let at = self.second_fin(side, new.span);
-                self.segment_at(at, side, Flag::Fin, new, 16);
+                let acked = self.acked(other);
+                // What carries the acknowledgement is before what it leads to.
+                let at = match acked {
+                    Acked::Alone => self.second_fin(&new),
+                    Acked::WithFin | Acked::Unknown => self.stand(&new),
+                };
+                self.segment_at(at, side, acked.second_fin(), new, 16);
             }
             (Established, CloseWait) => self.unless_sent(other, &[FinWait1], Flag::Fin, new, 11),
             (FinWait1, Closing) => {
                 self.unless_sent(other, &[FinWait1, LastAck], Flag::Fin, new, 11);
             }
-            (FinWait1, FinWait2) => {
-                let at = self.first_ack(other, new.span);
-                self.segment_at(at, other, Flag::Ack, new, ACK_OF_A_FIN);
+            (FinWait1, FinWait2) if self.acked(side) == Acked::Alone => {
+                self.segment(other, Flag::Ack, new, ACK_OF_A_FIN);
             }
             (Closing, TimeWait) => self.segment(other, Flag::Ack, new, ACK_OF_A_FIN),
             (FinWait2 | FinWait1, TimeWait) => {
-                self.unless_sent(other, &[LastAck, FinWait1], Flag::Fin, new, 16);
+                let flag = self.acked(side).second_fin();
+                self.unless_sent(other, &[LastAck, FinWait1], flag, new, 16);
             }
             (LastAck, Close) if new.span.why.cause == Cause::AckReceived => {
                 self.segment(other, Flag::Ack, new, 18);
@@ -269,7 +296,7 @@ impl<'a> Exchange<'a> {
     /// A reset that ended an end, where no mark of its sender tells of it.
     fn reset(&mut self, new: Entered<'a>) {
         let (side, other) = (new.side, new.side.other());
-        let at = new.span.from.not_after();
+        let at = self.stand(&new);
         match new.span.why.cause {
             Cause::ResetSent if !self.has_reset(side, true) => {
                 // On one host its arrival is reported first.
@@ -330,8 +357,7 @@ impl<'a> Exchange<'a> {
                     (at, 8, What::Segment(told(side)))
                 }
                 MarkKind::ResetReceived
-                    if self.other_sent(side, mark.at).is_some()
-                        || self.is_of_the_end(side, mark.at) =>
+                    if self.other_sent(side, mark.at) || self.is_of_the_end(side, mark.at) =>
                 {
                     (mark.at, 10, What::Mark(side, mark))
                 }
@@ -349,12 +375,12 @@ impl<'a> Exchange<'a> {
                     (mark.at, 12, What::Mark(side, mark))
                 }
             };
-            self.push(at, When::At(mark.at), rank, what);
+            self.push(at, When::At(at), rank, what);
         }
     }
 
     fn segment(&mut self, from: Side, flag: Flag, by: Entered<'a>, rank: u8) {
-        self.segment_at(by.span.from.not_after(), from, flag, by, rank);
+        self.segment_at(self.stand(&by), from, flag, by, rank);
     }
 
     fn segment_at(&mut self, at: Timestamp, from: Side, flag: Flag, by: Entered<'a>, rank: u8) {
@@ -415,7 +441,8 @@ impl<'a> Exchange<'a> {
 /// Of what is of one moment, what causes the other comes first.
 const fn rank_of(state: TcpState, before: Option<TcpState>) -> u8 {
     match (state, before) {
-        (TcpState::SynSent, _) | (_, None) => 0,
+        // Who was found with its FIN sent did so earlier.
+        (TcpState::SynSent, _) | (TcpState::FinWait1 | TcpState::FinWait2, None) => 0,
         (TcpState::SynRecv, _) => 2,
         (TcpState::Established, Some(TcpState::SynSent)) => 4,
         (TcpState::Established, _) => 6,
@@ -465,6 +492,8 @@ mod tests {
     fn with_nothing<'a>(connection: &'a Connection) -> Exchange<'a> {
         Exchange {
             connection,
+            stands: [Vec::new(), Vec::new()],
+            delivered: [Vec::new(), Vec::new()],
             items: Vec::new(),
         }
     }

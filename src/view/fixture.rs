@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use crate::model::event::Comm;
+use crate::model::event::{Comm, File, What};
 use crate::model::{
-    Body, Cookie, Descriptor, Endpoint, FourTuple, Look, Observation, Poll, Queues, Sample, Scope,
-    Shutdown, SockId, SourceName, TcpState, Timestamp,
+    Body, Cookie, Descriptor, Endpoint, Event, FourTuple, Look, Moment, Observation, Poll, Queues,
+    Sample, Scope, Shutdown, SockId, SourceName, TcpState, Timestamp,
 };
 use crate::timeline::{
     Call, Cause, Certainty, Change, ConnId, Connection, Mark, MarkKind, Process, Reason,
@@ -59,6 +59,36 @@ pub(super) fn tracker() -> Tracker {
         }),
     });
     tracker
+}
+
+/// An event of an end of it.
+pub(super) fn told(tracker: &Tracker, side: Side, what: What, micros: u64) -> Observation {
+    let id = *connection(tracker).end(side).unwrap().id();
+    let moment = Moment {
+        shutdown: Shutdown::from_kernel(0),
+        file: File::Held,
+        error: None,
+        receive: 0,
+        send: 0,
+        lingers_not: false,
+        fin_received: None,
+        bytes_received: 0,
+        bytes_acked: 0,
+        cgroup: None,
+        multipath: false,
+    };
+    let event = Event {
+        id,
+        what,
+        moment: Some(moment),
+        caller: None,
+    };
+    Observation {
+        host: 0,
+        at: at(micros),
+        source: SourceName::Bpf,
+        body: Body::Event(event),
+    }
 }
 
 pub(super) fn connection(tracker: &Tracker) -> &Connection {

@@ -305,3 +305,62 @@ fn a_long_ladder_scrolls() {
     let top = text(&mut story);
     assert!(top.contains("(A: 1436 older resets"), "{top}");
 }
+
+/// B had sent its FIN when A heard of its own: one segment did both.
+#[test]
+fn a_fin_that_acknowledges_is_one_arrow() {
+    let mut story = by_events();
+    let [a, _] = closed_by_events(&mut story, true);
+    story.found(1_999_950, mini(in_state(a, TcpState::TimeWait), at(62_000)));
+    snapshot("fin_ack", &mut story, 4000);
+    let text = story.screen(120, 60, 4000).to_string();
+    assert_eq!(text.matches(" FIN, ACK ").count(), 1, "{text}");
+    // That of the handshake, and the last.
+    assert_eq!(text.matches(" ACK \u{2500}").count() - 2, 2, "{text}");
+}
+
+/// What each look showed first was the effect: its cause stands above it all the same.
+#[test]
+fn looks_do_not_put_effects_above_causes() {
+    let mut story = by_looks();
+    let [a, b] = loopback(37_834, TcpState::Established);
+    story.look(2000, &[a, b], &[]);
+    let waits = mini(in_state(a, TcpState::TimeWait), at(65_000));
+    story.look(5000, &[], &[waits]);
+    story.look(5100, &[], &[in_state(b, TcpState::LastAck)]);
+    snapshot("forced", &mut story, 6000);
+    let text = story.screen(120, 60, 6000).to_string();
+    let row = |words: &str| text.find(words).unwrap();
+    assert!(row("│ (CLOSE_WAIT)") < row("│ LAST_ACK"), "{text}");
+    assert!(row("│ LAST_ACK") < row("TIME_WAIT │"), "{text}");
+}
+
+/// On loopback the kernel tells that a reset came before it tells that it was sent.
+fn reset_told_late() -> Story {
+    use TcpState::{Close, Established};
+    let mut story = by_events();
+    let [a, b] = opened_by_events(&mut story, 1_000_000);
+    let unread = moment(File::Closing, 3, 4000);
+    let held = moment(File::Held, 0, 0);
+    let refused = Moment {
+        error: Some(104),
+        ..held
+    };
+    let us = 2_000_000;
+    let python = process(PYTHON.0, PYTHON.1);
+    story.event(us + 589, b, step(Established, Close), unread, Some(python));
+    story.event(us + 649, a, What::ResetReceived, held, None);
+    story.event(us + 653, a, step(Established, Close), refused, None);
+    let reset = What::ResetSent(ResetReason::AbortOnClose);
+    story.event(us + 678, b, reset, unread, None);
+    story
+}
+
+#[test]
+fn a_reset_that_is_told_late_stands_above_its_arrival() {
+    let mut story = reset_told_late();
+    snapshot("reset_told_late", &mut story, 4000);
+    story.type_keys("2", 4000);
+    let screen = story.screen(120, 80, 4000);
+    insta::assert_snapshot!("whole_reset_told_late_120x80", screen);
+}

@@ -1,64 +1,90 @@
 //! Where segments stand: in the order of cause, and where that order is not known.
 //!
-//! The trap: on one host the kernel reports what it does in the order of its own functions, and
-//! tells of an arrival before it tells of the sending.
+//! The trap: between two looks both ends move, and the later look may show the cause. On one host the
+//! kernel reports what it does in the order of its own functions.
 
 use crate::model::{TcpState, Timestamp};
-use crate::timeline::{Connection, MarkKind, Side, Span, Track, When};
+use crate::timeline::{Connection, Side, Span, Track, When};
 use crate::view::exchange::{Entered, Exchange, Item, Proof, What};
 
+/// Where each step of both ends stands: when it was so at the latest, and where the bounds let it, not
+/// after what it has to be before. Exact times stay as they are.
+pub(super) fn stands(connection: &Connection) -> [Vec<Timestamp>; 2] {
+    let spans = Side::BOTH.map(|side| connection.end(side).map_or(&[][..], Track::spans));
+    let latest = |span: &Span| span.from.not_after();
+    let mut stands = spans.map(|spans| spans.iter().map(latest).collect::<Vec<_>>());
+    // It ends: a step only moves to the time of an other one, and only to an earlier one.
+    let mut has_moved = true;
+    while has_moved {
+        has_moved = false;
+        for (causes, effects) in [(0, 1), (1, 0)] {
+            for effect in 0..spans[effects].len() {
+                for cause in 0..spans[causes].len() {
+                    if is_cause(spans[causes], cause, spans[effects], effect) {
+                        let until = stands[effects][effect];
+                        has_moved |= lower(&mut stands[causes], spans[causes], cause, until);
+                    }
+                }
+            }
+        }
+    }
+    stands
+}
+
+/// Whether a step of one end has to be before a step of the other.
+fn is_cause(causes: &[Span], cause: usize, effects: &[Span], effect: usize) -> bool {
+    let before = |spans: &[Span], index: usize| Some(spans[index.checked_sub(1)?].state);
+    let states = (causes[cause].state, effects[effect].state);
+    if states == (TcpState::Established, TcpState::Established) {
+        // Who opens has it first.
+        return before(causes, cause) == Some(TcpState::SynSent)
+            && before(effects, effect) == Some(TcpState::SynRecv);
+    }
+    forces(states.0, states.1)
+}
+
+/// Moves a step up, and those before it on its track, as far as their bounds let them; whether it
+/// did.
+fn lower(stands: &mut [Timestamp], spans: &[Span], index: usize, until: Timestamp) -> bool {
+    let may_be = |span: &Span| match span.from {
+        When::At(_) => false,
+        when => when.not_before().is_none_or(|begin| begin <= until),
+    };
+    let is_late = |stand: &Timestamp| *stand > until;
+    let (stands, spans) = (&mut stands[..=index], &spans[..=index]);
+    let mut late = stands.iter().zip(spans).filter(|(stand, _)| is_late(stand));
+    if !stands.last().is_some_and(is_late) || !late.all(|(_, span)| may_be(span)) {
+        return false;
+    }
+    for stand in stands {
+        *stand = (*stand).min(until);
+    }
+    true
+}
+
 impl Exchange<'_> {
-    /// Where the acknowledgement of the first FIN is drawn: before the other end's own FIN, which
-    /// the kernel may report before it reports that the acknowledgement has come.
-    pub(super) fn first_ack(&self, from: Side, waits: &Span) -> Timestamp {
-        let arrived = waits.from.not_after();
-        self.entered(from, TcpState::LastAck)
-            .map_or(arrived, |sent| sent.min(arrived))
+    /// Where a step stands.
+    pub(super) fn stand(&self, step: &Entered<'_>) -> Timestamp {
+        let stand = self.stands[step.side as usize].get(step.index);
+        stand.copied().unwrap_or(step.span.from.not_after())
     }
 
     /// Where the second FIN is drawn: when the end that it goes to waits for it, so that no arrow
     /// tells of a simultaneous close that there was not; and before its own acknowledgement.
-    pub(super) fn second_fin(&self, from: Side, sends: &Span) -> Timestamp {
-        let sent = sends.from.not_after();
-        let awaited = self.entered(from.other(), TcpState::FinWait2);
-        let gone = self.entered(from, TcpState::Close);
+    pub(super) fn second_fin(&self, new: &Entered<'_>) -> Timestamp {
+        let sent = self.stand(new);
+        let awaited = self.entered(new.side.other(), TcpState::FinWait2);
+        let gone = self.entered(new.side, TcpState::Close);
         let at = awaited.map_or(sent, |awaited| awaited.max(sent));
         gone.map_or(at, |gone| at.min(gone))
     }
 
-    /// When an end entered a state.
+    /// Where the step stands with which an end entered a state.
     fn entered(&self, side: Side, state: TcpState) -> Option<Timestamp> {
         let spans = self.connection.end(side)?.spans();
-        let entered = spans.iter().skip(1).find(|span| span.state == state)?;
-        Some(entered.from.not_after())
+        let index = spans.iter().skip(1).position(|span| span.state == state)?;
+        self.stands[side as usize].get(index + 1).copied()
     }
-
-    /// The reset of the other end that this one received at `at`: of those that it sent the
-    /// nearest, whichever was reported first.
-    pub(super) fn other_sent(&self, side: Side, at: Timestamp) -> Option<Timestamp> {
-        resets(self.connection, side.other(), true)
-            .min_by_key(|sent| sent.since(at).max(at.since(*sent)))
-    }
-
-    /// When the reset that was sent at `at` reached the other end.
-    pub(super) fn other_received(&self, side: Side, at: Timestamp) -> Option<Timestamp> {
-        resets(self.connection, side.other(), false)
-            .find(|received| self.other_sent(side.other(), *received) == Some(at))
-    }
-}
-
-/// When an end sent, or received, resets.
-pub(super) fn resets(
-    connection: &Connection,
-    side: Side,
-    sent: bool,
-) -> impl Iterator<Item = Timestamp> {
-    let marks = connection.end(side).map_or(&[][..], Track::marks);
-    marks.iter().filter_map(move |mark| match mark.kind {
-        MarkKind::ResetSent(_) => sent.then_some(mark.at),
-        MarkKind::ResetReceived => (!sent).then_some(mark.at),
-        _ => None,
-    })
 }
 
 /// Whether it may have happened before what stands above it: their bounds overlap, and neither

@@ -58,14 +58,12 @@ impl Exchange<'_> {
                 steps.add(step);
             }
             // Of an end that is not seen, what the other one shows of it.
-            match implied(item, first) {
-                Some(step @ (Steps::FIRST_FIN | Steps::SECOND_HAS_COME)) if !first_here => {
+            for step in implied(item, first).into_iter().flatten() {
+                let is_of_first = matches!(step, Steps::FIRST_FIN | Steps::SECOND_HAS_COME);
+                let is_here = if is_of_first { first_here } else { other_here };
+                if !is_here {
                     steps.add(step);
                 }
-                Some(step @ (Steps::SECOND_FIN | Steps::FIRST_HAS_COME)) if !other_here => {
-                    steps.add(step);
-                }
-                _ => {}
             }
             // Each is taken once.
             item.steps = Steps(steps.0 & !numbered.0);
@@ -83,7 +81,7 @@ const fn sends_first(item: &Item<'_>) -> Option<Side> {
             TcpState::CloseWait | TcpState::LastAck => Some(entered.side.other()),
             _ => None,
         },
-        What::Segment(segment) if matches!(segment.flag, Flag::Fin) => Some(segment.from),
+        What::Segment(segment) if segment.flag.is_fin() => Some(segment.from),
         _ => None,
     }
 }
@@ -120,18 +118,25 @@ const fn closed(by_first: bool) -> u8 {
 }
 
 /// What a segment shows of the end that is not seen: its own FIN, or that the other one's has come.
-fn implied(item: &Item<'_>, first: Side) -> Option<u8> {
+fn implied(item: &Item<'_>, first: Side) -> [Option<u8>; 2] {
     let What::Segment(segment) = item.what else {
-        return None;
+        return [None, None];
     };
-    match (segment.flag, segment.from == first) {
-        (Flag::Fin, true) => Some(Steps::FIRST_FIN),
-        (Flag::Fin, false) => Some(Steps::SECOND_FIN),
+    let is_first = segment.from == first;
+    match (segment.flag, is_first) {
+        (Flag::Fin | Flag::FinAck | Flag::FinPerhapsAck, true) => [Some(Steps::FIRST_FIN), None],
+        (Flag::Fin, false) => [Some(Steps::SECOND_FIN), None],
+        // It tells that the first FIN has come.
+        (Flag::FinAck | Flag::FinPerhapsAck, false) => {
+            [Some(Steps::FIRST_HAS_COME), Some(Steps::SECOND_FIN)]
+        }
         // The ACK of a handshake comes before any FIN.
-        (Flag::Ack, is_first) if item.rank >= super::ACK_OF_A_FIN => Some(match is_first {
-            true => Steps::SECOND_HAS_COME,
-            false => Steps::FIRST_HAS_COME,
-        }),
-        _ => None,
+        (Flag::Ack, true) if item.rank >= super::ACK_OF_A_FIN => {
+            [Some(Steps::SECOND_HAS_COME), None]
+        }
+        (Flag::Ack, false) if item.rank >= super::ACK_OF_A_FIN => {
+            [Some(Steps::FIRST_HAS_COME), None]
+        }
+        _ => [None, None],
     }
 }

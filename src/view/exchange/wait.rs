@@ -23,7 +23,7 @@ pub(in crate::view) struct Wait {
 impl<'a> Exchange<'a> {
     /// As it was known at a moment: what was later is left out.
     pub(in crate::view) fn known_at(mut self, at: Timestamp) -> Self {
-        self.items.retain(|item| item.at <= at);
+        self.items.retain(|item| item.when.not_after() <= at);
         self
     }
 
@@ -34,7 +34,7 @@ impl<'a> Exchange<'a> {
         for item in self.items.drain(..) {
             if let Some(above) = all.last() {
                 let begin = last_of(above);
-                let lasted = passed(above, &item);
+                let lasted = passed(&over(above), &item);
                 // Of two things that were so when somebody looked, nothing is known in between.
                 let is_known = lasted.at_most.is_some() || !lasted.at_least.is_zero();
                 if is_known && item.at.since(begin) >= LONG {
@@ -96,7 +96,16 @@ const fn last_of(item: &Item<'_>) -> Timestamp {
     }
 }
 
-/// How long after what stands above it an item was.
+/// As it is when it is over.
+const fn over<'a>(item: &Item<'a>) -> Item<'a> {
+    let mut over = *item;
+    if let What::Again(again) = item.what {
+        over.when = When::At(again.last);
+    }
+    over
+}
+
+/// How long after what stands above it an item was; after the first, of what was sent again.
 pub(in crate::view) fn passed(above: &Item<'_>, item: &Item<'_>) -> Age {
     let (begin, end) = (bounds(above), bounds(item));
     Age {
@@ -106,7 +115,7 @@ pub(in crate::view) fn passed(above: &Item<'_>, item: &Item<'_>) -> Age {
 }
 
 fn until(above: &Item<'_>, at: Timestamp) -> Age {
-    let begin = bounds(above);
+    let begin = bounds(&over(above));
     Age {
         at_least: at.since(begin.1),
         at_most: begin.0.map(|begin| at.since(begin)),
@@ -114,11 +123,7 @@ fn until(above: &Item<'_>, at: Timestamp) -> Age {
 }
 
 fn bounds(item: &Item<'_>) -> (Option<Timestamp>, Timestamp) {
-    let when = match item.what {
-        What::Again(again) => When::At(again.last),
-        _ => item.when,
-    };
-    (when.not_before(), when.not_after())
+    (item.when.not_before(), item.when.not_after())
 }
 
 impl Wait {

@@ -258,6 +258,11 @@ impl<'a> Story<'a> {
             let more = items.len() - ITEMS;
             line(&format!("Note over {both}: {more} more steps left out"));
         }
+        let is_unknown = |item: &Item<'_>| matches!(item.what, What::Segment(it) if it.flag == Flag::FinPerhapsAck);
+        if items.iter().any(is_unknown) {
+            let words = "ACK?: with this FIN or alone before it, not known";
+            line(&format!("Note over {both}: {words}"));
+        }
         line(&format!("Note over {both}: {}", self.ending));
         out
     }

@@ -161,7 +161,7 @@ struct Sign {
     short: &'static str,
 }
 
-const SIGNS: [Sign; 6] = [
+const SIGNS: [Sign; 7] = [
     Sign {
         is_on: Row::is_unseen,
         long: "Dashed, in ( ): from a state that no look has shown.",
@@ -171,6 +171,11 @@ const SIGNS: [Sign; 6] = [
         is_on: |row| row.is_order_unknown,
         long: "?: it may have been before the row above.",
         short: "?: order not known.",
+    },
+    Sign {
+        is_on: Row::is_ack_unknown,
+        long: "ACK?: with this FIN or alone before it, not known.",
+        short: "ACK?: perhaps alone before it.",
     },
     Sign {
         is_on: |row| !row.steps.is_empty(),
@@ -189,8 +194,160 @@ const SIGNS: [Sign; 6] = [
         short: "",
     },
     Sign {
-        is_on: |row| row.time.contains('\u{2264}'),
+        is_on: Row::is_between,
         long: "\u{2264}: between two looks.",
         short: "",
     },
 ];
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use jiff::tz::TimeZone;
+    use proptest::prelude::*;
+    use proptest::sample::select;
+
+    use super::*;
+    use crate::diagnosis::Known;
+    use crate::model::TcpState;
+    use crate::model::event::{ResetReason, What};
+    use crate::run::replay::player::World;
+    use crate::source::replay::{Input, Options, Replay};
+    use crate::timeline::ConnId;
+    use crate::view::fixture::{at, told, tracker};
+    use crate::view::palette::{Background, ColorMode};
+    use crate::view::tui::heard::Heard;
+    use crate::view::tui::rows::Rows;
+    use crate::view::tui::theme::Theme;
+    use crate::view::tui::viewport::Viewport;
+    use crate::view::tui::{Glyphs, Looks};
+
+    const RECORDED: [&[u8]; 5] = [
+        include_bytes!("../../../fixtures/recordings/v1/close-unprivileged.jsonl"),
+        include_bytes!("../../../fixtures/recordings/v1/close.jsonl"),
+        include_bytes!("../../../fixtures/recordings/v1/owners.jsonl"),
+        include_bytes!("../../../fixtures/recordings/v1/shutdown-mirrors.jsonl"),
+        include_bytes!("../../../fixtures/recordings/v1/shutdown.jsonl"),
+    ];
+
+    /// The rows of a connection, as they stand at the end.
+    fn drawn(known: &Known, connection: &Connection, now: Timestamp) -> Vec<Row> {
+        let heard = Heard::new(TimeZone::UTC);
+        let view = View {
+            picture: &known.tracker,
+            diagnosis: &known.diagnosis,
+            tracker: &known.tracker,
+            heard: &heard,
+            theme: Theme::new(Looks {
+                colors: ColorMode::On.into(),
+                background: Background::Dark,
+                glyphs: Glyphs::Unicode,
+            }),
+            netns: None,
+            at: now,
+            now,
+            is_live: true,
+            playback: None,
+            viewport: Viewport::default(),
+            rows: &Rows::default(),
+        };
+        let columns = Columns::of(120);
+        rows(&exchange(connection, &view), connection, &view, &columns)
+    }
+
+    /// Whether the differences add up between the times that they stand under; how many there were.
+    fn add_up(known: &Known, connection: &Connection, now: Timestamp) -> usize {
+        let rows = drawn(known, connection, now);
+        let (mut begin, mut sum, mut count) = (None, Duration::ZERO, 0);
+        let mut is_exact = true;
+        for row in &rows {
+            match (row.at, row.since, begin) {
+                (Some(at), Some(since), Some(from)) => {
+                    let Some(most) = since.at_most else {
+                        (begin, sum, is_exact) = (Some(at), Duration::ZERO, true);
+                        continue;
+                    };
+                    sum += most;
+                    count += 1;
+                    is_exact &= since.at_least == most;
+                    let passed = at.since(from);
+                    match is_exact {
+                        true => assert_eq!(sum, passed, "{rows:#?}"),
+                        false => assert!(sum >= passed, "{rows:#?}"),
+                    }
+                }
+                // Behind a wait the time of day stands, and all counts from there. An arrow alone may
+                // have none.
+                (Some(at), None, _) if !["", "?"].contains(&row.time.as_str()) => {
+                    (begin, sum, is_exact) = (Some(at), Duration::ZERO, true);
+                }
+                _ => {}
+            }
+        }
+        count
+    }
+
+    #[test]
+    fn the_times_of_recordings_add_up() {
+        let mut count = 0;
+        for recording in RECORDED {
+            let taped = Input {
+                name: "taped".into(),
+                bytes: Arc::new(recording.to_vec()),
+            };
+            let replay = Replay::open(vec![taped], &Options::default()).unwrap();
+            let mut world = World::new(replay, TimeZone::UTC);
+            while world.take(None).unwrap().is_some() {}
+            for connection in world.tracker().connections() {
+                count += add_up(world.known(), connection, world.at());
+            }
+        }
+        assert!(count > 20, "{count}");
+    }
+
+    /// What an end does, and how many microseconds later the next thing is.
+    fn happenings() -> impl Strategy<Value = Vec<(usize, What, u64)>> {
+        use TcpState::{Close, CloseWait, Established, FinWait1, FinWait2, LastAck};
+        let step = |from, to| What::State { from, to };
+        let what = select(vec![
+            What::ResetSent(ResetReason::AbortOnClose),
+            What::ResetReceived,
+            What::Retransmit,
+            What::Freed,
+            step(Established, FinWait1),
+            step(Established, CloseWait),
+            step(FinWait1, FinWait2),
+            step(CloseWait, LastAck),
+            step(LastAck, Close),
+            step(Established, Close),
+        ]);
+        let after = prop_oneof![0..3u64, 1..90u64, 1..40_000u64, 1..3_000_000u64];
+        proptest::collection::vec((0..2usize, what, after), 1..14)
+    }
+
+    proptest! {
+        #[test]
+        fn the_times_of_any_connection_add_up(happenings in happenings()) {
+            let mut known = Known::default();
+            known.tracker = tracker();
+            let mut states = [TcpState::Established; 2];
+            let mut micros = 1000;
+            for (end, what, after) in happenings {
+                if let What::State { from, to } = what {
+                    // The kernel tells of a chain.
+                    if states[end] != from {
+                        continue;
+                    }
+                    states[end] = to;
+                }
+                known.take(&told(&known.tracker, Side::BOTH[end], what, micros));
+                micros += after;
+            }
+            let now = at(micros + 5_000_000);
+            let connection = known.tracker.get(ConnId(1)).unwrap();
+            add_up(&known, connection, now);
+        }
+    }
+}

@@ -6,6 +6,8 @@
 //! peer is gone sends the same segment again for minutes, and must not push everything else out of
 //! sight; what follows one another is one line.
 
+use std::time::Duration;
+
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
@@ -14,6 +16,7 @@ use crate::model::{TcpState, Timestamp};
 use crate::timeline::{Age, Cause, Certainty, Connection, Mark, MarkKind, Side, Track, Why, track};
 use crate::view::cause::{self, Step, certainty};
 use crate::view::duration;
+use crate::view::exchange::{Delivered, delivered};
 use crate::view::owners;
 use crate::view::plain::plain;
 use crate::view::tui::details::held;
@@ -27,6 +30,8 @@ use crate::view::wall;
 pub(in crate::view::tui) enum Entry<'a> {
     Step(Side, &'a Track, usize),
     Mark(Side, &'a Mark),
+    /// A reset sent, told so much later than that it had come to the other end.
+    ToldLate(Side, &'a Mark, Duration),
     /// A segment sent again and again, and when for the last time.
     Retransmits(Side, &'a Mark, usize, Timestamp),
     Note(&'a LabNote),
@@ -41,10 +46,20 @@ impl Entry<'_> {
     pub(in crate::view::tui) fn at(&self) -> Timestamp {
         match self {
             Self::Step(_, track, index) => track.spans()[*index].from.not_after(),
-            Self::Mark(_, mark) | Self::Retransmits(_, mark, ..) => mark.at,
+            Self::Mark(_, mark) | Self::ToldLate(_, mark, _) | Self::Retransmits(_, mark, ..) => {
+                mark.at
+            }
             Self::Note(note) => note.at,
             Self::Held(.., at) | Self::Over(.., at) => *at,
             Self::Found(_, finding) => finding.at,
+        }
+    }
+
+    /// Where it stands: a cause above its effect, the later of the two keys.
+    fn place(&self) -> (Timestamp, bool) {
+        match self {
+            Self::ToldLate(.., late) => (self.at().minus(*late), false),
+            _ => (self.at(), true),
         }
     }
 
@@ -75,12 +90,16 @@ impl Entry<'_> {
         width: u16,
     ) -> Vec<Line<'static>> {
         let since = before.map_or_else(String::new, |before| {
-            let since = self.at().since(before);
+            // What was told late stands above what is earlier.
+            let (sign, since) = match before > self.at() {
+                true => ('-', before.since(self.at())),
+                false => ('+', self.at().since(before)),
+            };
             let age = Age {
                 at_least: since,
                 at_most: Some(since),
             };
-            format!("+{}", duration::narrow_age(age))
+            format!("{sign}{}", duration::narrow_age(age))
         });
         let head = format!(" {} {since:>DIFFERENCE$} ", view.heard.time(self.at()));
         self.said(view, Words::InFull).lines(head, width)
@@ -97,6 +116,11 @@ impl Entry<'_> {
         let (who, text, style) = match self {
             Self::Step(side, track, index) => return step(*side, track, *index, view, words),
             Self::Mark(side, mark) => (side, cause::mark_words(mark), mark_style(mark, view)),
+            Self::ToldLate(side, mark, late) => {
+                let (words, late) = (cause::mark_words(mark), duration::brief(*late));
+                let text = format!("{words}, told {late} after it had come");
+                (side, text, mark_style(mark, view))
+            }
             Self::Retransmits(side, first, times, last) => {
                 let within = duration::brief(last.since(first.at));
                 let text = format!("{}, {times} times in {within}", cause::mark_words(first));
@@ -221,7 +245,9 @@ pub(in crate::view::tui) fn history<'a>(
         let born = first.is_some_and(|span| span.state == TcpState::Close);
         entries.extend((usize::from(born)..known).map(|index| Entry::Step(side, track, index)));
         let marks = track.marks().iter().filter(|mark| mark.at <= view.at);
-        entries.extend(marks.map(|mark| Entry::Mark(side, mark)));
+        let late = told_late(connection, side);
+        let entry = |mark| told(side, mark, &late);
+        entries.extend(marks.map(entry));
         entries.extend(held_sets(connection, side, track));
         entries.extend(passed(connection, side, view));
     }
@@ -229,8 +255,25 @@ pub(in crate::view::tui) fn history<'a>(
     let notes = view.heard.notes().filter(|note| note.at <= view.at);
     entries.extend(notes.map(Entry::Note));
     // Stable: what is of one moment keeps the order of its track.
-    entries.sort_by_key(Entry::at);
+    entries.sort_by_key(Entry::place);
     joined(entries)
+}
+
+/// The resets of an end that the kernel told of after their arrival.
+fn told_late(connection: &Connection, from: Side) -> Vec<Delivered> {
+    let mut all = delivered(connection, from);
+    all.retain(|reset| reset.told_late().is_some());
+    all
+}
+
+fn told<'a>(side: Side, mark: &'a Mark, late: &[Delivered]) -> Entry<'a> {
+    let is_it = |reset: &&Delivered| reset.sent == mark.at;
+    let is_sent = matches!(mark.kind, MarkKind::ResetSent(_));
+    let late = late.iter().filter(|_| is_sent).find(is_it);
+    match late.and_then(Delivered::told_late) {
+        Some(late) => Entry::ToldLate(side, mark, late),
+        None => Entry::Mark(side, mark),
+    }
 }
 
 /// The sets of holders, when there were several: one that never changed stands above.

@@ -4,7 +4,7 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
 use crate::model::Timestamp;
-use crate::timeline::Side;
+use crate::timeline::{Age, Side};
 use crate::view::tui::View;
 use crate::view::tui::ladder::columns::Columns;
 
@@ -13,6 +13,8 @@ use crate::view::tui::ladder::columns::Columns;
 pub(super) struct Row {
     /// When what it tells was, on its first row.
     pub(super) at: Option<Timestamp>,
+    /// How long after the row above that has a time.
+    pub(super) since: Option<Age>,
     pub(super) time: String,
     pub(super) steps: String,
     pub(super) is_order_unknown: bool,
@@ -91,6 +93,7 @@ impl Row {
     pub(super) fn new(what: Drawn) -> Self {
         Self {
             at: None,
+            since: None,
             time: String::new(),
             steps: String::new(),
             is_order_unknown: false,
@@ -101,6 +104,16 @@ impl Row {
     /// Whether an arrow on it is drawn as not seen.
     pub(super) fn is_unseen(&self) -> bool {
         matches!(&self.what, Drawn::Rung(_, _, Some(arrow)) if arrow.kind == Kind::Unseen)
+    }
+
+    /// Whether its time is between two looks.
+    pub(super) fn is_between(&self) -> bool {
+        self.since.is_some_and(|since| since.at_most.is_some()) && self.time.contains('\u{2264}')
+    }
+
+    /// Whether its arrow may have acknowledged a FIN, or not.
+    pub(super) fn is_ack_unknown(&self) -> bool {
+        matches!(&self.what, Drawn::Rung(_, _, Some(arrow)) if arrow.label.contains("ACK?"))
     }
 
     /// Whether an arrow on it comes from an end that nobody sees.

@@ -7,9 +7,9 @@
 use ratatui::style::Style;
 
 use crate::model::TcpState;
-use crate::timeline::{Cause, Certainty, Connection, Mark, MarkKind, Side, Track};
+use crate::timeline::{Cause, Certainty, Connection, Mark, MarkKind, Side};
 use crate::view::exchange::{
-    Again, Entered, Exchange, Flag, Item, Proof, Segment, Steps, Wait, What,
+    Again, Entered, Exchange, Flag, Item, Proof, Segment, Steps, Wait, What, passed,
 };
 use crate::view::plain::plain;
 use crate::view::tui::fit::{cut, wrap};
@@ -37,6 +37,7 @@ pub(super) fn rows(
         columns,
         lives: Side::BOTH.map(life),
         rows: Vec::new(),
+        dated: None,
     };
     ladder.forgotten();
     let items = exchange.items();
@@ -44,7 +45,7 @@ pub(super) fn rows(
     while let Some(item) = items.get(next) {
         let begin = ladder.rows.len();
         let (steps, taken) = ladder.take(item, items.get(next + 1));
-        ladder.date(begin, next, steps);
+        ladder.date(begin, next, steps, taken);
         next += taken;
     }
     ladder.verdict();
@@ -58,6 +59,8 @@ struct Ladder<'a> {
     columns: &'a Columns,
     lives: [Life; 2],
     rows: Vec<Row>,
+    /// The item with whose time the last row stands that has one; none behind a wait.
+    dated: Option<usize>,
 }
 
 impl Ladder<'_> {
@@ -97,24 +100,30 @@ impl Ladder<'_> {
         (item.steps, 1)
     }
 
-    /// The time and the steps of an item, on the first of its rows.
-    fn date(&mut self, begin: usize, index: usize, steps: Steps) {
+    /// The time and the steps of an item, on the first of its rows. A time counts from the row above
+    /// that has one, so that all of them add up.
+    fn date(&mut self, begin: usize, index: usize, steps: Steps, taken: usize) {
         let items = self.exchange.items();
-        let (Some(item), above) = (items.get(index), index.checked_sub(1)) else {
+        let Some(item) = items.get(index).filter(|_| begin < self.rows.len()) else {
             return;
         };
         let is_unknown = self.exchange.may_be_before_the_one_above(index);
         let is_roomy = self.columns.time > 15;
-        let above = above.and_then(|above| items.get(above));
-        let mut time = match (item.what, above.map(|above| above.what)) {
+        let above = self.dated.and_then(|above| items.get(above));
+        let since = above.filter(|_| !is_elsewhere(item, taken) && !is_wait(item));
+        let since = since.map(|above| passed(above, item));
+        let mut time = match (item.what, since) {
             (What::Wait(wait), _) => words::waited(wait.lasted, self.columns.time - 1),
-            (_, None | Some(What::Wait(_))) if words::is_earlier(item) => "earlier".to_owned(),
-            (_, None | Some(What::Wait(_))) if is_roomy => self.view.heard.time(item.at),
-            (_, None | Some(What::Wait(_))) => String::new(),
-            _ => above.map_or_else(String::new, |above| {
-                words::since(above, item, self.columns.time - 2)
-            }),
+            _ if words::is_earlier(item) => "earlier".to_owned(),
+            (_, Some(since)) => words::since(since, self.columns.time - 2),
+            (_, None) if above.is_none() && is_roomy => self.view.heard.time(item.at),
+            (_, None) => String::new(),
         };
+        if is_wait(item) {
+            self.dated = None;
+        } else if above.is_none() || since.is_some() {
+            self.dated = Some(index);
+        }
         if is_unknown {
             time.push('?');
         }
@@ -129,6 +138,7 @@ impl Ladder<'_> {
         }
         if let Some(row) = self.rows.get_mut(begin) {
             row.at = Some(item.at);
+            row.since = since;
             row.time = time;
             row.steps = numbers;
             row.is_order_unknown = is_unknown;
@@ -156,7 +166,9 @@ impl Ladder<'_> {
             false => (self.view.theme.state(state), shown_state(state).to_owned()),
         };
         let room = self.columns.text();
-        for line in words::of_cause(entered).map_or_else(Vec::new, |it| wrap(&it, room)) {
+        let cause =
+            words::of_cause(entered).filter(|_| segment.is_some() || !self.is_told(entered));
+        for line in cause.map_or_else(Vec::new, |it| wrap(&it, room)) {
             self.rung(side, Text::new(cut(&line, room), Style::new()), None);
         }
         let arrow = segment.map(|segment| self.arrow(segment));
@@ -195,6 +207,8 @@ impl Ladder<'_> {
         let is_here = self.connection.end(segment.from).is_some();
         let short = match segment.flag {
             Flag::SynAck => "S+A",
+            Flag::FinAck => "F+A",
+            Flag::FinPerhapsAck => "F+A?",
             _ => name,
         };
         let (label, kind, style) = match (segment.flag, segment.is_inferred()) {
@@ -213,16 +227,24 @@ impl Ladder<'_> {
     }
 
     fn mark(&mut self, side: Side, mark: &Mark) {
-        let why = self.connection.end(side).and_then(Track::why_gone);
-        let ended = why.is_some_and(|why| why.cause == Cause::ResetReceived);
-        // The step that it made says so.
-        if mark.kind != MarkKind::ResetReceived || !ended {
-            let style = match mark.kind {
-                MarkKind::ResetReceived | MarkKind::NoAnswer => self.view.theme.alert(),
-                _ => Style::new(),
-            };
-            self.beside(side, &cause::mark_words(mark), style);
-        }
+        let style = match mark.kind {
+            MarkKind::ResetReceived | MarkKind::NoAnswer => self.view.theme.alert(),
+            _ => Style::new(),
+        };
+        self.beside(side, &cause::mark_words(mark), style);
+    }
+
+    /// Whether a row of its own says of the reset that ended an end that it came, and when.
+    fn is_told(&self, entered: &Entered<'_>) -> bool {
+        let is_it = |item: &Item<'_>| match item.what {
+            What::Mark(side, mark) => side == entered.side && mark.kind == MarkKind::ResetReceived,
+            What::Segment(segment) => {
+                segment.from != entered.side
+                    && matches!(segment.proof, Proof::Told(mark) if mark.kind == MarkKind::ResetReceived)
+            }
+            _ => false,
+        };
+        entered.span.why.cause == Cause::ResetReceived && self.exchange.items().iter().any(is_it)
     }
 
     fn again(&mut self, again: Again) {
@@ -318,5 +340,24 @@ fn is_one(state: &Entered<'_>, segment: &Segment<'_>) -> bool {
         Cause::ResetReceived => segment.from != state.side,
         _ => false,
     };
-    segment.is_proved_by(state) || (is_reset && by_reset)
+    // What was told at another time has a row, and a time, of its own.
+    let is_at_once = match segment.proof {
+        Proof::Told(mark) => match mark.kind {
+            MarkKind::ResetReceived => state.span.from.not_after() == mark.at,
+            _ => true,
+        },
+        Proof::State(_) => true,
+    };
+    segment.is_proved_by(state) || (is_reset && by_reset && is_at_once)
+}
+
+const fn is_wait(item: &Item<'_>) -> bool {
+    matches!(item.what, What::Wait(_))
+}
+
+/// Whether it is an arrow alone, drawn at another time than that of the state that proves it: it has
+/// no time of its own.
+fn is_elsewhere(item: &Item<'_>, taken: usize) -> bool {
+    let is_proved = matches!(item.what, What::Segment(it) if matches!(it.proof, Proof::State(_)));
+    is_proved && taken == 1 && item.at != item.when.not_after()
 }

@@ -7,7 +7,7 @@ use crate::model::{Descriptor, TcpState};
 use crate::timeline::{Age, Cause, Certainty, Connection, Side, When};
 use crate::view::cause::{self, Step};
 use crate::view::duration;
-use crate::view::exchange::{Again, Entered, Item, Wait, passed};
+use crate::view::exchange::{Again, Entered, Item, Wait};
 use crate::view::plain::plain;
 use crate::view::standing::{held, queued};
 use crate::view::tui::letter;
@@ -70,13 +70,9 @@ pub(super) const fn is_earlier(item: &Item<'_>) -> bool {
     matches!(item.when, When::Before(_))
 }
 
-/// How long after the item above it this one was, in at most so many columns: `+38 µs`; `≤ 98 ms`
+/// How long after the row above it something was, in at most so many columns: `+38 µs`; `≤ 98 ms`
 /// between the same two looks; nothing at the same time.
-pub(super) fn since(above: &Item<'_>, item: &Item<'_>, width: usize) -> String {
-    if is_earlier(item) {
-        return "earlier".to_owned();
-    }
-    let age = passed(above, item);
+pub(super) fn since(age: Age, width: usize) -> String {
     match age.at_most {
         Some(most) if most.is_zero() => String::new(),
         None if age.at_least.is_zero() => "?".to_owned(),
