@@ -204,8 +204,11 @@ fn the_manual_page_has_the_keys_and_the_filter_language() {
         let cells: Vec<&str> = line.split('|').map(str::trim).collect();
         match cells[..] {
             ["", "---", "---", ""] => {}
-            // Their tables have a title, and nothing beside it.
-            ["", title, "", ""] => is_of_keys = !title.is_empty(),
+            // Their tables have the title of theirs, and nothing beside it; so has that of the signs.
+            ["", title, "", ""] => {
+                is_of_keys = keys.contains(&format!("\n.SS {title}\n"))
+                    || keys.contains(&format!("\n.SS \"{title}\"\n"))
+            }
             ["", key, does, ""] if is_of_keys => {
                 assert!(keys.contains(does), "{key} {does}");
                 count += 1;
