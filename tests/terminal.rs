@@ -586,7 +586,7 @@ fn colour_is_used_when_it_is_wanted() {
     let plain = |arguments: &[&str]| Setup::tcpwatch(arguments);
     let no_color = |arguments: &[&str]| Setup::tcpwatch(arguments).env("NO_COLOR", "1");
     let empty = |arguments: &[&str]| Setup::tcpwatch(arguments).env("NO_COLOR", "");
-    let dumb = |arguments: &[&str]| Setup::tcpwatch(arguments).env("TERM", "dumb");
+    let vt100 = |arguments: &[&str]| Setup::tcpwatch(arguments).env("TERM", "vt100");
     let check = |setup: &dyn Fn(&[&str]) -> Setup, more: &[&str], expected: bool| {
         let (listener, mut console) = with_listener(setup, more);
         let _ends = connect(&listener);
@@ -598,7 +598,7 @@ fn colour_is_used_when_it_is_wanted() {
     check(&plain, &[], true);
     check(&empty, &[], true);
     check(&no_color, &[], false);
-    check(&dumb, &[], false);
+    check(&vt100, &[], false);
     check(&plain, &["--color", "never"], false);
     check(&no_color, &["--color", "always"], true);
 }

@@ -61,8 +61,8 @@ impl<'a> Output<'a> {
             let file = file.with_context(|| format!("open {}", self.name))?;
             return self.put_all(file, put);
         }
+        abandon_at_the_end(draft_of(path)?)?;
         let draft = Draft::create(path)?;
-        draft.abandon_at_the_end()?;
         self.put_all(&draft.file, put)?;
         draft.settle()?;
         draft.keep(self.out.force)
@@ -103,6 +103,29 @@ fn is_read<'a>(out: &Path, inputs: &'a [PathBuf]) -> Option<std::path::Display<'
     same.map(|file| file.display())
 }
 
+/// The name that a file has while it is on its way.
+fn draft_of(wanted: &Path) -> anyhow::Result<PathBuf> {
+    let name = wanted
+        .file_name()
+        .with_context(|| format!("{}: it names no file", wanted.display()))?;
+    let mut draft = std::ffi::OsString::from(".");
+    draft.push(name);
+    draft.push(format!(".{}.part", std::process::id()));
+    Ok(wanted.with_file_name(draft))
+}
+
+/// A signal ends the program without a drop, and a file that grows too long is an error of its
+/// write. To be said before the file is there: it can come at once.
+fn abandon_at_the_end(draft: PathBuf) -> anyhow::Result<()> {
+    signals::spawn(Duration::ZERO, move |message| {
+        if matches!(message, Message::End) {
+            let _ = std::fs::remove_file(&draft);
+        }
+        true
+    })
+    .context("catch signals")
+}
+
 /// A file on its way, which is removed unless it is kept.
 pub(super) struct Draft {
     pub(super) file: File,
@@ -115,13 +138,7 @@ pub(super) struct Draft {
 impl Draft {
     /// Beside `wanted`, so that it can be renamed.
     pub(super) fn create(wanted: &Path) -> anyhow::Result<Self> {
-        let name = wanted
-            .file_name()
-            .with_context(|| format!("{}: it names no file", wanted.display()))?;
-        let mut draft = std::ffi::OsString::from(".");
-        draft.push(name);
-        draft.push(format!(".{}.part", std::process::id()));
-        let path = wanted.with_file_name(draft);
+        let path = draft_of(wanted)?;
         // It tells as much as the recording.
         let file = OpenOptions::new()
             .write(true)
@@ -135,19 +152,6 @@ impl Draft {
             wanted: wanted.to_owned(),
             kept: false,
         })
-    }
-
-    /// A signal ends the program without a drop, and a file that grows too long is an error of its
-    /// write.
-    fn abandon_at_the_end(&self) -> anyhow::Result<()> {
-        let abandoned = self.path.clone();
-        signals::spawn(Duration::ZERO, move |message| {
-            if matches!(message, Message::End) {
-                let _ = std::fs::remove_file(&abandoned);
-            }
-            true
-        })
-        .context("catch signals")
     }
 
     /// It is whole: waits until it is on the disk, which can take seconds.

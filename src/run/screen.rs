@@ -25,6 +25,8 @@ use crate::view::tui::{App, Input};
 /// A key is answered after this at the latest, also when a frame has just been drawn: what comes behind
 /// it, what was taken in meanwhile and the frame itself, is to fit into [`FRAME`] too.
 const ANSWER: Duration = Duration::from_millis(20);
+/// Keys that wait while the main thread is busy; then they wait in the terminal.
+const WAITING_KEYS: usize = 256;
 /// How often the picture moves by itself: ages count up, the axis scrolls.
 const TICK: Duration = Duration::from_millis(200);
 
@@ -92,7 +94,7 @@ impl ScreenShow {
         if let Some(span) = span {
             app.show_span(span);
         }
-        let (keys, inputs) = mpsc::channel();
+        let (keys, inputs) = mpsc::sync_channel(WAITING_KEYS);
         let tell = move |input| {
             // A full channel is one whose reader is awake.
             let wake = |sent| !matches!(sent, Err(TrySendError::Disconnected(_)));

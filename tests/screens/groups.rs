@@ -279,7 +279,7 @@ fn groups_by_process_name_the_script_and_those_by_finding_begin_with_the_worst()
     };
     let by_process = lines_of_groups(&mut story).join("\n");
     assert!(
-        by_process.contains("B python3[11970] leak_srv.py: 40"),
+        by_process.contains("B python3 leak_srv.py: 40"),
         "{by_process}"
     );
     assert!(

@@ -119,6 +119,11 @@ impl Default for Choice {
     }
 }
 
+/// Whether it is not known in this picture.
+fn is_unknown(id: ConnId, chosen: Chosen<'_>) -> bool {
+    chosen.asked.tracker.get(id).is_none()
+}
+
 /// What rows are to be in sight of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pane {
@@ -151,13 +156,17 @@ impl Choice {
         }
     }
 
-    /// The chosen row. A first choice is kept. One that is not there (it does not match, or not yet in
-    /// a replay that went back) has another in its place, and is chosen again when it is there.
+    /// The chosen row. A first choice, or one that replaces a row that is gone, is kept. A connection
+    /// that is not known yet, in a replay that went back, has another in its place, and is chosen again
+    /// when it is there.
     pub(super) fn settle(&mut self, chosen: Chosen<'_>, rows: &Rows) -> Option<Row> {
         let row = if rows.are_plain() {
             match self.focus {
                 Focus::Newest => return chosen.newest().map(Row::Conn),
-                Focus::On(Row::Conn(id)) => return chosen.nearest(id).map(Row::Conn),
+                Focus::On(Row::Conn(id)) if is_unknown(id, chosen) => {
+                    return chosen.nearest(id).map(Row::Conn);
+                }
+                Focus::On(Row::Conn(id)) => Row::Conn(chosen.nearest(id)?),
                 Focus::Unset | Focus::On(Row::Group(_)) => Row::Conn(chosen.first()?),
             }
         } else {
@@ -172,7 +181,12 @@ impl Choice {
                 Focus::Unset => Some(0),
             };
             self.place = found.unwrap_or(self.place).min(all.len().checked_sub(1)?);
-            if self.focus != Focus::Unset {
+            let keeps = match self.focus {
+                Focus::Newest => true,
+                Focus::On(Row::Conn(id)) => is_unknown(id, chosen),
+                Focus::On(Row::Group(_)) | Focus::Unset => false,
+            };
+            if keeps {
                 return Some(all[self.place]);
             }
             all[self.place]
