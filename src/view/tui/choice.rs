@@ -204,6 +204,11 @@ impl Choice {
             self.go_by_number(to, now, chosen);
             return;
         }
+        if to == Move::Last && rows.are_by_number() {
+            // The newest that is among them.
+            self.focus = Focus::Newest;
+            return;
+        }
         let last = rows.all().len() - 1;
         let place = match to {
             Move::Up(by) => self.place.saturating_sub(by),

@@ -93,6 +93,7 @@ pub(super) struct Rows {
     groups: Vec<Group>,
     group_places: HashMap<Key, usize, Fast>,
     rows: Vec<Row>,
+    /// Where each is, when they are grouped.
     row_places: HashMap<Row, usize, Fast>,
     matched: usize,
     unknown: usize,
@@ -106,8 +107,12 @@ const PART: usize = 1500;
 impl Rows {
     /// Whether the list is simply all connections by their numbers.
     pub(super) fn are_plain(&self) -> bool {
-        let is_arranged = self.sort != Sort::default() || self.group.is_some();
-        !is_arranged && self.query.is_none() && !self.is_choosy
+        self.are_by_number() && self.query.is_none() && !self.is_choosy
+    }
+
+    /// Whether the newest comes last.
+    pub(super) fn are_by_number(&self) -> bool {
+        self.sort == Sort::default() && self.group.is_none()
     }
 
     pub(super) const fn sort(&self) -> Sort {
@@ -191,7 +196,10 @@ impl Rows {
     }
 
     pub(super) fn place(&self, row: Row) -> Option<usize> {
-        self.row_places.get(&row).copied()
+        match (self.group, row) {
+            (None, Row::Conn(id)) => self.places.get(&id).copied(),
+            _ => self.row_places.get(&row).copied(),
+        }
     }
 
     /// Makes the rows again as far as that is due. `kept` stays among them, whether or not it still
@@ -275,7 +283,6 @@ impl Rows {
         }
         self.rows.clear();
         self.rows.extend(met.iter().map(|met| Row::Conn(met.id)));
-        self.number_rows();
     }
 
     /// Into groups, which keep their places too; at first the largest stands first, of findings the
