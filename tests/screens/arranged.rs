@@ -214,6 +214,18 @@ fn a_teardown_within_an_hour_is_fitted_and_read() {
     line_with(&mut story, "now", AN_HOUR_LATER);
 }
 
+/// Over before anybody could look who holds it: its callers are known.
+#[test]
+fn who_was_too_quick_is_grouped_by_its_calls() {
+    let mut story = long_ago();
+    story.type_keys("vv", AN_HOUR_LATER);
+    line_with(
+        &mut story,
+        "A nginx, B python3: 1 connection",
+        AN_HOUR_LATER,
+    );
+}
+
 /// What is between two looks is read as that.
 #[test]
 fn the_cursor_tells_what_is_only_bounded() {

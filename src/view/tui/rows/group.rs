@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 
 use crate::diagnosis::finding::Code;
+use crate::model::event::Comm;
 use crate::model::filter::script_name;
 use crate::model::{Program, TcpState};
 use crate::timeline::{Connection, Owners, Side};
@@ -70,9 +71,13 @@ const LABEL: usize = 40;
 type Label = [u8; LABEL];
 
 fn label(program: &Program) -> Label {
-    let name = program.comm.text();
     let script = script_name(program).map_or_else(String::new, |script| format!(" {script}"));
+    labelled(program.comm, &script)
+}
+
+fn labelled(comm: Comm, script: &str) -> Label {
     let mut label = [0; LABEL];
+    let name = comm.text();
     for (place, byte) in label.iter_mut().zip(name.bytes().chain(script.bytes())) {
         *place = byte;
     }
@@ -85,11 +90,18 @@ impl Whose {
             return Self::NotSeen;
         };
         let owners = track.owners();
-        match (owners.holders().first(), owners) {
-            (Some(first), _) => Self::Process(label(&first.program)),
-            (None, Owners::Nobody) => Self::Nobody,
-            (None, Owners::Hidden) => Self::Hidden,
-            (None, Owners::NotLooked | Owners::Now(_) | Owners::Before(_)) => Self::NotLooked,
+        // Of one that was over before anybody looked, who made its last call.
+        let caller = || track.spans().iter().rev().find_map(|span| span.why.by);
+        if let Some(first) = owners.holders().first() {
+            return Self::Process(label(&first.program));
+        }
+        if let Some(caller) = caller() {
+            return Self::Process(labelled(caller.comm, ""));
+        }
+        match owners {
+            Owners::Nobody => Self::Nobody,
+            Owners::Hidden => Self::Hidden,
+            Owners::NotLooked | Owners::Now(_) | Owners::Before(_) => Self::NotLooked,
         }
     }
 
