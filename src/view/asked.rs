@@ -54,7 +54,8 @@ impl<'a> Asked<'a> {
         self.filter.keeps(&FourTuple { local, remote })
     }
 
-    fn truth_of_expr(self, connection: &Connection) -> Truth {
+    /// What the expression alone says of a connection.
+    pub(in crate::view) fn truth_of_expr(self, connection: &Connection) -> Truth {
         let Self {
             diagnosis,
             tracker,

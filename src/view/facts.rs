@@ -19,36 +19,23 @@ use crate::timeline::{Age, Connection, Listener, Owners, Process, Side, Track, T
 
 pub use crate::model::filter::expr::Truth;
 
+/// The words of all of a kind, in their order, known before the program runs.
+macro_rules! tokens {
+    ($kind:ty) => {{
+        let mut words = [""; <$kind>::ALL.len()];
+        let mut place = 0;
+        while place < words.len() {
+            words[place] = <$kind>::ALL[place].token();
+            place += 1;
+        }
+        words
+    }};
+}
+
 /// The codes of all findings, in their order.
-pub const CODES: [&str; Code::ALL.len()] = {
-    let mut words = [""; Code::ALL.len()];
-    let mut place = 0;
-    while place < words.len() {
-        words[place] = Code::ALL[place].token();
-        place += 1;
-    }
-    words
-};
-
-const VERDICTS: [&str; verdict::Code::ALL.len()] = {
-    let mut words = [""; verdict::Code::ALL.len()];
-    let mut place = 0;
-    while place < words.len() {
-        words[place] = verdict::Code::ALL[place].token();
-        place += 1;
-    }
-    words
-};
-
-const SEVERITIES: [&str; Severity::ALL.len()] = {
-    let mut words = [""; Severity::ALL.len()];
-    let mut place = 0;
-    while place < words.len() {
-        words[place] = Severity::ALL[place].token();
-        place += 1;
-    }
-    words
-};
+pub const CODES: [&str; Code::ALL.len()] = tokens!(Code);
+const VERDICTS: [&str; verdict::Code::ALL.len()] = tokens!(verdict::Code);
+const SEVERITIES: [&str; Severity::ALL.len()] = tokens!(Severity);
 
 /// The words of an expression.
 pub static WORDS: Words = Words {

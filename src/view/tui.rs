@@ -45,6 +45,7 @@ mod list;
 mod listed;
 mod looks;
 mod mouse;
+mod pane;
 pub mod playback;
 mod prompt;
 mod query;

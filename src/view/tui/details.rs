@@ -6,7 +6,6 @@ pub(super) mod history;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
-use ratatui::widgets::Widget;
 
 use crate::diagnosis::{Finding, Place};
 use crate::model::{Descriptor, TcpState, Timestamp};
@@ -15,8 +14,7 @@ use crate::view::plain::plain;
 use crate::view::standing::{held, queued};
 use crate::view::tui::fit::{cut, wrap, wrap_after, wrap_behind};
 use crate::view::tui::sign::of_severity;
-use crate::view::tui::whole::draw_bar;
-use crate::view::tui::{View, findings, letter, not_visible, shorten_both, shown_state};
+use crate::view::tui::{View, findings, letter, not_visible, pane, shorten_both, shown_state};
 use crate::view::{MULTIPATH, duration, owners, verdict};
 use history::{history, shown};
 
@@ -26,7 +24,6 @@ pub(super) fn draw(buffer: &mut Buffer, area: Rect, view: &View<'_>, connection:
         return;
     }
     let title = title(connection, area.width);
-    draw_bar(buffer, area, view, title, String::new());
     let room = usize::from(area.height - 1);
     let mut lines = standing(connection, view, area.width, room);
     lines.truncate(room);
@@ -37,9 +34,7 @@ pub(super) fn draw(buffer: &mut Buffer, area: Rect, view: &View<'_>, connection:
     lines.truncate(room);
     let left = room - lines.len();
     lines.extend(shown(&history, connection, view, area.width, left));
-    for (y, line) in (area.y + 1..area.bottom()).zip(lines) {
-        line.render(Rect::new(area.x, y, area.width, 1), buffer);
-    }
+    pane::draw(buffer, area, view, title, lines);
 }
 
 /// So many lines are left for the history, however much was found.

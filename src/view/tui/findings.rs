@@ -26,7 +26,7 @@ use crate::view::tui::mouse::Places;
 use crate::view::tui::query::Query;
 use crate::view::tui::rows::{Of, Pace};
 use crate::view::tui::sign::of_severity;
-use crate::view::tui::{View, copied, cut, lanes, list, pad};
+use crate::view::tui::{View, copied, cut, lanes, list, pad, pane};
 pub(super) use order::Row;
 use order::{Order, finding_of};
 
@@ -228,7 +228,7 @@ pub(super) fn draw(
         }
         None => (title(chosen, view), said(chosen, view, width, room)),
     };
-    draw_chosen(buffer, panes[2], view, (title, lines));
+    pane::draw(buffer, panes[2], view, title.into(), lines);
 }
 
 /// The rows, the lanes of what the chosen one is about, and what is said of it.
@@ -333,21 +333,6 @@ fn letter(finding: &Finding) -> &'static str {
         Subject::End(_, Side::B) => "B ",
         Subject::Pair { .. } => "+ ",
         Subject::Listener(_) | Subject::Destination { .. } => "  ",
-    }
-}
-
-/// The sentence, the evidence and the advice.
-fn draw_chosen(
-    buffer: &mut Buffer,
-    area: Rect,
-    view: &View<'_>,
-    (title, lines): (String, Vec<Line<'static>>),
-) {
-    let bar = Rect::new(area.x, area.y, area.width, 1);
-    buffer.set_style(bar, view.theme.bar());
-    Line::from(title).render(bar, buffer);
-    for (y, line) in (area.y + 1..area.bottom()).zip(lines) {
-        line.render(Rect::new(area.x, y, area.width, 1), buffer);
     }
 }
 

@@ -19,15 +19,14 @@ mod words;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
-use ratatui::widgets::Widget;
 
 use crate::model::Timestamp;
 use crate::timeline::{Connection, Side};
 use crate::view::exchange::{Exchange, Note};
 use crate::view::owners;
 use crate::view::tui::fit::{cut, shorten, width_of, wrap};
+use crate::view::tui::pane::{draw_bar, draw_lines, place};
 use crate::view::tui::scroll::Scroll;
-use crate::view::tui::whole::{draw_bar, place};
 use crate::view::tui::{View, not_visible};
 use columns::Columns;
 use row::Row;
@@ -65,9 +64,7 @@ pub(super) fn draw(
     let mut lines: Vec<Line<'_>> = head.into_iter().chain(shown).collect();
     lines.resize(room.saturating_sub(foot.len()), Line::default());
     lines.extend(foot);
-    for (y, line) in (area.y + 1..area.bottom()).zip(lines) {
-        line.render(Rect::new(area.x, y, area.width, 1), buffer);
-    }
+    draw_lines(buffer, area, lines);
 }
 
 /// So many rows are left for the exchange, however low the pane.

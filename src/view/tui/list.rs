@@ -19,7 +19,7 @@ use crate::view::tui::rows::group::Key;
 use crate::view::tui::rows::sort::{Column, Sort};
 use crate::view::tui::rows::{Row, Rows};
 use crate::view::tui::sign::of_severity;
-use crate::view::tui::{View, cut, not_visible, pad, shorten_both, shown_state};
+use crate::view::tui::{View, cut, not_visible, pad, pane, shorten_both, shown_state};
 use crate::view::{duration, owners};
 
 const AGE: usize = 7;
@@ -205,13 +205,8 @@ pub(super) fn draw_group(buffer: &mut Buffer, area: Rect, view: &View<'_>, key: 
     let Some(group) = view.rows.group(key) else {
         return;
     };
-    if area.height == 0 {
-        return;
-    }
-    let bar = Rect::new(area.x, area.y, area.width, 1);
-    buffer.set_style(bar, view.theme.bar());
     let count = counted(group.members.len(), "connection");
-    Line::from(format!(" {}: {count}", key.words())).render(bar, buffer);
+    let title = format!(" {}: {count}", key.words());
     let does = if view.rows.is_open(key) {
         "hides"
     } else {
@@ -224,9 +219,7 @@ pub(super) fn draw_group(buffer: &mut Buffer, area: Rect, view: &View<'_>, key: 
             Span::styled(worst.token(), view.theme.severity(worst)),
         ]));
     }
-    for (y, line) in (area.y + 1..area.bottom()).zip(lines) {
-        line.render(Rect::new(area.x, y, area.width, 1), buffer);
-    }
+    pane::draw(buffer, area, view, title.into(), lines);
 }
 
 fn row_line(

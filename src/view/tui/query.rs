@@ -48,15 +48,12 @@ impl Query {
 
     /// Whether it can become otherwise without anything being observed.
     pub(super) fn depends_on_time(&self) -> bool {
-        let expr = self.filter.expr.as_ref();
-        expr.is_some_and(|expr| expr.depends_on_time())
+        self.filter.depends_on_time()
     }
 
     /// Whether it is so of a connection of the picture that is asked.
     pub(super) fn truth(&self, connection: &Connection, asked: Asked<'_>) -> Truth {
-        self.filter.expr.as_ref().map_or(Truth::Yes, |expr| {
-            facts::truth(expr, connection, asked.diagnosis, asked.tracker, asked.at)
-        })
+        self.asked(asked).truth_of_expr(connection)
     }
 
     /// The same question, asked of the same picture.

@@ -23,7 +23,7 @@ use crate::view::Asked;
 use crate::view::tui::query::Query;
 use group::{GroupBy, Key};
 use making::{Making, Met};
-use sort::Sort;
+use sort::{Column, Sort};
 
 /// A row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -100,7 +100,7 @@ pub(super) struct Rows {
 }
 
 /// So much time lies between one making and the next at least.
-const PERIOD: Duration = Duration::from_millis(200);
+pub(super) const PERIOD: Duration = Duration::from_millis(200);
 /// So many connections are looked at a picture: it may cost 2 ms, and an expression half a microsecond.
 const PART: usize = 1500;
 
@@ -113,6 +113,11 @@ impl Rows {
     /// Whether the newest comes last.
     pub(super) fn are_by_number(&self) -> bool {
         self.sort == Sort::default() && self.group.is_none()
+    }
+
+    /// Whether it counts what was found of them.
+    fn need_findings(&self) -> bool {
+        self.group.is_some() || self.sort.column == Column::Found
     }
 
     pub(super) const fn sort(&self) -> Sort {
@@ -238,12 +243,7 @@ impl Rows {
         let is_new = self.is_asked || self.made.is_none();
         let mut making = Making::begin(of, self.group.filter(|_| !is_new));
         making.go_on(usize::MAX, of, self, still);
-        let (matched, begun) = (making.counts(), making.begun());
-        let met = match is_new {
-            true => making.in_order(self, of),
-            false => making.in_their_places(self, of),
-        };
-        self.take(met, matched, begun, kept);
+        self.take(making, is_new, of, kept);
     }
 
     /// A part of it.
@@ -257,24 +257,22 @@ impl Rows {
             self.making = Some(making);
             return;
         }
-        let (matched, begun) = (making.counts(), making.begun());
-        let met = making.in_their_places(self, of);
-        self.take(met, matched, begun, kept);
+        self.take(making, false, of, kept);
     }
 
-    fn take(
-        &mut self,
-        met: Vec<Met>,
-        (matched, unknown): (usize, usize),
-        begun: (Timestamp, u64),
-        kept: Option<ConnId>,
-    ) {
+    /// What was met are the rows from now on.
+    fn take(&mut self, making: Making, is_new: bool, of: Of<'_>, kept: Option<ConnId>) {
+        (self.matched, self.unknown) = making.counts();
+        let begun = making.begun();
+        let met = match is_new {
+            true => making.in_order(self, of),
+            false => making.in_their_places(self, of),
+        };
         self.places.clear();
         let places = met.iter().enumerate();
         self.places
             .extend(places.map(|(place, met)| (met.id, place)));
         self.gather(&met);
-        (self.matched, self.unknown) = (matched, unknown);
         self.made = Some(begun);
         self.is_asked = false;
         if self.group.is_some() {

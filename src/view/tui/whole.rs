@@ -24,6 +24,7 @@ use crate::view::tui::details::history::{Entry, history};
 use crate::view::tui::details::{flow, sign_and_end, title};
 use crate::view::tui::findings::{self, reasons};
 use crate::view::tui::fit::{width_of, wrap};
+use crate::view::tui::pane::{draw_bar, place};
 use crate::view::tui::scroll::Scroll;
 use crate::view::tui::{View, letter};
 
@@ -68,30 +69,8 @@ pub(super) fn draw(
     }
 }
 
-/// The line above a text: what it is about, and at the right which of its lines are in sight.
-pub(super) fn draw_bar(
-    buffer: &mut Buffer,
-    area: Rect,
-    view: &View<'_>,
-    title: Line<'_>,
-    place: String,
-) {
-    let bar = Rect::new(area.x, area.y, area.width, 1);
-    buffer.set_style(bar, view.theme.bar());
-    title.render(bar, buffer);
-    Line::raw(place).right_aligned().render(bar, buffer);
-}
-
 /// From here on there is room for the keys beside the place.
 const ROOMY: u16 = 100;
-
-/// Which lines are in sight; nothing when all are.
-pub(super) fn place(first: usize, end: usize, total: usize) -> String {
-    match first == 0 && end == total {
-        true => String::new(),
-        false => format!(" {}-{end} of {total}", first + 1),
-    }
-}
 
 fn columns_of(text: &str) -> u16 {
     u16::try_from(width_of(text)).unwrap_or(u16::MAX)

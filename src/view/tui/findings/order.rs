@@ -16,7 +16,7 @@ use crate::model::Timestamp;
 use crate::view::doctor::{evidence, holders, sentence_with_script};
 use crate::view::plain::plain;
 use crate::view::tui::query::Query;
-use crate::view::tui::rows::{Of, Pace};
+use crate::view::tui::rows::{Of, PERIOD, Pace};
 use crate::view::{Asked, OfMany};
 
 /// A row of the pane.
@@ -97,10 +97,9 @@ pub(super) struct Order {
     next: u64,
 }
 
-/// Rows are made again after so much time for each finding: of 10,000 twice a second.
+/// Rows are made again after so much time for each finding, of 10,000 twice a second, and not more
+/// often than those of the list.
 const PERIOD_EACH: Duration = Duration::from_micros(50);
-/// And not more often than that.
-const PERIOD: Duration = Duration::from_millis(200);
 
 /// Whether what was made of so many is to be made again, where something is otherwise since.
 fn is_due(pace: Pace, made: Timestamp, now: Timestamp, count: usize) -> bool {

@@ -103,7 +103,7 @@ impl Making {
 
     /// What was met, in a new order.
     pub(super) fn in_order(self, rows: &Rows, of: Of<'_>) -> Vec<Met> {
-        let worst = match rows.group.is_some() || rows.sort.column == Column::Found {
+        let worst = match rows.need_findings() {
             true => Worst::of(of.asked.diagnosis),
             false => Worst::default(),
         };
@@ -129,7 +129,10 @@ impl Making {
         }
         there.sort_unstable_by_key(|&(place, _)| place);
         let known = new.iter().filter_map(|met| of.asked.tracker.get(met.id));
-        let worst = Worst::of_these(of.asked.diagnosis, &known.collect::<Vec<_>>());
+        let worst = match rows.need_findings() {
+            true => Worst::of_these(of.asked.diagnosis, &known.collect::<Vec<_>>()),
+            false => Worst::default(),
+        };
         let there = there.into_iter().map(|(_, met)| met);
         there.chain(ordered(&new, rows, of, &worst)).collect()
     }
